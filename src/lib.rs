@@ -1,0 +1,9 @@
+//! `restante`, an inbound catch-all mailbox server. The modules in the order of their layers; each may name only those above it.
+
+pub mod clock;
+pub mod mail;
+pub mod shutdown;
+pub mod smtp;
+pub mod store;
+pub mod inbox;
+pub mod http;

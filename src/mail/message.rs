@@ -1,0 +1,188 @@
+//! A received message as a record: what is kept beside its raw bytes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::address::Address;
+use super::envelope::Peer;
+use crate::clock::Timestamp;
+
+/// The name of a message: a UUID of version 7 (RFC 9562), which begins with the time of its arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MessageId(Uuid);
+
+impl MessageId {
+    /// A fresh id for a message that arrived at `now`.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        let millis = now.as_millis();
+        let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
+        Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, millis / 1000, nanos)))
+    }
+
+    /// The sixteen bytes of the UUID.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The id with these sixteen bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = uuid::Error;
+
+    /// Reads the hyphenated form only, so that each message has one URL.
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse::<uuid::fmt::Hyphenated>().map(|id| Self(id.into_uuid()))
+    }
+}
+
+/// A received message without its raw bytes and without its recipients: each mailbox is told only of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its name.
+    pub id: MessageId,
+    /// When its last byte was received.
+    pub received_at: Timestamp,
+    /// From when on it is served no more.
+    pub expires_at: Timestamp,
+    /// The reverse-path; `None` is the null sender.
+    pub mail_from: Option<Address>,
+    /// Who brought it.
+    pub peer: Peer,
+    /// The size of the raw message in bytes.
+    pub size: u64,
+    /// What was read out of the raw message.
+    pub content: Content,
+}
+
+/// What MIME parsing finds in a message. What the message does not have is `None` or empty, never invented.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// The decoded `Subject`.
+    pub subject: Option<String>,
+    /// The `Message-ID`, without angle brackets.
+    pub message_id: Option<String>,
+    /// The `Date` in the form of RFC 3339.
+    pub date: Option<String>,
+    /// The first author of `From`.
+    pub from: Option<HeaderAddress>,
+    /// The addresses of `To`, those of groups included.
+    pub to: Vec<HeaderAddress>,
+    /// The addresses of `Cc`.
+    pub cc: Vec<HeaderAddress>,
+    /// The addresses of `Reply-To`.
+    pub reply_to: Vec<HeaderAddress>,
+    /// All inline `text/plain` parts in order, decoded; `None` if there is none.
+    pub text: Option<String>,
+    /// All inline `text/html` parts in order, decoded; `None` if there is none.
+    pub html: Option<String>,
+    /// The attachments in order.
+    pub attachments: Vec<Attachment>,
+    /// What was wrong with the message, in words.
+    pub problems: Vec<String>,
+}
+
+/// One address of a header field such as `From`, as far as it could be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderAddress {
+    /// The decoded display name.
+    pub name: Option<String>,
+    /// The address as it stands in the header.
+    pub address: Option<String>,
+}
+
+/// An attachment: where it is in the raw message, and what its bytes are once the transfer encoding is taken off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Its place among the attachments of the message, from 0.
+    pub index: usize,
+    /// Its file name as the sender wrote it, decoded.
+    pub filename: Option<String>,
+    /// Its media type, lower-cased, without parameters.
+    pub content_type: String,
+    /// Its `Content-ID` without angle brackets.
+    pub content_id: Option<String>,
+    /// How the sender wants it shown.
+    pub disposition: Disposition,
+    /// The number of its decoded bytes.
+    pub size: u64,
+    /// The SHA-256 of its decoded bytes in lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Where its encoded bytes begin in the raw message.
+    pub start: usize,
+    /// Where they end.
+    pub end: usize,
+    /// Their transfer encoding.
+    pub encoding: TransferEncoding,
+}
+
+/// `Content-Disposition` (RFC 2183).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Disposition {
+    /// To be shown where it stands.
+    Inline,
+    /// To be offered for download; also what has no disposition and is no body.
+    Attachment,
+}
+
+/// `Content-Transfer-Encoding` (RFC 2045 section 6), as far as it changes bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransferEncoding {
+    /// `7bit`, `8bit`, `binary` and whatever is not known.
+    Identity,
+    /// `quoted-printable`.
+    QuotedPrintable,
+    /// `base64`.
+    Base64,
+}
+
+/// One field of a message header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderField {
+    /// The field name as the sender wrote it.
+    pub name: String,
+    /// The unfolded value with its encoded words decoded.
+    pub value: String,
+    /// The value as it stands in the message, folds included; bytes that are not UTF-8 are replaced.
+    pub raw: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_begins_with_its_time_and_reads_back() {
+        let id = MessageId::new(Timestamp::from_millis(0x0199_f0c8_1234));
+        let text = id.to_string();
+        assert!(text.starts_with("0199f0c8-1234-7"), "{text}");
+        assert_eq!(text.parse::<MessageId>().unwrap(), id);
+        assert_eq!(MessageId::from_bytes(*id.as_bytes()), id);
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let id = MessageId::new(Timestamp::from_millis(1));
+        let bare = id.to_string().replace('-', "");
+        assert!(bare.parse::<MessageId>().is_err());
+        assert!("latest".parse::<MessageId>().is_err());
+    }
+}

@@ -1,0 +1,15 @@
+//! The vocabulary of mail, and MIME parsing as a pure function.
+
+mod address;
+mod envelope;
+mod mailbox;
+mod message;
+mod parse;
+
+pub use self::address::{Address, AddressError, Domain};
+pub use self::envelope::{Envelope, Peer, TlsInfo};
+pub use self::mailbox::{MAILBOX_NAME_MAX_BYTES, MailboxName, MailboxNameError, Naming, NamingScheme, PlusAddressing};
+pub use self::message::{
+    Attachment, Content, Disposition, HeaderAddress, HeaderField, Message, MessageId, TransferEncoding,
+};
+pub use self::parse::{attachment_bytes, header_fields, parse};

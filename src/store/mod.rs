@@ -1,0 +1,223 @@
+//! Where messages are kept: one public struct over a private choice of backends.
+//!
+//! What is promised of every backend is written at the methods of [`Store`] and held by one contract suite.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::broadcast;
+
+use crate::clock::{Clock, Timestamp};
+use crate::mail::{Address, MailboxName, Message, MessageId};
+use crate::shutdown::Shutdown;
+
+/// How many events a slow receiver may fall behind before it is told that it lagged.
+const EVENT_BACKLOG: usize = 1024;
+
+/// One mailbox that a message goes to, and the recipient that led there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The mailbox.
+    pub mailbox: MailboxName,
+    /// The envelope recipient.
+    pub rcpt_to: Address,
+}
+
+/// A message as one mailbox sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// Its place in the order of arrival: given out by the store at commit, always growing, never used again.
+    pub seq: u64,
+    /// The mailbox.
+    pub mailbox: MailboxName,
+    /// The envelope recipient that led to this mailbox.
+    pub rcpt_to: Address,
+    /// The message.
+    pub message: Arc<Message>,
+}
+
+/// Which part of a mailbox to list. The newest come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Only messages with a smaller `seq`.
+    pub before: Option<u64>,
+    /// Only messages with a larger `seq`.
+    pub after: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A mailbox that holds mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxSummary {
+    /// Its name.
+    pub mailbox: MailboxName,
+    /// How many messages it holds that have not expired.
+    pub count: u64,
+    /// When the newest of them arrived.
+    pub newest_received_at: Timestamp,
+}
+
+/// Mail has arrived. An event names, it does not carry: who misses one looks again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Where.
+    pub mailbox: MailboxName,
+    /// As which message of that mailbox.
+    pub seq: u64,
+}
+
+/// Why the store did not do what was asked. Whatever it is, the mail stays with its sender.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No room: the configured size or the disk is used up. Room comes back as mail expires.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// The store cannot be reached, or is being closed. It may be back soon.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be read back.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Why a store could not be opened; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(pub String);
+
+/// How messages are kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which backend.
+    pub kind: Kind,
+    /// The most messages that a mailbox holds; the oldest go.
+    pub mailbox_max_messages: usize,
+    /// The most bytes of raw mail that the store holds; more is refused as [`StoreError::Full`].
+    pub max_bytes: u64,
+}
+
+/// The backends.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// In memory; gone with the process.
+    Memory,
+    /// In files below `data_dir`.
+    Embedded {
+        /// The directory; made if it is not there.
+        data_dir: PathBuf,
+        /// Mail is refused as [`StoreError::Full`] where it would leave fewer free bytes than this on the disk.
+        min_free_bytes: u64,
+    },
+}
+
+/// Messages, by mailbox. Clones share the same store.
+#[derive(Clone)]
+pub struct Store {
+    events: broadcast::Sender<Event>,
+}
+
+impl Store {
+    /// Opens the store; its background work runs in `tasks`.
+    ///
+    /// # Errors
+    /// Where the data directory cannot be used; the text says why and what to do.
+    pub async fn open(settings: &Settings, clock: Clock, tasks: &Shutdown) -> Result<Self, OpenError> {
+        todo!()
+    }
+
+    /// Keeps one message for all mailboxes of `deliveries`: for all of them or for none. On return it is durable and
+    /// visible, and an event has been sent for each mailbox. Returns the `seq` of each delivery, in their order.
+    ///
+    /// # Errors
+    /// Nothing was kept, or it is not known to be durable: the sender must keep the mail.
+    pub async fn append(
+        &self,
+        deliveries: Vec<Delivery>,
+        message: Message,
+        raw: Bytes,
+    ) -> Result<Vec<u64>, StoreError> {
+        todo!()
+    }
+
+    /// The messages of a mailbox that have not expired, newest first, without their raw bytes.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn list(&self, mailbox: &MailboxName, page: Page) -> Result<Vec<Stored>, StoreError> {
+        todo!()
+    }
+
+    /// One message; `None` if it is not there or has expired.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn message(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Stored>, StoreError> {
+        todo!()
+    }
+
+    /// The raw bytes of one message, as they were received; `None` if it is not there or has expired.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Bytes>, StoreError> {
+        todo!()
+    }
+
+    /// Deletes one message from one mailbox; other mailboxes keep it. Says whether it was there.
+    ///
+    /// # Errors
+    /// Where the store cannot be written.
+    pub async fn delete(&self, mailbox: &MailboxName, id: MessageId) -> Result<bool, StoreError> {
+        todo!()
+    }
+
+    /// Deletes all messages of a mailbox and says how many there were.
+    ///
+    /// # Errors
+    /// Where the store cannot be written.
+    pub async fn clear(&self, mailbox: &MailboxName) -> Result<u64, StoreError> {
+        todo!()
+    }
+
+    /// The mailboxes that hold mail, by name, those behind `after` only, at most `limit`.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn mailboxes(
+        &self,
+        after: Option<&MailboxName>,
+        limit: usize,
+    ) -> Result<Vec<MailboxSummary>, StoreError> {
+        todo!()
+    }
+
+    /// The events from now on. A receiver that lags must look at the mailbox again.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Whether mail can be read and kept now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        todo!()
+    }
+
+    /// Removes what has expired and gives its room back; returns how many messages that were. The store does this by
+    /// itself every now and then.
+    ///
+    /// # Errors
+    /// Where the store cannot be written.
+    pub async fn sweep(&self) -> Result<u64, StoreError> {
+        todo!()
+    }
+
+    /// Finishes what is in hand and closes the store; whoever asks later is told that it is unavailable.
+    pub async fn close(&self) {
+        todo!()
+    }
+}
