@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::Inbox;
-use crate::mail::{self, Address, Content, Envelope, Message, MessageId, Peer};
+use crate::mail::{self, Address, Content, Domain, Envelope, Message, MessageId, Peer};
 use crate::smtp::{Backend, Reply};
 use crate::store::{Delivery, StoreError};
 
@@ -21,7 +21,7 @@ impl Backend for Inbox {
     }
 
     async fn rcpt(&self, envelope: &Envelope, to: &Address) -> Result<(), Reply> {
-        if !self.settings.domains.accept(to.domain(), envelope.peer.local.ip()) {
+        if !self.settings.domains.accept(to.domain(), envelope.peer.local.ip()) && !self.is_postmaster(to) {
             return Err(Reply::new(550, (5, 7, 1), "relaying denied: this server takes no mail for that domain"));
         }
         match self.settings.naming.of(to) {
@@ -51,6 +51,11 @@ impl Backend for Inbox {
 }
 
 impl Inbox {
+    fn is_postmaster(&self, to: &Address) -> bool {
+        to.local_part().eq_ignore_ascii_case("postmaster")
+            && matches!(to.domain(), Domain::Name(name) if name.eq_ignore_ascii_case(&self.settings.hostname))
+    }
+
     /// One delivery for each distinct mailbox; it shows the first recipient that led there.
     fn deliveries(&self, recipients: &[Address]) -> Vec<Delivery> {
         let mut seen = HashSet::new();

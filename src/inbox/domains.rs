@@ -29,7 +29,7 @@ impl Domains {
     pub fn accept(&self, domain: &Domain, local: IpAddr) -> bool {
         match self {
             Self::Any => true,
-            // RFC 5321 section 4.5.1 wants mail for postmaster taken; a literal of our own address is us.
+            // RFC 5321 section 4.1.3: the address that the client reached is a name of ours.
             Self::Listed(_) if *domain == Domain::Literal(local) => true,
             Self::Listed(patterns) => patterns.iter().any(|pattern| pattern.matches(domain)),
         }

@@ -22,6 +22,8 @@ use crate::store::Store;
 pub struct Settings {
     /// The domains whose mail is taken.
     pub domains: Domains,
+    /// Our own host name: mail for its postmaster is always taken (RFC 5321 section 4.5.1).
+    pub hostname: String,
     /// How an address becomes the name of its mailbox.
     pub naming: Naming,
     /// How long a message is kept, counted from its arrival.

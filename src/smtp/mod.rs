@@ -1,7 +1,17 @@
 //! SMTP, the receiving side: the protocol as a value without I/O, and a driver around it that owns the socket.
 
 mod backend;
+mod command;
+mod connection;
+mod data;
+mod limits;
 mod reply;
+mod server;
+mod session;
 
 pub use self::backend::Backend;
+pub use self::command::{Command, MailParameters, Recipient};
+pub use self::data::BareLf;
 pub use self::reply::Reply;
+pub use self::server::{Server, Settings};
+pub use self::session::{Action, Question, Session, SessionSettings};

@@ -1,0 +1,129 @@
+//! The SMTP server: accepts connections within limits and runs each in a task of its own.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+use super::backend::Backend;
+use super::connection::Connection;
+use super::limits::{Budget, Connections, TooMany};
+use super::reply::Reply;
+use super::session::SessionSettings;
+use crate::shutdown::Shutdown;
+
+/// How long no connection is accepted after an error such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How the server deals with its clients.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The protocol.
+    pub session: SessionSettings,
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// The most connections of one client at a time; of an IPv6 client, of its /64.
+    pub max_connections_per_ip: usize,
+    /// The most bytes of mail that all connections together hold in memory while it comes in.
+    pub max_bytes_in_flight: usize,
+    /// How long a client may be silent, or not read what it is told.
+    pub idle_timeout: Duration,
+    /// How long a connection may last.
+    pub session_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub tls_handshake_timeout: Duration,
+}
+
+/// An SMTP server. Clones share their limits, so that one server can listen on several addresses.
+pub struct Server<B> {
+    pub(super) shared: Arc<Shared<B>>,
+}
+
+/// What every connection needs.
+pub(super) struct Shared<B> {
+    pub(super) settings: Settings,
+    pub(super) session: Arc<SessionSettings>,
+    pub(super) backend: B,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tasks: Shutdown,
+    pub(super) budget: Arc<Budget>,
+    connections: Arc<Connections>,
+}
+
+impl<B: Backend> Server<B> {
+    /// A server in front of `backend`; it offers STARTTLS where it has `tls`, and everything it does runs in `tasks`.
+    pub fn new(settings: Settings, backend: B, tls: Option<Arc<ServerConfig>>, tasks: Shutdown) -> Self {
+        let shared = Shared {
+            session: Arc::new(settings.session.clone()),
+            backend,
+            tls: tls.map(TlsAcceptor::from),
+            tasks,
+            budget: Budget::new(settings.max_bytes_in_flight),
+            connections: Connections::new(settings.max_connections, settings.max_connections_per_ip),
+            settings,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Accepts connections until the server is asked to stop.
+    pub fn listen(&self, listener: TcpListener) {
+        let shared = self.shared.clone();
+        self.shared.tasks.spawn(async move {
+            while let Some(accepted) = shared.accept(&listener).await {
+                match accepted {
+                    Ok((stream, addr)) => admit(&shared, stream, addr),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept an SMTP connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl<B> Shared<B> {
+    async fn accept(&self, listener: &TcpListener) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+        tokio::select! {
+            biased;
+            () = self.tasks.requested() => None,
+            accepted = listener.accept() => Some(accepted),
+        }
+    }
+}
+
+fn admit<B: Backend>(shared: &Arc<Shared<B>>, stream: TcpStream, addr: SocketAddr) {
+    match shared.connections.admit(addr.ip()) {
+        Ok(admission) => {
+            let connection = Connection::new(shared.clone(), addr);
+            shared.tasks.spawn(async move {
+                if let Err(error) = connection.run(stream).await {
+                    tracing::debug!(%addr, %error, "SMTP connection lost");
+                }
+                drop(admission);
+            });
+        }
+        Err(too_many) => {
+            tracing::warn!(%addr, ?too_many, "SMTP connection refused");
+            if let Err(error) = turn_away(stream, too_many) {
+                tracing::debug!(%addr, %error, "refused SMTP connection lost");
+            }
+        }
+    }
+}
+
+/// Says why and closes, without waiting for anything: this runs between two accepts.
+fn turn_away(stream: TcpStream, too_many: TooMany) -> io::Result<()> {
+    let text = match too_many {
+        TooMany::InAll => "too many connections, try again later",
+        TooMany::OfThisClient => "too many connections from your address, try again later",
+    };
+    let mut wire = Vec::new();
+    Reply::new(421, (4, 7, 0), text).write_to(&mut wire);
+    // The socket is not blocking, and its buffer is still empty: the one write takes all or fails.
+    stream.into_std()?.write_all(&wire)
+}
