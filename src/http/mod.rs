@@ -1,1 +1,39 @@
-//! stub
+//! The HTTP API through which mail is called for.
+
+mod content;
+mod emails;
+mod key;
+mod limit;
+mod path;
+mod problem;
+mod query;
+mod router;
+mod server;
+mod stream;
+mod view;
+
+use std::time::Duration;
+
+pub use self::key::{API_KEY_MAX_BYTES, ApiKey, ApiKeyError};
+pub use self::router::router;
+pub use self::server::serve;
+
+/// Who may read, and how much one client may take.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Any of these keys opens the API; without one it stays shut for all.
+    pub keys: Vec<ApiKey>,
+    /// How many requests a minute one client may make; 0 is without limit. It slows down who guesses keys, and a script
+    /// that polls without a pause.
+    pub rate_per_minute: u32,
+    /// How many connections are open at a time; further ones wait until one is closed. It bounds memory and file descriptors.
+    pub max_connections: usize,
+    /// How long a client may take for the header of a request, and how long a kept connection waits for the next
+    /// request. It frees connections on which nobody speaks.
+    pub header_timeout: Duration,
+    /// How long the server may take for the answer to a request.
+    pub request_timeout: Duration,
+    /// How long a connection stays open on which no byte moves, on top of `request_timeout`. It frees connections whose
+    /// client has gone or takes no answer.
+    pub idle_timeout: Duration,
+}

@@ -1,0 +1,249 @@
+//! The content of a message: its raw bytes, its bodies, its headers, its attachments.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use percent_encoding::utf8_percent_encode;
+
+use super::path::{AttachmentPath, MessagePath};
+use super::problem::Problem;
+use super::query::Strict;
+use super::view::RESERVED;
+use crate::inbox::Inbox;
+use crate::mail::{self, Content, HeaderField, Message};
+
+/// Raw messages up to this size are read where they are; larger ones would hold up other requests of the same thread.
+const READ_INLINE_MAX_BYTES: usize = 64 * 1024;
+
+/// The longest file name that is passed on: the longest that file systems take.
+const FILENAME_MAX_BYTES: usize = 255;
+
+const OCTET_STREAM: &str = "application/octet-stream";
+
+/// `GET …/raw`: the message as it was received, byte for byte.
+pub(super) async fn raw(
+    State(inbox): State<Inbox>,
+    path: MessagePath,
+    Strict(()): Strict<()>,
+) -> Result<Response, Problem> {
+    let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let disposition = format!("attachment; filename=\"{}.eml\"", path.id);
+    let headers = [(CONTENT_TYPE, "message/rfc822"), (CONTENT_DISPOSITION, disposition.as_str())];
+    Ok((headers, raw).into_response())
+}
+
+/// `GET …/text`: the plain text body.
+pub(super) async fn text(
+    State(inbox): State<Inbox>,
+    path: MessagePath,
+    Strict(()): Strict<()>,
+) -> Result<Response, Problem> {
+    body(&inbox, &path, "text/plain; charset=utf-8", |content| content.text.as_deref()).await
+}
+
+/// `GET …/html`: the HTML body as it was sent. The policy of every answer keeps it in a sandbox.
+pub(super) async fn html(
+    State(inbox): State<Inbox>,
+    path: MessagePath,
+    Strict(()): Strict<()>,
+) -> Result<Response, Problem> {
+    body(&inbox, &path, "text/html; charset=utf-8", |content| content.html.as_deref()).await
+}
+
+/// `GET …/headers`: all header fields in order.
+pub(super) async fn headers(
+    State(inbox): State<Inbox>,
+    path: MessagePath,
+    Strict(()): Strict<()>,
+) -> Result<Response, Problem> {
+    Ok(Json(headers_of(&inbox, &path).await?).into_response())
+}
+
+/// `GET …/attachments/{index}`: the decoded bytes of an attachment.
+pub(super) async fn attachment(
+    State(inbox): State<Inbox>,
+    AttachmentPath { message: path, index }: AttachmentPath,
+    Strict(()): Strict<()>,
+) -> Result<Response, Problem> {
+    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let Some(attachment) = stored.message.content.attachments.get(index).cloned() else {
+        let count = stored.message.content.attachments.len();
+        let detail = format!("the message has no attachment {index}; it has {count}, numbered from 0");
+        return Err(Problem::not_found("attachment not found", detail));
+    };
+    let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let headers = [
+        (CONTENT_TYPE, harmless_type(&attachment.content_type).to_owned()),
+        (CONTENT_DISPOSITION, disposition(attachment.filename.as_deref())),
+    ];
+    let bytes = read(raw, move |raw| match mail::attachment_bytes(raw, &attachment) {
+        Cow::Borrowed(part) => raw.slice_ref(part),
+        Cow::Owned(decoded) => decoded.into(),
+    });
+    Ok((headers, bytes.await?).into_response())
+}
+
+/// All header fields of a message.
+pub(super) async fn headers_of(inbox: &Inbox, path: &MessagePath) -> Result<Vec<HeaderField>, Problem> {
+    let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    read(raw, |raw| mail::header_fields(raw)).await
+}
+
+/// Reads something out of a raw message without holding up others.
+async fn read<T, F>(raw: Bytes, reading: F) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    F: FnOnce(&Bytes) -> T + Send + 'static,
+{
+    if raw.len() <= READ_INLINE_MAX_BYTES {
+        return Ok(reading(&raw));
+    }
+    tokio::task::spawn_blocking(move || reading(&raw)).await.map_err(|error| {
+        tracing::error!(%error, "reading a message failed");
+        Problem::internal()
+    })
+}
+
+/// One body of a message, served from where the store has it.
+struct Body {
+    message: Arc<Message>,
+    part: fn(&Content) -> Option<&str>,
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        (self.part)(&self.message.content).unwrap_or_default().as_bytes()
+    }
+}
+
+async fn body(
+    inbox: &Inbox,
+    path: &MessagePath,
+    content_type: &'static str,
+    part: fn(&Content) -> Option<&str>,
+) -> Result<Response, Problem> {
+    let message = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?.message;
+    if part(&message.content).is_none() {
+        let kind = content_type.split(';').next().unwrap_or_default();
+        return Err(Problem::not_found("body not found", format!("the message has no {kind} body")));
+    }
+    Ok(([(CONTENT_TYPE, content_type)], Bytes::from_owner(Body { message, part })).into_response())
+}
+
+/// The declared media type, where a browser that opens it runs nothing of it.
+fn harmless_type(declared: &str) -> &str {
+    let Some((kind, subtype)) = declared.split_once('/') else { return OCTET_STREAM };
+    let known = ["application", "audio", "font", "image", "message", "model", "text", "video"].contains(&kind);
+    let markup = ["html", "svg", "xhtml", "xml", "xsl"];
+    let runs = subtype.contains("script")
+        || subtype.split(['.', '+', '-']).any(|word| markup.contains(&word))
+        || subtype == "x-shockwave-flash";
+    if known && !runs && !subtype.is_empty() && subtype.bytes().all(is_token) { declared } else { OCTET_STREAM }
+}
+
+/// RFC 6838 section 4.2 `restricted-name-chars`.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte)
+}
+
+/// RFC 6266: always a download, under a name that stays in its directory.
+fn disposition(filename: Option<&str>) -> String {
+    let name = filename.map(safe_filename).unwrap_or_default();
+    if name.is_empty() {
+        return "attachment".to_owned();
+    }
+    // RFC 6266 appendix D: some clients decode percent signs in the plain form.
+    let plain = |c: char| if c.is_ascii() && c != '%' { c } else { '_' };
+    let fallback: String = name.chars().map(plain).collect();
+    format!("attachment; filename=\"{fallback}\"; filename*=UTF-8''{}", utf8_percent_encode(&name, RESERVED))
+}
+
+/// The last part of the path that the sender wrote, without what could deceive a file system, a header or a reader.
+fn safe_filename(filename: &str) -> String {
+    let last = filename.rsplit(['/', '\\']).next().unwrap_or_default();
+    let clean: String = last.chars().filter(|&c| !c.is_control() && !is_invisible(c) && c != '"').collect();
+    let clean = clean.trim_matches(|c: char| c.is_whitespace() || c == '.');
+    clean[..clean.floor_char_boundary(FILENAME_MAX_BYTES)].to_owned()
+}
+
+/// Characters that reorder or hide what stands around them: `invoice\u{202e}fdp.exe` would read as a PDF.
+const fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filename_stays_in_its_directory_and_in_its_header() {
+        for (hostile, safe) in [
+            ("report.pdf", "report.pdf"),
+            ("../../x", "x"),
+            ("C:\\windows\\x.exe", "x.exe"),
+            ("a\"; filename=\"evil.html", "a; filename=evil.html"),
+            ("a\r\nSet-Cookie: x=1", "aSet-Cookie: x=1"),
+            ("invoice\u{202e}fdp.exe", "invoicefdp.exe"),
+            ("..", ""),
+            ("a/", ""),
+            (" .hidden. ", "hidden"),
+            ("größe.txt", "größe.txt"),
+        ] {
+            assert_eq!(safe_filename(hostile), safe, "{hostile:?}");
+        }
+        assert_eq!(safe_filename(&"ä".repeat(200)).len(), 254);
+    }
+
+    #[test]
+    fn a_disposition_has_both_forms_of_the_name() {
+        assert_eq!(disposition(None), "attachment");
+        assert_eq!(disposition(Some("../")), "attachment");
+        assert_eq!(
+            disposition(Some("50% größe.txt")),
+            "attachment; filename=\"50_ gr__e.txt\"; filename*=UTF-8''50%25%20gr%C3%B6%C3%9Fe.txt"
+        );
+    }
+
+    #[test]
+    fn what_a_browser_would_run_is_only_bytes() {
+        for safe in [
+            "image/png",
+            "application/pdf",
+            "text/plain",
+            "text/csv",
+            "message/rfc822",
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        ] {
+            assert_eq!(harmless_type(safe), safe);
+        }
+        for hostile in [
+            "text/html",
+            "application/xhtml+xml",
+            "image/svg+xml",
+            "image/svg",
+            "text/xml",
+            "text/xml-external-parsed-entity",
+            "application/xml",
+            "application/rss+xml",
+            "text/javascript",
+            "application/x-javascript",
+            "text/ecmascript",
+            "multipart/x-mixed-replace",
+            "text/xsl",
+            "text",
+            "text/",
+            "/html",
+            "",
+            "text/plain\r\nx: y",
+            "text/ plain",
+            "text/plain;x",
+        ] {
+            assert_eq!(harmless_type(hostile), OCTET_STREAM, "{hostile:?}");
+        }
+    }
+}

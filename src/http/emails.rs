@@ -1,0 +1,95 @@
+//! Lists of mailboxes and of messages, one message, and their deletion.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::LINK;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::content::headers_of;
+use super::path::{MailboxPath, MessagePath};
+use super::problem::Problem;
+use super::query::{self, MailboxPage, Strict};
+use super::view::{MailboxView, MessageView, encoded, mailbox_url};
+use crate::inbox::{Inbox, Page};
+
+/// `GET /emails`: the mailboxes that hold mail, by name.
+pub(super) async fn mailboxes(
+    State(inbox): State<Inbox>,
+    Strict(page): Strict<MailboxPage>,
+) -> Result<Response, Problem> {
+    let after = page.after.map(|name| inbox.mailbox(&name)).transpose();
+    let after = after.map_err(|error| query::bad(format!("the query parameter after: {error}")))?;
+    let mut summaries = inbox.mailboxes(after.as_ref(), page.limit + 1).await?;
+    let more = summaries.len() > page.limit;
+    summaries.truncate(page.limit);
+    let next = summaries
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("/emails?limit={}&after={}", page.limit, encoded(&inbox, &last.mailbox)));
+    let views: Vec<MailboxView<'_>> = summaries.iter().map(MailboxView::from).collect();
+    Ok(linked(Json(views), next))
+}
+
+/// `GET /emails/{mailbox}`: its messages, newest first.
+pub(super) async fn list(
+    State(inbox): State<Inbox>,
+    MailboxPath(mailbox): MailboxPath,
+    Strict(page): Strict<Page>,
+) -> Result<Response, Problem> {
+    // One more than wanted tells whether there is a next page.
+    let mut messages = inbox.list(&mailbox, Page { limit: page.limit + 1, ..page }).await?;
+    let more = messages.len() > page.limit;
+    messages.truncate(page.limit);
+    let url = mailbox_url(&inbox, &mailbox);
+    let next = messages.last().filter(|_| more).map(|last| {
+        let after = page.after.map(|seq| format!("&after={seq}")).unwrap_or_default();
+        format!("{url}?limit={}&before={}{after}", page.limit, last.seq)
+    });
+    let views: Vec<MessageView<'_>> = messages.iter().map(|stored| MessageView::new(stored, &url, None)).collect();
+    Ok(linked(Json(views), next))
+}
+
+/// `GET /emails/{mailbox}/{id}`: one message with all its headers.
+pub(super) async fn message(
+    State(inbox): State<Inbox>,
+    path: MessagePath,
+    Strict(()): Strict<()>,
+) -> Result<Response, Problem> {
+    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let headers = headers_of(&inbox, &path).await?;
+    Ok(Json(MessageView::new(&stored, &mailbox_url(&inbox, &path.mailbox), Some(&headers))).into_response())
+}
+
+/// `DELETE /emails/{mailbox}`.
+pub(super) async fn clear(
+    State(inbox): State<Inbox>,
+    MailboxPath(mailbox): MailboxPath,
+    Strict(()): Strict<()>,
+) -> Result<Response, Problem> {
+    inbox.clear(&mailbox).await?;
+    Ok(Json(json!({ "message": format!("All messages for {mailbox} have been cleared") })).into_response())
+}
+
+/// `DELETE /emails/{mailbox}/{id}`.
+pub(super) async fn delete(
+    State(inbox): State<Inbox>,
+    path: MessagePath,
+    Strict(()): Strict<()>,
+) -> Result<Response, Problem> {
+    if !inbox.delete(&path.mailbox, path.id).await? {
+        return Err(path.not_found());
+    }
+    Ok(Json(json!({ "message": format!("Message {} has been deleted", path.id) })).into_response())
+}
+
+/// A page of a list, with the way to the next one (RFC 8288).
+fn linked(page: impl IntoResponse, next: Option<String>) -> Response {
+    let mut response = page.into_response();
+    // What is encoded for a URL is fit for a header too; `ok` never drops anything.
+    if let Some(link) = next.and_then(|url| HeaderValue::try_from(format!("<{url}>; rel=\"next\"")).ok()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    response
+}

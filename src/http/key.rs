@@ -1,0 +1,137 @@
+//! The API key: who may read.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::Next;
+use axum::response::Response;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use super::problem::Problem;
+
+/// The longest key, in bytes.
+pub const API_KEY_MAX_BYTES: usize = 256;
+
+/// A key that opens the API. Only its SHA-256 is held, so that it can be neither printed nor logged.
+#[derive(Clone)]
+pub struct ApiKey([u8; 32]);
+
+/// Why a text cannot be a key. The key itself is not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiKeyError {
+    /// Nothing.
+    #[error("an API key is empty; it has 1 to {API_KEY_MAX_BYTES} characters")]
+    Empty,
+    /// More than 256 bytes.
+    #[error("an API key is longer than {API_KEY_MAX_BYTES} characters")]
+    TooLong,
+    /// A character that an HTTP header does not carry.
+    #[error("an API key has a character other than visible ASCII (no spaces)")]
+    NotVisibleAscii,
+}
+
+impl FromStr for ApiKey {
+    type Err = ApiKeyError;
+
+    fn from_str(text: &str) -> Result<Self, ApiKeyError> {
+        match text.len() {
+            0 => Err(ApiKeyError::Empty),
+            1..=API_KEY_MAX_BYTES if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Self::of(text.as_bytes())),
+            1..=API_KEY_MAX_BYTES => Err(ApiKeyError::NotVisibleAscii),
+            _ => Err(ApiKeyError::TooLong),
+        }
+    }
+}
+
+impl ApiKey {
+    /// Digests have one length: comparing them tells nothing about the length of a key.
+    fn of(key: &[u8]) -> Self {
+        Self(Sha256::digest(key).into())
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(hidden)")
+    }
+}
+
+/// Lets a request pass that carries one of `keys`.
+pub(super) async fn require(
+    State(keys): State<Arc<[ApiKey]>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if !presented(request.headers()).is_some_and(|key| opens(&keys, key)) {
+        return Err(Problem::invalid_key());
+    }
+    Ok(next.run(request).await)
+}
+
+/// The key of a request: `X-API-KEY`, or else the token of `Authorization: Bearer` (RFC 6750 section 2.1).
+fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+    if let Some(key) = headers.get("x-api-key") {
+        return Some(key.as_bytes());
+    }
+    let credentials = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = credentials.split_at_checked("bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii_start())
+}
+
+/// Compares with every key, also after one has matched, so that the time tells nothing.
+fn opens(keys: &[ApiKey], presented: &[u8]) -> bool {
+    let presented = ApiKey::of(presented);
+    keys.iter().fold(Choice::from(0), |found, key| found | key.0.ct_eq(&presented.0)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_key_is_visible_ascii_of_bounded_length() {
+        assert!("k".parse::<ApiKey>().is_ok());
+        assert!("x".repeat(256).parse::<ApiKey>().is_ok());
+        assert_eq!("".parse::<ApiKey>().unwrap_err(), ApiKeyError::Empty);
+        assert_eq!("x".repeat(257).parse::<ApiKey>().unwrap_err(), ApiKeyError::TooLong);
+        for bad in ["a b", "a\n", "ä", " k"] {
+            assert_eq!(bad.parse::<ApiKey>().unwrap_err(), ApiKeyError::NotVisibleAscii, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_does_not_show_itself() {
+        let key: ApiKey = "secret-key".parse().unwrap();
+        assert_eq!(format!("{key:?}"), "ApiKey(hidden)");
+    }
+
+    #[test]
+    fn any_of_the_keys_opens_and_nothing_else_does() {
+        let keys: Vec<ApiKey> = ["first", "second"].iter().map(|key| key.parse().unwrap()).collect();
+        assert!(opens(&keys, b"first"));
+        assert!(opens(&keys, b"second"));
+        for wrong in ["", "firs", "firstt", "FIRST", "first,second"] {
+            assert!(!opens(&keys, wrong.as_bytes()), "{wrong}");
+        }
+        assert!(!opens(&[], b""));
+    }
+
+    #[test]
+    fn the_key_is_read_from_both_headers() {
+        assert_eq!(presented(&headers("x-api-key", "k")), Some(&b"k"[..]));
+        assert_eq!(presented(&headers("authorization", "Bearer k")), Some(&b"k"[..]));
+        assert_eq!(presented(&headers("authorization", "bearer  k")), Some(&b"k"[..]));
+        assert_eq!(presented(&headers("authorization", "Basic k")), None);
+        assert_eq!(presented(&headers("authorization", "Bear")), None);
+        assert_eq!(presented(&HeaderMap::new()), None);
+    }
+}

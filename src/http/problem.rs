@@ -1,0 +1,139 @@
+//! The errors of the API: problem documents (RFC 9457).
+
+use std::borrow::Cow;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::inbox::StoreError;
+
+/// When a client may ask again after the store could not be reached.
+const UNAVAILABLE_RETRY_SECS: u64 = 5;
+
+/// Why a request was not answered. What it says is for everybody to read; private causes go to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    status: StatusCode,
+    error: &'static str,
+    detail: Cow<'static, str>,
+    retry_after_secs: Option<u64>,
+}
+
+/// The members of the document: those of the RFC, and `error`, which scripts read.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    error: &'static str,
+}
+
+impl Problem {
+    fn new(status: StatusCode, error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, error, detail: detail.into(), retry_after_secs: None }
+    }
+
+    /// The request itself is wrong, in the way that `detail` says.
+    pub(super) fn bad_request(error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error, detail)
+    }
+
+    /// What was asked for is not there.
+    pub(super) fn not_found(error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error, detail)
+    }
+
+    /// No key, or a wrong one. Both read the same: who guesses learns nothing.
+    pub(super) fn invalid_key() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid API key",
+            "send a valid key as X-API-KEY: <key> or Authorization: Bearer <key>",
+        )
+    }
+
+    /// The client has used up its requests for now.
+    pub(super) fn rate_limited(retry_after_secs: u64) -> Self {
+        let detail = format!("too many requests from this address; try again in {retry_after_secs} s");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded", detail).retry_after(retry_after_secs)
+    }
+
+    /// The path exists, but not for this method.
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method not allowed",
+            "this path does not take that method; the Allow header names those that it takes",
+        )
+    }
+
+    /// The answer took too long.
+    pub(super) fn timeout(limit_secs: u64) -> Self {
+        let detail = format!("the answer took longer than {limit_secs} s; the request was given up");
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request timed out", detail)
+    }
+
+    /// The request has a body larger than any route reads.
+    pub(super) fn body_too_large(max_bytes: u64) -> Self {
+        let detail = format!("the body of a request has at most {max_bytes} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request body too large", detail)
+    }
+
+    /// The path with its query is longer than any that this server gives out.
+    pub(super) fn uri_too_long(max_bytes: usize) -> Self {
+        let detail = format!("the path with its query has at most {max_bytes} bytes");
+        Self::new(StatusCode::URI_TOO_LONG, "URI too long", detail)
+    }
+
+    /// Something broke here; the log has the cause.
+    pub(super) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", "the server failed; its log has the cause")
+    }
+
+    /// Not now, but soon.
+    pub(super) fn unavailable(detail: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "service unavailable", detail).retry_after(UNAVAILABLE_RETRY_SECS)
+    }
+
+    fn retry_after(self, secs: u64) -> Self {
+        Self { retry_after_secs: Some(secs), ..self }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "request failed in the store");
+        match error {
+            StoreError::Unavailable(_) => Self::unavailable("the mail cannot be read at the moment; try again"),
+            StoreError::Full(_) => Self::unavailable("the store is full; try again when mail has expired"),
+            StoreError::Damaged(_) => Self::internal(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let document = Document {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or_default(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            error: self.error,
+        };
+        let mut response = (self.status, axum::Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(secs) = self.retry_after_secs {
+            headers.insert(RETRY_AFTER, secs.into());
+        }
+        // RFC 9110 section 15.5.2: a 401 names a way to authenticate.
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,181 @@
+//! Query parameters, read strictly: what is not known is an error, so that a typo never becomes "no filter".
+
+use std::ops::RangeInclusive;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use percent_encoding::percent_decode_str;
+
+use super::problem::Problem;
+use crate::inbox::Page;
+
+const LIMIT_DEFAULT: u64 = 50;
+const LIMITS: RangeInclusive<u64> = 1..=200;
+
+/// The query parameters of a route as its handler wants them. `Strict<()>` is a route that takes none.
+pub(super) struct Strict<T>(pub(super) T);
+
+/// What can be read out of a query.
+pub(super) trait Parameters: Sized {
+    /// The parameters that there are.
+    const NAMES: &'static [&'static str];
+
+    /// Reads them; those that were not sent take their default.
+    fn read(query: &Query) -> Result<Self, Problem>;
+}
+
+/// Which part of the list of mailboxes is wanted.
+pub(super) struct MailboxPage {
+    pub(super) limit: usize,
+    pub(super) after: Option<String>,
+}
+
+impl Parameters for () {
+    const NAMES: &'static [&'static str] = &[];
+
+    fn read(_: &Query) -> Result<Self, Problem> {
+        Ok(())
+    }
+}
+
+impl Parameters for Page {
+    const NAMES: &'static [&'static str] = &["limit", "before", "after"];
+
+    fn read(query: &Query) -> Result<Self, Problem> {
+        Ok(Self {
+            before: query.number("before", 0..=u64::MAX)?,
+            after: query.number("after", 0..=u64::MAX)?,
+            limit: query.limit()?,
+        })
+    }
+}
+
+impl Parameters for MailboxPage {
+    const NAMES: &'static [&'static str] = &["limit", "after"];
+
+    fn read(query: &Query) -> Result<Self, Problem> {
+        Ok(Self { limit: query.limit()?, after: query.value("after").map(str::to_owned) })
+    }
+}
+
+impl<S: Sync, T: Parameters> FromRequestParts<S> for Strict<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = Query::parse(parts.uri.query().unwrap_or_default(), T::NAMES)?;
+        T::read(&query).map(Strict)
+    }
+}
+
+/// The parameters as they were sent, each at most once and all of them known.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(text: &str, known: &[&str]) -> Result<Self, Problem> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decode(name)?, decode(value)?);
+            if !known.contains(&name.as_str()) {
+                return Err(unknown(&name, known));
+            }
+            if pairs.iter().any(|(other, _)| *other == name) {
+                return Err(bad(format!("the query parameter {name} is given twice; give it once")));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self(pairs))
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number(&self, name: &str, allowed: RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        // `parse` alone would take a plus sign.
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        match value.parse() {
+            Ok(number) if digits && allowed.contains(&number) => Ok(Some(number)),
+            _ => {
+                let (least, most) = allowed.into_inner();
+                Err(bad(format!(
+                    "the query parameter {name} is {value:?}; it must be a whole number from {least} to {most}"
+                )))
+            }
+        }
+    }
+
+    fn limit(&self) -> Result<usize, Problem> {
+        let limit = self.number("limit", LIMITS)?.unwrap_or(LIMIT_DEFAULT);
+        Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+}
+
+/// Whether every `%` begins a percent-encoded byte (RFC 3986 section 2.1).
+pub(super) fn is_well_encoded(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| {
+        let bytes = rest.as_bytes();
+        bytes.len() >= 2 && bytes[0].is_ascii_hexdigit() && bytes[1].is_ascii_hexdigit()
+    })
+}
+
+/// The names and values of a query are form-encoded: a plus is a space.
+fn decode(text: &str) -> Result<String, Problem> {
+    let spaced = text.replace('+', " ");
+    match percent_decode_str(&spaced).decode_utf8() {
+        Ok(decoded) if is_well_encoded(&spaced) => Ok(decoded.into_owned()),
+        _ => Err(bad(format!("{text:?} in the query is not percent-encoded UTF-8"))),
+    }
+}
+
+fn unknown(name: &str, known: &[&str]) -> Problem {
+    let allowed = if known.is_empty() { "none is allowed here".to_owned() } else { known.join(", ") + " are allowed" };
+    Problem::bad_request("unknown query parameter", format!("the query parameter {name:?} is not known; {allowed}"))
+}
+
+/// A known parameter with a value that it cannot have.
+pub(super) fn bad(detail: String) -> Problem {
+    Problem::bad_request("bad query parameter", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(text: &str) -> Result<Page, Problem> {
+        Page::read(&Query::parse(text, Page::NAMES)?)
+    }
+
+    #[test]
+    fn a_page_has_defaults_and_limits() {
+        assert_eq!(page(""), Ok(Page { before: None, after: None, limit: 50 }));
+        let all = page("before=9&after=3&limit=200");
+        assert_eq!(all, Ok(Page { before: Some(9), after: Some(3), limit: 200 }));
+        assert_eq!(page("&limit=1&"), Ok(Page { before: None, after: None, limit: 1 }));
+        assert_eq!(page("%6Cimit=%31"), page("limit=1"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_is_allowed() {
+        for (query, parts) in [
+            ("limit=0", ["limit", "\"0\"", "from 1 to 200"]),
+            ("limit=201", ["limit", "\"201\"", "from 1 to 200"]),
+            ("limit=", ["limit", "\"\"", "from 1 to 200"]),
+            ("limit", ["limit", "\"\"", "from 1 to 200"]),
+            ("limit=%2B5", ["limit", "\"+5\"", "from 1 to 200"]),
+            ("before=-1", ["before", "\"-1\"", "whole number"]),
+            ("after=99999999999999999999", ["after", "\"99999999999999999999\"", "whole number"]),
+            ("limit=1&limit=1", ["limit", "twice", "once"]),
+            ("limti=5", ["\"limti\"", "not known", "limit, before, after are allowed"]),
+            ("limit=%zz", ["\"%zz\"", "query", "percent-encoded"]),
+            ("limit=%ff", ["\"%ff\"", "query", "percent-encoded"]),
+            ("limit=1%", ["\"1%\"", "query", "percent-encoded"]),
+        ] {
+            let problem = format!("{:?}", page(query).unwrap_err()).replace('\\', "");
+            for part in parts {
+                assert!(problem.contains(part), "{query}: {part} in {problem}");
+            }
+        }
+    }
+}

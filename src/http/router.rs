@@ -1,0 +1,137 @@
+//! Which path leads where, and what every request passes on its way.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use serde_json::{Value, json};
+use tower::util::option_layer;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::problem::Problem;
+use super::query::{Strict, is_well_encoded};
+use super::{Settings, content, emails, key, limit};
+use crate::inbox::Inbox;
+use crate::shutdown::Shutdown;
+
+/// No route takes a body; this is what is let pass unread.
+const BODY_MAX_BYTES: u64 = 64 * 1024;
+
+/// Much more than the longest path that this server gives out.
+const URI_MAX_BYTES: usize = 8 * 1024;
+
+/// What every answer says about itself: it is what its type says, it is nobody else's, and a browser that shows it
+/// runs nothing of it and loads nothing for it.
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// The whole API. It wants to know the address of each client: it must be served with `ConnectInfo<SocketAddr>`.
+///
+/// Must be called in a Tokio runtime; what it keeps going in the background runs in `tasks`.
+pub fn router(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
+    let readiness = Router::new().route("/ready", get(ready)).with_state((inbox.clone(), tasks.clone()));
+    Router::new()
+        .route("/health", get(health))
+        .merge(readiness)
+        .nest("/emails", mailboxes(settings, inbox, tasks))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(check))
+        .layer(from_fn_with_state(settings.request_timeout, in_time))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(map_response(secured))
+}
+
+/// Everything that needs a key, whether the path exists or not. Requests are counted before the key is looked at, so
+/// that guessing keys is slow.
+fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
+    let keys: Arc<[key::ApiKey]> = settings.keys.as_slice().into();
+    Router::new()
+        .route("/", get(emails::mailboxes))
+        .route("/{mailbox}", get(emails::list).delete(emails::clear))
+        .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
+        .route("/{mailbox}/{id}/raw", get(content::raw))
+        .route("/{mailbox}/{id}/text", get(content::text))
+        .route("/{mailbox}/{id}/html", get(content::html))
+        .route("/{mailbox}/{id}/headers", get(content::headers))
+        .route("/{mailbox}/{id}/attachments/{index}", get(content::attachment))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(keys, key::require))
+        .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
+        .with_state(inbox)
+}
+
+async fn health(Strict(()): Strict<()>) -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+async fn ready(
+    State((inbox, tasks)): State<(Inbox, Shutdown)>,
+    Strict(()): Strict<()>,
+) -> Result<Json<Value>, Problem> {
+    if tasks.is_requested() {
+        return Err(Problem::unavailable("the server is stopping"));
+    }
+    inbox.ready().await?;
+    Ok(Json(json!({ "status": "ready" })))
+}
+
+async fn not_found() -> Problem {
+    Problem::not_found("not found", "there is nothing at this path")
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::method_not_allowed()
+}
+
+/// Refuses what no route could read.
+async fn check(request: Request, next: middleware::Next) -> Result<Response<Body>, Problem> {
+    let uri = request.uri();
+    if uri.path_and_query().is_some_and(|path| path.as_str().len() > URI_MAX_BYTES) {
+        return Err(Problem::uri_too_long(URI_MAX_BYTES));
+    }
+    if !is_well_encoded(uri.path()) {
+        return Err(Problem::bad_request(
+            "bad path",
+            "the path has a % that does not begin a percent-encoded byte; write %25 for a percent sign",
+        ));
+    }
+    if request.body().size_hint().lower() > BODY_MAX_BYTES {
+        return Err(Problem::body_too_large(BODY_MAX_BYTES));
+    }
+    Ok(next.run(request).await)
+}
+
+async fn in_time(
+    State(limit): State<Duration>,
+    request: Request,
+    next: middleware::Next,
+) -> Result<Response<Body>, Problem> {
+    tokio::time::timeout(limit, next.run(request)).await.map_err(|_| Problem::timeout(limit.as_secs()))
+}
+
+/// One request that breaks must not take others with it.
+fn panicked(cause: Box<dyn Any + Send>) -> Response<Body> {
+    let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+    tracing::error!(cause = text.unwrap_or_default(), "request panicked");
+    Problem::internal().into_response()
+}
+
+async fn secured(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().extend(SECURITY_HEADERS);
+    response
+}

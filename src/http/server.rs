@@ -1,0 +1,141 @@
+//! The connections of the API: how many, how long, and how they end.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::HttpBody;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use axum::routing::future::RouteFuture;
+use axum_server::accept::Accept;
+use axum_server::{Handle, Server};
+use bytes::Bytes;
+use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::{BoxError, Service, service_fn};
+
+use super::Settings;
+use super::router::router;
+use super::stream::Watched;
+use crate::inbox::Inbox;
+use crate::shutdown::Shutdown;
+
+/// The most bytes that the header of a request may have.
+const HEADER_MAX_BYTES: u32 = 32 * 1024;
+
+/// The most requests that one connection of HTTP/2 may have open.
+const STREAMS_MAX: u32 = 64;
+
+/// Serves the API on `listener` until `tasks` is asked to stop; then requests in hand are finished and idle connections
+/// closed. When the returned future is dropped, all connections are.
+///
+/// # Errors
+/// Where the listener cannot be used.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    settings: &Settings,
+    inbox: Inbox,
+    tasks: &Shutdown,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let open = Open(Handle::new());
+    let limits = Limits { settings: settings.clone() };
+    let mut server = axum_server::from_tcp(listener)?.handle(open.0.clone()).acceptor(limits);
+    bound(&mut server, settings);
+
+    let router = router(settings, inbox, tasks);
+    let permits = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
+    // The next connection is accepted when this one has its permit: those that are too many wait in the system's queue.
+    let serving = server.serve(service_fn(move |peer: SocketAddr| {
+        let (router, permits) = (router.clone(), permits.clone());
+        async move {
+            let permit = permits.acquire_owned().await?;
+            Ok::<_, BoxError>(Connection { router, peer, opened: Arc::default(), _permit: Arc::new(permit) })
+        }
+    }));
+    tokio::pin!(serving);
+    tokio::select! {
+        served = &mut serving => return served,
+        () = tasks.requested() => open.0.graceful_shutdown(None),
+    }
+    serving.await
+}
+
+/// Without these the library waits for ever.
+fn bound<A>(server: &mut Server<SocketAddr, A>, settings: &Settings) {
+    let builder = server.http_builder();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_buf_size(HEADER_MAX_BYTES as usize);
+    // No pings of our own: they would keep an idle connection from looking idle, and a dead one is idle too.
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(HEADER_MAX_BYTES).max_concurrent_streams(STREAMS_MAX);
+}
+
+/// Closes all connections when it goes.
+struct Open(Handle<SocketAddr>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.shutdown();
+    }
+}
+
+/// Puts the time limits on a connection.
+#[derive(Clone)]
+struct Limits {
+    settings: Settings,
+}
+
+impl Accept<TcpStream, Connection> for Limits {
+    type Stream = Watched<TcpStream>;
+    type Service = Connection;
+    type Future = Ready<io::Result<(Self::Stream, Connection)>>;
+
+    fn accept(&self, stream: TcpStream, connection: Connection) -> Self::Future {
+        let Settings { header_timeout, request_timeout, idle_timeout, .. } = self.settings;
+        // Small answers go out at once.
+        let undelayed = stream.set_nodelay(true);
+        let idle = request_timeout.saturating_add(idle_timeout);
+        let watched = Watched::new(stream, connection.opened.clone(), header_timeout, idle);
+        ready(undelayed.map(|()| (watched, connection)))
+    }
+}
+
+/// One connection: the router, and who is at the other end.
+#[derive(Clone)]
+struct Connection {
+    router: Router,
+    peer: SocketAddr,
+    opened: Arc<AtomicBool>,
+    /// Given back when the connection has ended.
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl<B> Service<Request<B>> for Connection
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = axum::response::Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        <Router as Service<Request<B>>>::poll_ready(&mut self.router, cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        self.opened.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        self.router.call(request)
+    }
+}

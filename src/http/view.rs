@@ -1,0 +1,174 @@
+//! Messages and mailboxes as the API shows them. The first eight keys of a message are the contract of existing scripts.
+
+use std::fmt::Display;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Serialize, Serializer};
+
+use crate::inbox::{Inbox, MailboxSummary, Stored};
+use crate::mail::{
+    Address, Attachment, Disposition, HeaderAddress, HeaderField, MailboxName, MessageId, Peer, TlsInfo,
+};
+
+/// RFC 3986 section 2.3 `unreserved` stays, everything else is encoded: right in a path, in a query and in a header.
+pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A message as one mailbox sees it: its own recipient, never the others.
+#[derive(Serialize)]
+pub(super) struct MessageView<'a> {
+    #[serde(serialize_with = "text")]
+    id: MessageId,
+    #[serde(serialize_with = "text_or_empty")]
+    from: Option<&'a Address>,
+    #[serde(serialize_with = "text")]
+    to: &'a Address,
+    subject: &'a str,
+    body_text: &'a str,
+    body_html: &'a str,
+    attachments: Vec<&'a str>,
+    received_at: u64,
+    seq: u64,
+    mailbox: &'a str,
+    expires_at: u64,
+    size: u64,
+    attachment_records: Vec<AttachmentView<'a>>,
+    message_id: Option<&'a str>,
+    date: Option<&'a str>,
+    header_from: Option<&'a HeaderAddress>,
+    header_to: &'a [HeaderAddress],
+    cc: &'a [HeaderAddress],
+    reply_to: &'a [HeaderAddress],
+    peer: PeerView<'a>,
+    problems: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<&'a [HeaderField]>,
+}
+
+/// An attachment, and where its bytes are to be had.
+#[derive(Serialize)]
+struct AttachmentView<'a> {
+    index: usize,
+    filename: Option<&'a str>,
+    content_type: &'a str,
+    disposition: Disposition,
+    content_id: Option<&'a str>,
+    size: u64,
+    sha256: &'a str,
+    url: String,
+}
+
+/// Who brought the message.
+#[derive(Serialize)]
+struct PeerView<'a> {
+    ip: std::net::IpAddr,
+    helo: &'a str,
+    #[serde(serialize_with = "tls_text")]
+    tls: Option<&'a TlsInfo>,
+}
+
+/// A mailbox that holds mail.
+#[derive(Serialize)]
+pub(super) struct MailboxView<'a> {
+    name: &'a str,
+    count: u64,
+    newest_received_at: u64,
+}
+
+impl<'a> MessageView<'a> {
+    /// `stored`, at `mailbox_url`; with all its headers where they are given.
+    pub(super) fn new(stored: &'a Stored, mailbox_url: &str, headers: Option<&'a [HeaderField]>) -> Self {
+        let message = &*stored.message;
+        let content = &message.content;
+        let attachment = |attachment| AttachmentView::new(attachment, mailbox_url, message.id);
+        Self {
+            id: message.id,
+            from: message.mail_from.as_ref(),
+            to: &stored.rcpt_to,
+            subject: content.subject.as_deref().unwrap_or_default(),
+            body_text: content.text.as_deref().unwrap_or_default(),
+            body_html: content.html.as_deref().unwrap_or_default(),
+            attachments: content.attachments.iter().map(|a| a.filename.as_deref().unwrap_or_default()).collect(),
+            received_at: message.received_at.as_secs(),
+            seq: stored.seq,
+            mailbox: stored.mailbox.as_str(),
+            expires_at: message.expires_at.as_secs(),
+            size: message.size,
+            attachment_records: content.attachments.iter().map(attachment).collect(),
+            message_id: content.message_id.as_deref(),
+            date: content.date.as_deref(),
+            header_from: content.from.as_ref(),
+            header_to: &content.to,
+            cc: &content.cc,
+            reply_to: &content.reply_to,
+            peer: PeerView::new(&message.peer),
+            problems: &content.problems,
+            headers,
+        }
+    }
+}
+
+impl<'a> AttachmentView<'a> {
+    fn new(attachment: &'a Attachment, mailbox_url: &str, id: MessageId) -> Self {
+        let index = attachment.index;
+        Self {
+            index,
+            filename: attachment.filename.as_deref(),
+            content_type: &attachment.content_type,
+            disposition: attachment.disposition,
+            content_id: attachment.content_id.as_deref(),
+            size: attachment.size,
+            sha256: &attachment.sha256,
+            url: format!("{mailbox_url}/{id}/attachments/{index}"),
+        }
+    }
+}
+
+impl<'a> PeerView<'a> {
+    fn new(peer: &'a Peer) -> Self {
+        Self { ip: peer.addr.ip().to_canonical(), helo: &peer.helo, tls: peer.tls.as_ref() }
+    }
+}
+
+impl<'a> From<&'a MailboxSummary> for MailboxView<'a> {
+    fn from(summary: &'a MailboxSummary) -> Self {
+        Self {
+            name: summary.mailbox.as_str(),
+            count: summary.count,
+            newest_received_at: summary.newest_received_at.as_secs(),
+        }
+    }
+}
+
+/// The path of a mailbox.
+pub(super) fn mailbox_url(inbox: &Inbox, mailbox: &MailboxName) -> String {
+    format!("/emails/{}", encoded(inbox, mailbox))
+}
+
+/// The name of a mailbox, for a path or a query.
+pub(super) fn encoded(inbox: &Inbox, mailbox: &MailboxName) -> String {
+    let written = match inbox.written(mailbox) {
+        // Clients resolve these as steps in the path, encoded or not; in quotes they are names.
+        dots if dots == "." || dots == ".." => format!("\"{dots}\""),
+        written => written,
+    };
+    utf8_percent_encode(&written, RESERVED).to_string()
+}
+
+fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// The null sender reads as an empty text.
+fn text_or_empty<S: Serializer>(address: &Option<&Address>, serializer: S) -> Result<S::Ok, S::Error> {
+    match address {
+        Some(address) => serializer.collect_str(address),
+        None => serializer.serialize_str(""),
+    }
+}
+
+fn tls_text<S: Serializer>(tls: &Option<&TlsInfo>, serializer: S) -> Result<S::Ok, S::Error> {
+    match tls {
+        Some(TlsInfo { version, cipher }) => serializer.collect_str(&format_args!("{version} {cipher}")),
+        None => serializer.serialize_none(),
+    }
+}

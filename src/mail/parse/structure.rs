@@ -1,0 +1,236 @@
+//! The tree of parts (RFC 2046 section 5.1), flattened: the parts that hold no others, in order.
+
+use std::fmt;
+use std::ops::Range;
+
+use memchr::memmem;
+
+use super::header::{Header, line_end, without_line_break};
+use super::parameter::Parameters;
+
+/// Protects the record: each attachment costs a place in it, and a delimiter line costs a sender five bytes.
+const PARTS_MAX: usize = 1_000;
+/// Protects the time: each line that may be a delimiter is compared with the boundaries of all open multiparts.
+const DEPTH_MAX: usize = 64;
+
+/// A message taken apart.
+pub(super) struct Structure<'a> {
+    pub(super) leaves: Vec<Leaf<'a>>,
+    pub(super) problems: Vec<String>,
+}
+
+/// A part that is not taken apart further.
+pub(super) struct Leaf<'a> {
+    pub(super) name: PartName,
+    pub(super) header: Header<'a>,
+    pub(super) content_type: Parameters,
+    /// Where its encoded bytes are in the raw message.
+    pub(super) body: Range<usize>,
+    /// The kind of the multipart that it stands in.
+    pub(super) parent: Container,
+}
+
+/// The kind of a multipart, as far as it says something about its parts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Container {
+    /// `multipart/related` (RFC 2387).
+    Related,
+    /// `multipart/digest` (RFC 2046 section 5.1.5).
+    Digest,
+    /// All others, and no multipart at all.
+    Mixed,
+}
+
+/// Names a part by its place in each multipart around it, from 1, as IMAP does; the message itself has no number.
+#[derive(Clone, Default)]
+pub(super) struct PartName(Vec<usize>);
+
+/// A multipart whose closing delimiter has not been seen.
+struct Open<'a> {
+    name: PartName,
+    kind: Container,
+    boundary: Vec<u8>,
+    part_count: usize,
+    /// What it is when no part is found in it.
+    header: Header<'a>,
+    content_type: Parameters,
+}
+
+/// A delimiter line of an open multipart.
+struct Delimiter {
+    /// Which of the open multiparts.
+    depth: usize,
+    is_closing: bool,
+    line: Range<usize>,
+}
+
+struct Walk<'a> {
+    raw: &'a [u8],
+    open: Vec<Open<'a>>,
+    /// The part whose end has not been seen; its `body` ends where it begins.
+    current: Option<Leaf<'a>>,
+    found: Structure<'a>,
+    part_count: usize,
+}
+
+impl<'a> Structure<'a> {
+    /// Takes a message with this header apart. A nested message is a part like an image: it is not opened.
+    pub(super) fn read(raw: &'a [u8], header: Header<'a>) -> Self {
+        let found = Self { leaves: Vec::new(), problems: Vec::new() };
+        let mut walk = Walk { raw, open: Vec::new(), current: None, found, part_count: 0 };
+        if header.fields().is_empty() {
+            walk.found.problems.push("the message has no header".to_owned());
+        }
+        let mut at = walk.enter(PartName::default(), header, Container::Mixed);
+        while let Some(delimiter) = walk.next_delimiter(at) {
+            at = delimiter.line.end;
+            walk.finish_part(delimiter.line.start);
+            while walk.open.len() > delimiter.depth + 1 {
+                walk.close(false, delimiter.line.start);
+            }
+            if delimiter.is_closing {
+                walk.close(true, delimiter.line.start);
+            } else if walk.part_count == PARTS_MAX {
+                walk.found
+                    .problems
+                    .push(format!("the message has more than {PARTS_MAX} parts; the rest is only in its raw bytes"));
+                return walk.found;
+            } else {
+                at = walk.enter_next_part(at);
+            }
+        }
+        walk.finish_part(raw.len());
+        while !walk.open.is_empty() {
+            walk.close(false, raw.len());
+        }
+        walk.found
+    }
+}
+
+impl<'a> Walk<'a> {
+    /// Begins the part behind a delimiter line of the innermost multipart; returns where its body begins.
+    fn enter_next_part(&mut self, at: usize) -> usize {
+        let Some(open) = self.open.last_mut() else { return at };
+        open.part_count += 1;
+        self.part_count += 1;
+        let (name, kind) = (open.name.child(open.part_count), open.kind);
+        self.enter(name, Header::read(self.raw, at), kind)
+    }
+
+    /// Begins a part whose header has been read; returns where its body begins.
+    fn enter(&mut self, name: PartName, header: Header<'a>, parent: Container) -> usize {
+        let start = header.end;
+        if header.is_cut && !header.fields().is_empty() {
+            self.found.problems.push(format!("the header of {name} does not end with an empty line"));
+        }
+        let content_type = header.parameters("Content-Type").unwrap_or_default();
+        if content_type.value.starts_with("multipart/") {
+            // A boundary never ends in white space, but it may have gained some (RFC 2046 section 5.1.1).
+            match content_type.bytes("boundary").map(|boundary| boundary.trim_ascii_end().to_vec()) {
+                Some(boundary) if !boundary.is_empty() && self.open.len() < DEPTH_MAX => {
+                    let kind = Container::of(&content_type.value);
+                    self.open.push(Open { name, kind, boundary, part_count: 0, header, content_type });
+                    return start;
+                }
+                Some(boundary) if !boundary.is_empty() => self
+                    .found
+                    .problems
+                    .push(format!("{name} is nested deeper than {DEPTH_MAX} multiparts; it is kept as one attachment")),
+                _ => self
+                    .found
+                    .problems
+                    .push(format!("{name} is a multipart without a boundary; it is kept as one attachment")),
+            }
+        }
+        self.current = Some(Leaf { name, header, content_type, body: start..start, parent });
+        start
+    }
+
+    /// Ends the current part at the line break before `end`, where a delimiter line begins, or at the end of the message.
+    fn finish_part(&mut self, end: usize) {
+        if let Some(mut leaf) = self.current.take() {
+            leaf.body = leaf.body.start..self.body_end(leaf.body.start, end);
+            self.found.leaves.push(leaf);
+        }
+    }
+
+    /// The line break before a delimiter line belongs to it (RFC 2046 section 5.1.1).
+    fn body_end(&self, start: usize, end: usize) -> usize {
+        if end == self.raw.len() {
+            return end;
+        }
+        start + self.raw.get(start..end).map_or(0, |body| without_line_break(body).len())
+    }
+
+    /// Ends the innermost multipart at `end`.
+    fn close(&mut self, is_closed: bool, end: usize) {
+        let Some(open) = self.open.pop() else { return };
+        let Open { name, part_count, header, content_type, .. } = open;
+        if part_count == 0 {
+            self.found.problems.push(format!("{name} is a multipart without parts; it is kept as one attachment"));
+            let start = header.end;
+            let parent = self.open.last().map_or(Container::Mixed, |parent| parent.kind);
+            let body = start..self.body_end(start, end);
+            self.found.leaves.push(Leaf { name, header, content_type, body, parent });
+        } else if !is_closed {
+            self.found.problems.push(format!("{name} is a multipart without its closing boundary"));
+        }
+    }
+
+    /// Finds the next delimiter line at or behind `from`, where a line begins.
+    fn next_delimiter(&self, from: usize) -> Option<Delimiter> {
+        if self.open.is_empty() {
+            return None;
+        }
+        // The line break before the line is searched for too; the first line of a message is no delimiter.
+        let search_start = from.saturating_sub(1);
+        let found = memmem::find_iter(&self.raw[search_start..], b"\n--");
+        found.map(|at| search_start + at + 1).find_map(|start| self.delimiter_at(start))
+    }
+
+    /// Reads the line at `start` as a delimiter of the innermost multipart that it can be one of. An outer one ends all
+    /// within it (RFC 2046 section 5.1.2).
+    fn delimiter_at(&self, start: usize) -> Option<Delimiter> {
+        let end = line_end(self.raw, start);
+        let text = self.raw[start..end].trim_ascii_end().strip_prefix(b"--")?;
+        self.open.iter().enumerate().rev().find_map(|(depth, open)| {
+            let is_closing = match text.strip_prefix(&*open.boundary)? {
+                b"" => false,
+                b"--" => true,
+                _ => return None,
+            };
+            Some(Delimiter { depth, is_closing, line: start..end })
+        })
+    }
+}
+
+impl Container {
+    fn of(content_type: &str) -> Self {
+        match content_type {
+            "multipart/related" => Self::Related,
+            "multipart/digest" => Self::Digest,
+            _ => Self::Mixed,
+        }
+    }
+}
+
+impl PartName {
+    fn child(&self, number: usize) -> Self {
+        let mut numbers = self.0.clone();
+        numbers.push(number);
+        Self(numbers)
+    }
+
+    /// Whether it is the message itself, or the first part of its multipart.
+    pub(super) fn is_first(&self) -> bool {
+        self.0.last().is_none_or(|number| *number == 1)
+    }
+}
+
+impl fmt::Display for PartName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, rest)) = self.0.split_first() else { return f.write_str("the message") };
+        write!(f, "part {first}")?;
+        rest.iter().try_for_each(|number| write!(f, ".{number}"))
+    }
+}

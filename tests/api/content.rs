@@ -1,0 +1,89 @@
+use restante::mail::Content;
+
+use super::support::{Api, attachment, message};
+
+#[tokio::test]
+async fn a_raw_message_comes_back_byte_for_byte() {
+    let api = Api::start().await;
+    let mut raw: Vec<u8> = b"Subject: \xff\xfe\r\n\r\n".to_vec();
+    raw.extend(0..=255);
+    let kept = message(&api.clock, Content::default());
+    let id = kept.id;
+    api.keep(&["user@example.com"], kept, raw.clone()).await;
+    let answer = api.get(&format!("/emails/user/{id}/raw")).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "message/rfc822"));
+    assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"{id}.eml\""));
+    assert_eq!(answer.body, raw);
+}
+
+#[tokio::test]
+async fn the_bodies_are_served_as_what_they_are() {
+    let api = Api::start().await;
+    let (text, html) = ("größe", "<script>alert(1)</script><p>größe");
+    let content = Content { text: Some(text.to_owned()), html: Some(html.to_owned()), ..Content::default() };
+    let kept = message(&api.clock, content);
+    let path = format!("/emails/user/{}", kept.id);
+    api.keep(&["user@example.com"], kept, "").await;
+    let answer = api.get(&format!("{path}/text")).await;
+    assert_eq!((answer.header("content-type"), answer.text()), ("text/plain; charset=utf-8", text));
+    let answer = api.get(&format!("{path}/html")).await;
+    assert_eq!((answer.header("content-type"), answer.text()), ("text/html; charset=utf-8", html));
+    assert_eq!(answer.header("content-security-policy"), "sandbox; default-src 'none'");
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_there_is_not_found_but_an_empty_one_is() {
+    let api = Api::start().await;
+    let kept = message(&api.clock, Content { text: Some(String::new()), ..Content::default() });
+    let path = format!("/emails/user/{}", kept.id);
+    api.keep(&["user@example.com"], kept, "").await;
+    assert_eq!(api.get(&format!("{path}/text")).await.status, 200);
+    let (_, detail) = api.get(&format!("{path}/html")).await.problem(404);
+    assert_eq!(detail, "the message has no text/html body");
+}
+
+#[tokio::test]
+async fn an_attachment_is_cut_from_the_raw_message() {
+    let api = Api::start().await;
+    let attachments = vec![attachment(0, Some("a.bin"), "image/png", 6, 9), attachment(1, None, "text/csv", 9, 10)];
+    let kept = message(&api.clock, Content { attachments, ..Content::default() });
+    let path = format!("/emails/user/{}/attachments", kept.id);
+    api.keep(&["user@example.com"], kept, b"before\x00\xffA;after".to_vec()).await;
+    let first = api.get(&format!("{path}/0")).await;
+    assert_eq!((first.header("content-type"), &first.body[..]), ("image/png", &b"\x00\xffA"[..]));
+    assert_eq!(first.header("content-disposition"), "attachment; filename=\"a.bin\"; filename*=UTF-8''a.bin");
+    let second = api.get(&format!("{path}/1")).await;
+    assert_eq!((second.header("content-disposition"), second.text()), ("attachment", ";"));
+    let (_, detail) = api.get(&format!("{path}/2")).await.problem(404);
+    assert!(detail.contains("no attachment 2") && detail.contains("it has 2"), "{detail}");
+    for index in ["00", "+0", "-1", "x", "99999999999999999999"] {
+        api.get(&format!("{path}/{index}")).await.problem(404);
+    }
+}
+
+#[tokio::test]
+async fn an_attachment_of_a_large_message_is_the_same() {
+    let api = Api::start().await;
+    let raw: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
+    let attachments = vec![attachment(0, None, "image/png", 100_000, 900_000)];
+    let kept = message(&api.clock, Content { attachments, ..Content::default() });
+    let path = format!("/emails/user/{}/attachments/0", kept.id);
+    api.keep(&["user@example.com"], kept, raw.clone()).await;
+    assert_eq!(api.get(&path).await.body, raw[100_000..900_000]);
+}
+
+#[tokio::test]
+async fn head_answers_like_get_without_the_body() {
+    let api = Api::start().await;
+    let kept = message(&api.clock, Content::default());
+    let path = format!("/emails/user/{}", kept.id);
+    api.keep(&["user@example.com"], kept, "12345").await;
+    for path in ["/health".to_owned(), "/emails".to_owned(), path.clone(), format!("{path}/raw")] {
+        let (get, head) = (api.get(&path).await, api.ask("HEAD", &path).await);
+        assert_eq!((get.status, head.status), (200, 200), "{path}");
+        for name in ["content-type", "content-length", "content-disposition"] {
+            assert_eq!(get.header(name), head.header(name), "{path} {name}");
+        }
+        assert!(head.body.is_empty());
+    }
+}

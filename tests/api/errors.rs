@@ -1,0 +1,132 @@
+use restante::clock::Clock;
+use restante::http;
+use restante::shutdown::Shutdown;
+use tower::ServiceExt;
+
+use super::ROUTES;
+use super::support::{Answer, Api, KEY, NOW, inbox, settings};
+
+#[tokio::test]
+async fn an_unknown_query_parameter_is_an_error_on_every_route() {
+    let api = Api::start().await;
+    for (path, methods) in ROUTES {
+        for &method in methods.iter().filter(|method| **method != "HEAD") {
+            let answer = api.ask(method, &format!("{path}?subjct=x")).await;
+            let (error, detail) = answer.problem(400);
+            assert_eq!(error, "unknown query parameter", "{method} {path}");
+            assert!(detail.contains("\"subjct\""), "{method} {path}: {detail}");
+        }
+    }
+    // Deleting takes no page: with one it would delete more than was meant.
+    api.ask("DELETE", "/emails/user?limit=1").await.problem(400);
+}
+
+#[tokio::test]
+async fn a_bad_value_is_named_with_what_is_allowed() {
+    let api = Api::start().await;
+    for path in ["/emails?limit=0", "/emails?limit=201", "/emails/user?limit=x"] {
+        let (_, detail) = api.get(path).await.problem(400);
+        assert!(detail.contains("limit") && detail.contains("from 1 to 200"), "{path}: {detail}");
+    }
+    let (_, detail) = api.get("/emails/user?before=-1").await.problem(400);
+    assert!(detail.contains("before") && detail.contains("\"-1\""), "{detail}");
+    let (_, detail) = api.get("/emails?after=a@b@c").await.problem(400);
+    assert!(detail.contains("after") && detail.contains("not a valid address"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_bad_mailbox_name_says_what_is_wrong() {
+    let api = Api::start().await;
+    let long = format!("/emails/{}", "x".repeat(129));
+    for (path, reason) in [
+        (long.as_str(), "longer than 128 bytes"),
+        ("/emails/a%00b", "control character"),
+        ("/emails/a@b@c", "not a valid address"),
+        ("/emails/%zz", "percent"),
+        ("/emails/a%", "percent"),
+        ("/emails/%ff", "UTF-8"),
+    ] {
+        for method in ["GET", "DELETE"] {
+            let (_, detail) = api.ask(method, path).await.problem(400);
+            assert!(detail.contains(reason), "{path}: {detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_message_id_is_not_found_and_says_so() {
+    let api = Api::start().await;
+    for id in ["latest", "1", "0199f0c8123470008000000000000000"] {
+        let (_, detail) = api.get(&format!("/emails/user/{id}")).await.problem(404);
+        assert!(detail.contains(&format!("{id:?} is not a message id")), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_not_found() {
+    let api = Api::start().await;
+    for path in
+        ["/", "/nothing", "/health/", "/email", "/emails/", "/emails/user/", "/emails/a/b/c", "/emails/a/b/c/d/e"]
+    {
+        assert_eq!(api.get(path).await.problem(404).0, "not found", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_the_right_ones() {
+    let api = Api::start().await;
+    for (path, methods) in ROUTES {
+        for method in ["POST", "PUT", "PATCH", "OPTIONS", "DELETE"] {
+            if methods.contains(&method) {
+                continue;
+            }
+            let answer = api.ask(method, path).await;
+            answer.problem(405);
+            let mut allowed: Vec<_> = answer.header("allow").split(',').map(str::trim).collect();
+            let mut expected = methods.to_vec();
+            allowed.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(allowed, expected, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn too_much_is_refused_before_it_is_read() {
+    let api = Api::start().await;
+    let large = api.request("DELETE", "/emails/user").header("X-API-KEY", KEY).body(vec![b'x'; 65 * 1024]);
+    assert_eq!(Answer::of(large).await.problem(413).0, "request body too large");
+    let small = api.request("DELETE", "/emails/user").header("X-API-KEY", KEY).body("{}");
+    assert_eq!(Answer::of(small).await.status, 200);
+    let (error, _) = api.get(&format!("/emails/user?after={}", "1".repeat(9000))).await.problem(414);
+    assert_eq!(error, "URI too long");
+    let header = api.request("GET", "/health").header("X-Large", "x".repeat(100_000));
+    assert_eq!(Answer::of(header).await.status, 431);
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_a_pause_and_not_an_empty_mailbox() {
+    let api = Api::start().await;
+    api.store.close().await;
+    for path in ["/emails", "/emails/user", "/ready"] {
+        let answer = api.get(path).await;
+        answer.problem(503);
+        assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1, "{path}");
+    }
+    assert_eq!(api.get("/health").await.text(), "{\"status\":\"ok\"}");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_is_alive_but_not_ready() {
+    let tasks = Shutdown::new();
+    let (inbox, _store) = inbox(&Clock::manual(NOW), &tasks).await;
+    let router = http::router(&settings(), inbox, &tasks);
+    let status = async |path: &str| {
+        let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    assert_eq!(status("/ready").await, 200);
+    tasks.request();
+    assert_eq!(status("/ready").await, 503);
+    assert_eq!(status("/health").await, 200);
+}

@@ -1,0 +1,60 @@
+use super::support::{Answer, Api, KEY};
+use super::{OPEN, ROUTES};
+
+#[tokio::test]
+async fn every_route_but_the_probes_needs_a_key() {
+    let api = Api::start().await;
+    for (path, methods) in ROUTES {
+        for &method in methods {
+            let answer = Answer::of(api.request(method, path)).await;
+            if OPEN.contains(&path) {
+                assert_eq!(answer.status, 200, "{method} {path}");
+            } else {
+                assert_eq!(answer.status, 401, "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_lies_below_emails_is_not_told_without_a_key() {
+    let api = Api::start().await;
+    for path in
+        ["/emails/user/nothing/here", "/emails/a/b/c/d/e/f", "/emails/", "/emails//", "/emails/user/", "/emails/%zz"]
+    {
+        assert!([400, 401].contains(&Answer::of(api.request("GET", path)).await.status), "{path}");
+    }
+    assert_eq!(Answer::of(api.request("GET", "/emails/a/b/c/d/e/f")).await.status, 401);
+    assert_eq!(Answer::of(api.request("GET", "/emails/")).await.status, 401);
+    assert_eq!(Answer::of(api.request("PATCH", "/emails/user")).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_missing_and_a_wrong_key_read_the_same() {
+    let api = Api::start().await;
+    let missing = Answer::of(api.request("GET", "/emails")).await;
+    assert_eq!(missing.problem(401).0, "invalid API key");
+    assert_eq!(missing.header("www-authenticate"), "Bearer");
+    for (name, value) in [
+        ("X-API-KEY", "wrong"),
+        ("X-API-KEY", ""),
+        ("X-API-KEY", "the-ke"),
+        ("X-API-KEY", "the-key2"),
+        ("Authorization", "Bearer wrong"),
+        ("Authorization", "Basic the-key"),
+        ("Authorization", "the-key"),
+    ] {
+        let wrong = Answer::of(api.request("GET", "/emails").header(name, value)).await;
+        assert_eq!(wrong.body, missing.body, "{name}: {value}");
+        assert_eq!(wrong.status, 401, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn each_key_opens_in_both_headers() {
+    let api = Api::start().await;
+    for key in [KEY, "another-key"] {
+        assert_eq!(Answer::of(api.request("GET", "/emails").header("X-API-KEY", key)).await.status, 200);
+        assert_eq!(Answer::of(api.request("GET", "/emails").bearer_auth(key)).await.status, 200);
+    }
+}

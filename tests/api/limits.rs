@@ -1,0 +1,128 @@
+use std::time::Duration;
+
+use restante::http::Settings;
+use restante::mail::Content;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::support::{Answer, Api, DEADLINE, KEY, message, read_until, rest, settings};
+
+/// Short enough for a test, long enough for a busy machine.
+const SHORT: Duration = Duration::from_millis(300);
+
+/// Far more than the buffers of a connection hold.
+const LARGE: usize = 64 << 20;
+
+const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// A connection on which a large answer has begun, and how many of its bytes are still to come.
+async fn large_answer(api: &Api) -> (TcpStream, usize) {
+    let kept = message(&api.clock, Content::default());
+    let path = format!("/emails/user/{}/raw", kept.id);
+    api.keep(&["user@example.com"], kept, vec![b'x'; LARGE]).await;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-API-KEY: {KEY}\r\n\r\n");
+    let mut stream = api.connect(request.as_bytes()).await;
+    let head = read_until(&mut stream, b"\r\n\r\n").await;
+    assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    (stream, LARGE)
+}
+
+#[tokio::test]
+async fn a_client_has_its_requests_of_a_minute_and_then_waits() {
+    let api = Api::with(Settings { rate_per_minute: 3, ..settings() }).await;
+    assert_eq!(api.get("/emails").await.status, 200);
+    // Wrong keys and unknown paths count too.
+    assert_eq!(Answer::of(api.request("GET", "/emails")).await.status, 401);
+    assert_eq!(api.get("/emails/a/b/c/d").await.status, 404);
+    for forwarded in ["192.0.2.1", "192.0.2.2"] {
+        let more = api.request("GET", "/emails").header("X-API-KEY", KEY).header("X-Forwarded-For", forwarded);
+        let answer = Answer::of(more).await;
+        assert_eq!(answer.problem(429).0, "rate limit exceeded");
+        let wait = answer.header("retry-after").parse::<u64>().unwrap();
+        assert!((1..=20).contains(&wait), "{wait}");
+    }
+    // Probes are not counted.
+    for _ in 0..10 {
+        assert_eq!(api.get("/health").await.status, 200);
+        assert_eq!(api.get("/ready").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn without_a_rate_nobody_waits() {
+    let api = Api::start().await;
+    for _ in 0..150 {
+        assert_eq!(api.get("/emails").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_finish_a_request_is_cut_off() {
+    let api = Api::with(Settings { header_timeout: SHORT, ..settings() }).await;
+    for half in [
+        &b""[..],
+        b"G",
+        b"GET /health HTTP/1.1\r\nHost: x",
+        b"PRI * HTTP/2.0\r\n\r\nSM",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        let mut stream = api.connect(half).await;
+        let said = String::from_utf8_lossy(&rest(&mut stream).await).into_owned();
+        assert!(!said.contains("200 OK"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_closed_when_nothing_is_asked() {
+    let api = Api::with(Settings { header_timeout: SHORT, ..settings() }).await;
+    let mut stream = api.connect(HEALTH).await;
+    read_until(&mut stream, b"{\"status\":\"ok\"}").await;
+    stream.write_all(HEALTH).await.unwrap();
+    read_until(&mut stream, b"{\"status\":\"ok\"}").await;
+    assert_eq!(rest(&mut stream).await, b"");
+}
+
+#[tokio::test]
+async fn who_takes_no_answer_gives_its_place_to_the_next() {
+    let limits = Settings { max_connections: 1, request_timeout: SHORT, idle_timeout: SHORT, ..settings() };
+    let api = Api::with(limits).await;
+    let (_stalled, _) = large_answer(&api).await;
+    assert_eq!(api.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn one_connection_too_many_waits_for_its_turn() {
+    let api = Api::with(Settings { max_connections: 1, ..settings() }).await;
+    let mut first = api.connect(HEALTH).await;
+    read_until(&mut first, b"{\"status\":\"ok\"}").await;
+    let mut second = api.connect(HEALTH).await;
+    let early = tokio::time::timeout(SHORT, second.read_u8()).await;
+    assert!(early.is_err(), "answered beside the first: {early:?}");
+    drop(first);
+    read_until(&mut second, b"{\"status\":\"ok\"}").await;
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_is_in_hand_and_closes_what_is_idle() {
+    let api = Api::start().await;
+    let mut idle = api.connect(HEALTH).await;
+    read_until(&mut idle, b"{\"status\":\"ok\"}").await;
+    let mut silent = api.connect(b"").await;
+    let (mut busy, length) = large_answer(&api).await;
+
+    api.tasks.request();
+    assert_eq!(rest(&mut idle).await, b"");
+    assert_eq!(rest(&mut silent).await, b"");
+    assert!(!api.served.is_finished());
+    assert_eq!(rest(&mut busy).await.len(), length);
+    tokio::time::timeout(DEADLINE, api.served).await.expect("the server does not end").unwrap();
+    assert!(TcpStream::connect(api.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn a_hard_stop_waits_for_nobody() {
+    let api = Api::start().await;
+    let (mut busy, length) = large_answer(&api).await;
+    api.tasks.stop(Duration::ZERO).await;
+    assert!(rest(&mut busy).await.len() < length);
+}

@@ -1,0 +1,27 @@
+//! The HTTP API on real sockets: one test for each rule of its contract.
+
+mod content;
+mod errors;
+mod hostile;
+mod keys;
+mod limits;
+mod lists;
+mod message;
+mod support;
+
+/// Every route with the methods that it takes, at a message that is not there.
+const ROUTES: [(&str, &[&str]); 10] = [
+    ("/health", &["GET", "HEAD"]),
+    ("/ready", &["GET", "HEAD"]),
+    ("/emails", &["GET", "HEAD"]),
+    ("/emails/user", &["GET", "HEAD", "DELETE"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000", &["GET", "HEAD", "DELETE"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/raw", &["GET", "HEAD"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/text", &["GET", "HEAD"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/html", &["GET", "HEAD"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/headers", &["GET", "HEAD"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/attachments/0", &["GET", "HEAD"]),
+];
+
+/// Those of [`ROUTES`] that anybody may ask.
+const OPEN: [&str; 2] = ["/health", "/ready"];

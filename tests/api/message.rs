@@ -1,0 +1,129 @@
+use bytes::Bytes;
+use restante::mail::{Content, Disposition, Envelope, HeaderAddress, TlsInfo};
+use restante::smtp::Backend;
+use serde_json::{Value, json};
+
+use super::support::{Api, address, attachment, message};
+
+fn person(name: Option<&str>, address: &str) -> HeaderAddress {
+    HeaderAddress { name: name.map(str::to_owned), address: Some(address.to_owned()) }
+}
+
+#[tokio::test]
+async fn a_message_has_exactly_the_keys_of_the_contract() {
+    let api = Api::start().await;
+    let mut file = attachment(0, Some("file.pdf"), "application/pdf", 0, 4);
+    file.content_id = Some("cid@example.com".to_owned());
+    file.disposition = Disposition::Inline;
+    let mut kept = message(
+        &api.clock,
+        Content {
+            subject: Some("Test Email".to_owned()),
+            message_id: Some("1@example.com".to_owned()),
+            date: Some("2026-01-02T03:04:05Z".to_owned()),
+            from: Some(person(Some("Ann"), "ann@example.com")),
+            to: vec![person(None, "list@example.com")],
+            cc: vec![person(None, "cc@example.com")],
+            reply_to: vec![person(None, "reply@example.com")],
+            text: Some("Plain text content".to_owned()),
+            html: Some("<p>HTML content</p>".to_owned()),
+            attachments: vec![file, attachment(1, None, "image/png", 4, 5)],
+            problems: vec!["a problem".to_owned()],
+        },
+    );
+    kept.size = 1834;
+    kept.peer.tls = Some(TlsInfo { version: "TLSv1.3".to_owned(), cipher: "TLS_AES_256_GCM_SHA384".to_owned() });
+    let id = kept.id.to_string();
+    let seq = api.keep(&["UserName@example.com"], kept, "").await[0];
+    let mut expected = json!({
+        "id": id, "from": "sender@example.com", "to": "UserName@example.com", "subject": "Test Email",
+        "body_text": "Plain text content", "body_html": "<p>HTML content</p>", "attachments": ["file.pdf", ""],
+        "received_at": 1_767_323_045, "seq": seq, "mailbox": "username", "expires_at": 1_767_409_445, "size": 1834,
+        "attachment_records": [
+            { "index": 0, "filename": "file.pdf", "content_type": "application/pdf", "disposition": "inline",
+              "content_id": "cid@example.com", "size": 4, "sha256": "00".repeat(32),
+              "url": format!("/emails/username/{id}/attachments/0") },
+            { "index": 1, "filename": null, "content_type": "image/png", "disposition": "attachment",
+              "content_id": null, "size": 1, "sha256": "00".repeat(32),
+              "url": format!("/emails/username/{id}/attachments/1") },
+        ],
+        "message_id": "1@example.com", "date": "2026-01-02T03:04:05Z",
+        "header_from": { "name": "Ann", "address": "ann@example.com" },
+        "header_to": [{ "name": null, "address": "list@example.com" }],
+        "cc": [{ "name": null, "address": "cc@example.com" }],
+        "reply_to": [{ "name": null, "address": "reply@example.com" }],
+        "peer": { "ip": "192.0.2.7", "helo": "client.example", "tls": "TLSv1.3 TLS_AES_256_GCM_SHA384" },
+        "problems": ["a problem"],
+    });
+    assert_eq!(api.get("/emails/username").await.json(), json!([expected]));
+    expected["headers"] = json!([]);
+    assert_eq!(api.get(&format!("/emails/username/{id}")).await.json(), expected);
+}
+
+#[tokio::test]
+async fn what_a_message_does_not_have_is_not_invented() {
+    let api = Api::start().await;
+    let mut bounce = message(&api.clock, Content::default());
+    bounce.mail_from = None;
+    api.keep(&["user@example.com"], bounce, "").await;
+    let shown = &api.get("/emails/user").await.json()[0];
+    for empty in ["from", "subject", "body_text", "body_html"] {
+        assert_eq!(shown[empty], "", "{empty}");
+    }
+    for absent in ["message_id", "date", "header_from"] {
+        assert_eq!(shown[absent], Value::Null, "{absent}");
+    }
+    assert_eq!(shown["peer"]["tls"], Value::Null);
+    for none in ["attachments", "attachment_records", "header_to", "cc", "reply_to", "problems"] {
+        assert_eq!(shown[none], json!([]), "{none}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_never_sees_the_other_recipients() {
+    let api = Api::start().await;
+    let kept = message(&api.clock, Content::default());
+    let id = kept.id;
+    api.keep(&["user@example.com", "hidden@example.com"], kept, "Subject: x\r\n\r\n").await;
+    for path in ["/emails/user".to_owned(), format!("/emails/user/{id}"), format!("/emails/user/{id}/headers")] {
+        assert!(!api.get(&path).await.text().contains("hidden"), "{path}");
+    }
+    assert_eq!(api.get(&format!("/emails/hidden/{id}")).await.json()["to"], "hidden@example.com");
+    api.get(&format!("/emails/other/{id}")).await.problem(404);
+}
+
+#[tokio::test]
+async fn a_delivered_mail_is_shown_with_all_its_headers_in_order() {
+    let api = Api::start().await;
+    let raw = "Received: one\r\nReceived: two\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n\r\nhello\r\n";
+    let envelope = Envelope {
+        peer: message(&api.clock, Content::default()).peer,
+        mail_from: None,
+        rcpt_to: vec![address("user@example.com")],
+        size: None,
+        smtputf8: false,
+    };
+    api.inbox.deliver(envelope, Bytes::from_static(raw.as_bytes())).await.unwrap();
+    let listed = &api.get("/emails/user").await.json()[0];
+    assert_eq!(listed["subject"], "grüße");
+    assert_eq!(listed["headers"], Value::Null);
+    let path = format!("/emails/user/{}", listed["id"].as_str().unwrap());
+    let shown = api.get(&path).await.json();
+    let names: Vec<_> = shown["headers"].as_array().unwrap().iter().map(|field| field["name"].clone()).collect();
+    assert_eq!(names, ["Received", "Received", "Subject"]);
+    assert_eq!(shown["headers"][2]["value"], "grüße");
+    assert!(shown["headers"][2]["raw"].as_str().unwrap().contains("=?utf-8?q?"));
+    assert_eq!(api.get(&format!("{path}/headers")).await.json(), shown["headers"]);
+}
+
+#[tokio::test]
+async fn a_deleted_message_is_gone() {
+    let api = Api::start().await;
+    let kept = message(&api.clock, Content::default());
+    let path = format!("/emails/user/{}", kept.id);
+    let expected = json!({ "message": format!("Message {} has been deleted", kept.id) });
+    api.keep(&["user@example.com"], kept, "").await;
+    assert_eq!(api.ask("DELETE", &path).await.json(), expected);
+    api.get(&path).await.problem(404);
+    api.ask("DELETE", &path).await.problem(404);
+}
