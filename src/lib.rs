@@ -3,7 +3,10 @@
 pub mod clock;
 pub mod mail;
 pub mod shutdown;
+pub mod tls;
 pub mod smtp;
 pub mod store;
 pub mod inbox;
 pub mod http;
+pub mod config;
+pub mod app;

@@ -1,1 +1,92 @@
-fn main() {}
+//! The program: arguments, logging, signals and the exit code.
+
+use std::fmt::Display;
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use restante::app::App;
+use restante::clock::Clock;
+use restante::config::{Config, Log};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// What is wrong is in the configuration or around the server, not in it.
+const EXIT_SETUP: u8 = 2;
+
+/// An inbound catch-all mailbox server: any mail in by SMTP, out by an HTTP API.
+///
+/// All settings are variables of the environment or of the file .env; .env.example lists them.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the configuration, secrets hidden, and exit.
+    Config,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // Before any thread is started.
+    let config = match Config::load() {
+        Ok(config) => config,
+        Err(mistakes) => return refuse(&mistakes),
+    };
+    if let Some(Command::Config) = arguments.command {
+        for (name, value) in config.shown() {
+            println!("{name}={value}");
+        }
+        return ExitCode::SUCCESS;
+    }
+    start_log(&config.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error),
+    };
+    runtime.block_on(run(config))
+}
+
+async fn run(config: Config) -> ExitCode {
+    // Before the start, so that a signal that comes during it is not the end of the process.
+    let (mut terminate, mut interrupt) = match signals() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(&error),
+    };
+    let app = match App::start(config, Clock::system()).await {
+        Ok(app) => app,
+        Err(error) => return refuse(&error),
+    };
+    println!("{}", app.welcome());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    app.stop().await;
+    ExitCode::SUCCESS
+}
+
+fn signals() -> io::Result<(Signal, Signal)> {
+    Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+}
+
+fn start_log(log: &Log) {
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&log.filter)).with_writer(io::stderr);
+    if log.json {
+        lines.json().init()
+    } else {
+        lines.init()
+    }
+    // A panic is contained in its task; it belongs into the log like everything else.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task has panicked")));
+}
+
+fn refuse(error: &impl Display) -> ExitCode {
+    eprintln!("restante: {error}");
+    ExitCode::from(EXIT_SETUP)
+}

@@ -1,5 +1,6 @@
 //! The domains whose mail is taken.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -57,6 +58,15 @@ impl FromStr for DomainPattern {
             (Ok(domain), false) => Ok(Self::Exact(domain)),
             (Ok(Domain::Name(name)), true) => Ok(Self::Subdomains(name)),
             _ => Err(format!("{text:?} is not a domain; write example.com, or *.example.com for its subdomains")),
+        }
+    }
+}
+
+impl fmt::Display for DomainPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(domain) => domain.fmt(f),
+            Self::Subdomains(name) => write!(f, "*.{name}"),
         }
     }
 }

@@ -1,0 +1,97 @@
+//! The key of the API where the operator set none: generated, and kept for the next start.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustls::crypto::aws_lc_rs;
+
+use super::{Key, StartError};
+use crate::http::ApiKey;
+
+/// The file in the data directory.
+const FILE_NAME: &str = "api-key";
+
+/// 192 bits; nobody guesses that.
+const KEY_BYTES: usize = 24;
+
+/// The configured keys, or one that is generated and kept in `data_dir`.
+pub(super) fn keys(configured: &[ApiKey], data_dir: Option<&PathBuf>) -> Result<(Key, Vec<ApiKey>), StartError> {
+    if !configured.is_empty() {
+        return Ok((Key::Configured, configured.to_vec()));
+    }
+    let file = data_dir.map(|dir| dir.join(FILE_NAME));
+    let failed = |error| StartError::Key { file: file.clone().unwrap_or_default(), error };
+    let text = match &file {
+        Some(file) => kept(file),
+        None => generated(),
+    }
+    .map_err(failed)?;
+    match text.parse() {
+        Ok(key) => Ok((Key::Generated { text, file }, vec![key])),
+        Err(error) => {
+            Err(failed(io::Error::new(io::ErrorKind::InvalidData, format!("what it holds is no key: {error}"))))
+        }
+    }
+}
+
+/// The key that an earlier start has left, or a new one.
+fn kept(file: &Path) -> io::Result<String> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let text = generated()?;
+            let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+            writeln!(new, "{text}")?;
+            Ok(text)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn generated() -> io::Result<String> {
+    let mut bytes = [0; KEY_BYTES];
+    let random = aws_lc_rs::default_provider().secure_random;
+    random.fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn a_generated_key_is_kept_for_its_owner_only_and_used_again() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().to_path_buf();
+        let (first, found) = keys(&[], Some(&path)).unwrap();
+        assert_eq!(found.len(), 1);
+        let mode = fs::metadata(path.join(FILE_NAME)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(keys(&[], Some(&path)).unwrap().0, first);
+        let Key::Generated { text, .. } = first else { panic!("{first:?}") };
+        assert_eq!(text.len(), 2 * KEY_BYTES);
+    }
+
+    #[test]
+    fn a_configured_key_leaves_no_file() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().to_path_buf();
+        let configured = ["secret".parse().unwrap()];
+        assert_eq!(keys(&configured, Some(&path)).unwrap().0, Key::Configured);
+        assert!(!path.join(FILE_NAME).exists());
+    }
+
+    #[test]
+    fn a_damaged_key_file_is_said_by_name() {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join(FILE_NAME), "two words\n").unwrap();
+        let error = keys(&[], Some(&dir.path().to_path_buf())).unwrap_err().to_string();
+        assert!(error.contains("api-key") && error.contains("set API_KEY"), "{error}");
+    }
+}

@@ -1,0 +1,108 @@
+//! What a person reads after the start: where the server is, and two lines to paste.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{App, Key};
+use crate::inbox::{DomainPattern, Domains};
+use crate::store::Kind;
+use crate::tls::Source;
+
+impl App {
+    /// The addresses, the key, one line to send a mail and one to read it.
+    #[must_use]
+    pub fn welcome(&self) -> String {
+        let mut text = format!("\nrestante {} is ready\n\n", env!("CARGO_PKG_VERSION"));
+        let rows = [
+            ("SMTP", format!("{}  ({})", joined(&self.smtp_addrs, ""), self.smtp_note())),
+            ("API", joined(&self.http_addrs, "http://")),
+            ("key", self.key_note()),
+            ("store", self.store_note()),
+        ];
+        for (name, value) in rows {
+            _ = writeln!(text, "  {name:<6}{value}");
+        }
+        let key = match &self.key {
+            Key::Configured => "$API_KEY",
+            Key::Generated { text, .. } => text,
+        };
+        if let (Some(smtp), Some(http)) = (self.smtp_addrs.first(), self.http_addrs.first()) {
+            _ = write!(
+                text,
+                "\nSend a mail:\n  swaks --server {} --to user@{} --header 'Subject: Hello' --body 'Hello from swaks'\n\
+                 Read it:\n  curl -H \"X-API-KEY: {key}\" http://{}/emails/user\n",
+                reachable(*smtp),
+                self.example_domain(),
+                reachable(*http),
+            );
+        }
+        text
+    }
+
+    fn smtp_note(&self) -> String {
+        let domains = match &self.config.inbox.domains {
+            Domains::Any => "any domain".to_owned(),
+            Domains::Listed(patterns) => patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        };
+        let certificate = match self.certificate {
+            Source::Files => "",
+            Source::SelfSigned => " with a self-signed certificate",
+        };
+        format!("{domains}; STARTTLS{certificate}")
+    }
+
+    fn key_note(&self) -> String {
+        match &self.key {
+            Key::Configured => "as set in API_KEY".to_owned(),
+            Key::Generated { text, file: Some(file) } => format!("{text}  (generated, kept in {})", file.display()),
+            Key::Generated { text, file: None } => format!("{text}  (generated for this run)"),
+        }
+    }
+
+    fn store_note(&self) -> String {
+        let hours = self.config.inbox.retention.as_secs_f64() / 3600.0;
+        let place = match &self.config.store.kind {
+            Kind::Memory => "in memory, gone when the server stops".to_owned(),
+            Kind::Embedded { data_dir, .. } => data_dir.display().to_string(),
+        };
+        format!("{place}  (each mail is kept for {hours} hours)")
+    }
+
+    fn example_domain(&self) -> String {
+        let listed = match &self.config.inbox.domains {
+            Domains::Any => None,
+            Domains::Listed(patterns) => patterns.first(),
+        };
+        match listed {
+            None => "example.com".to_owned(),
+            Some(DomainPattern::Exact(domain)) => domain.to_string(),
+            Some(DomainPattern::Subdomains(name)) => format!("mail.{name}"),
+        }
+    }
+}
+
+fn joined(addrs: &[SocketAddr], scheme: &str) -> String {
+    addrs.iter().map(|addr| format!("{scheme}{addr}")).collect::<Vec<_>>().join(", ")
+}
+
+/// An address that a client on this machine can connect to: the unspecified one is none.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_reached_on_loopback() {
+        assert_eq!(reachable("0.0.0.0:25".parse().unwrap()).to_string(), "127.0.0.1:25");
+        assert_eq!(reachable("[::]:25".parse().unwrap()).to_string(), "[::1]:25");
+        assert_eq!(reachable("192.0.2.1:25".parse().unwrap()).to_string(), "192.0.2.1:25");
+    }
+}

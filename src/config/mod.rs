@@ -1,0 +1,298 @@
+//! The configuration: environment and `.env` into each module's own settings, all mistakes reported at once.
+
+mod reader;
+mod value;
+mod variables;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::variables::{VARIABLES, Variable, env_example};
+
+use self::reader::Reader;
+use crate::inbox::{self, DomainPattern, Domains};
+use crate::mail::{Domain, Naming, NamingScheme, PlusAddressing};
+use crate::smtp::{self, BareLf, SessionSettings};
+use crate::store::{self, Kind};
+use crate::{http, tls};
+
+/// The file that is read beside the environment, from the working directory.
+const ENV_FILE: &str = ".env";
+
+/// The configuration of the whole server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where mail comes in.
+    pub smtp_addrs: Vec<SocketAddr>,
+    /// Where the API listens.
+    pub http_addrs: Vec<SocketAddr>,
+    /// The SMTP server.
+    pub smtp: smtp::Settings,
+    /// The API. Without keys one is to be generated.
+    pub http: http::Settings,
+    /// What is accepted.
+    pub inbox: inbox::Settings,
+    /// How it is kept.
+    pub store: store::Settings,
+    /// The certificate.
+    pub tls: tls::Settings,
+    /// How long a stop waits for what is in progress.
+    pub shutdown_grace: Duration,
+    /// The log.
+    pub log: Log,
+    shown: Vec<(&'static str, String)>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A level, or directives of `tracing-subscriber`.
+    pub filter: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+/// Everything that is wrong with the configuration, one line each.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistakes(Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "{count} mistake{} in the configuration", if count == 1 { "" } else { "s" })?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl Config {
+    /// Reads the environment and the file `.env` of the working directory; the environment goes before the file.
+    ///
+    /// # Errors
+    /// All mistakes.
+    pub fn load() -> Result<Self, Mistakes> {
+        let mut variables = env_file()?;
+        #[expect(clippy::disallowed_methods, reason = "this is the reader of the environment")]
+        for (name, value) in std::env::vars_os() {
+            if let Ok(name) = name.into_string() {
+                // What is not UTF-8 cannot be right either, and is reported with its name.
+                variables.insert(name, value.to_string_lossy().into_owned());
+            }
+        }
+        Self::from_variables(&variables)
+    }
+
+    /// Reads the configuration out of these variables.
+    ///
+    /// # Errors
+    /// All mistakes.
+    pub fn from_variables(variables: &HashMap<String, String>) -> Result<Self, Mistakes> {
+        let mut reader = Reader::new(variables);
+        let config = Self::read(&mut reader);
+        config.check_exposure(&mut reader);
+        reader.finish().map(|shown| Self { shown, ..config }).map_err(Mistakes)
+    }
+
+    /// Every variable and its value, secrets hidden, in the order in which they are documented.
+    #[must_use]
+    pub fn shown(&self) -> &[(&'static str, String)] {
+        &self.shown
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let domains = reader.read("DOMAIN", domains);
+        let hostname = reader.read("SMTP_HOSTNAME", hostname).unwrap_or_else(|| first_domain(&domains));
+        Self {
+            smtp_addrs: reader.read("SMTP_ADDR", some_addresses),
+            http_addrs: reader.read("HTTP_ADDR", some_addresses),
+            smtp: smtp_settings(reader, &hostname),
+            http: http_settings(reader),
+            tls: tls::Settings {
+                cert_file: reader.read("TLS_CERT_FILE", path),
+                key_file: reader.read("TLS_KEY_FILE", path),
+                hostname: hostname.clone(),
+            },
+            inbox: inbox_settings(reader, domains, hostname),
+            store: store_settings(reader),
+            shutdown_grace: reader.read("SHUTDOWN_GRACE", value::duration),
+            log: Log {
+                filter: reader.read("LOG_LEVEL", log_filter),
+                json: reader.read("LOG_FORMAT", value::choice(&[("text", false), ("json", true)])),
+            },
+            shown: Vec::new(),
+        }
+    }
+
+    /// Strangers may reach the server only where it is said whose mail it takes and who may read it.
+    fn check_exposure(&self, reader: &mut Reader<'_>) {
+        let exposed = |addrs: &[SocketAddr]| addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback()).copied();
+        let Some(addr) = exposed(&self.smtp_addrs).or_else(|| exposed(&self.http_addrs)) else { return };
+        if !reader.is_set("DOMAIN") {
+            reader.mistake(format!(
+                "DOMAIN is not set, but {addr} can be reached by strangers: say whose mail is taken, such as \
+                 DOMAIN=example.com (or * for any domain)"
+            ));
+        }
+        if !reader.is_set("API_KEY") {
+            reader.mistake(format!(
+                "API_KEY is not set, but {addr} can be reached by strangers: set a long random key, such as the output of \
+                 `openssl rand -hex 32`"
+            ));
+        }
+    }
+}
+
+fn smtp_settings(reader: &mut Reader<'_>, hostname: &str) -> smtp::Settings {
+    smtp::Settings {
+        session: SessionSettings {
+            hostname: hostname.to_owned(),
+            max_command_bytes: reader.read("SMTP_MAX_COMMAND_LINE", value::number(512, 65_536)),
+            max_message_bytes: reader.read("SMTP_MAX_MESSAGE_SIZE", message_size),
+            max_recipients: reader.read("SMTP_MAX_RECIPIENTS", value::number(1, 10_000)),
+            max_errors: reader.read("SMTP_MAX_ERRORS", value::number(1, 10_000)),
+            bare_lf: reader.read("BARE_LF", value::choice(&[("reject", BareLf::Reject), ("keep", BareLf::Keep)])),
+        },
+        max_connections: reader.read("SMTP_MAX_CONNECTIONS", value::number(1, 1_000_000)),
+        max_connections_per_ip: reader.read("SMTP_MAX_CONNECTIONS_PER_IP", value::number(1, 1_000_000)),
+        max_bytes_in_flight: reader.read("SMTP_MAX_IN_FLIGHT", memory_size),
+        idle_timeout: reader.read("SMTP_IDLE_TIMEOUT", value::duration),
+        session_timeout: reader.read("SMTP_SESSION_TIMEOUT", value::duration),
+        tls_handshake_timeout: reader.read("SMTP_TLS_HANDSHAKE_TIMEOUT", value::duration),
+    }
+}
+
+fn http_settings(reader: &mut Reader<'_>) -> http::Settings {
+    http::Settings {
+        keys: reader.read("API_KEY", api_keys),
+        rate_per_minute: reader.read("API_RATE_PER_MINUTE", value::number(0, 1_000_000)),
+        max_connections: reader.read("HTTP_MAX_CONNECTIONS", value::number(1, 1_000_000)),
+        header_timeout: reader.read("HTTP_HEADER_TIMEOUT", value::duration),
+        request_timeout: reader.read("HTTP_REQUEST_TIMEOUT", value::duration),
+        idle_timeout: reader.read("HTTP_IDLE_TIMEOUT", value::duration),
+    }
+}
+
+fn inbox_settings(reader: &mut Reader<'_>, domains: Domains, hostname: String) -> inbox::Settings {
+    let scheme = value::choice(&[
+        ("local", NamingScheme::Local),
+        ("full", NamingScheme::Full),
+        ("domain", NamingScheme::Domain),
+    ]);
+    let plus = value::choice(&[("keep", PlusAddressing::Keep), ("strip", PlusAddressing::Strip)]);
+    inbox::Settings {
+        domains,
+        hostname,
+        naming: Naming { scheme: reader.read("MAILBOX_NAMING", scheme), plus: reader.read("PLUS_ADDRESSING", plus) },
+        retention: reader.read("RETENTION", value::duration),
+        rate_per_minute: reader.read("SMTP_RATE_PER_MINUTE", value::number(0, 1_000_000)),
+    }
+}
+
+fn store_settings(reader: &mut Reader<'_>) -> store::Settings {
+    let data_dir = reader.read("DATA_DIR", path);
+    let min_free_bytes = reader.read("STORE_MIN_FREE", value::size);
+    let embedded = reader.read("STORE", value::choice(&[("embedded", true), ("memory", false)]));
+    store::Settings {
+        kind: if embedded { Kind::Embedded { data_dir, min_free_bytes } } else { Kind::Memory },
+        mailbox_max_messages: reader.read("MAILBOX_MAX_MESSAGES", value::number(1, 1_000_000)),
+        max_bytes: reader.read("STORE_MAX_BYTES", value::size),
+    }
+}
+
+/// Nothing is any domain, which [`Config::check_exposure`] allows on loopback only.
+fn domains(text: &str) -> value::Parsed<Domains> {
+    if text.is_empty() || text == "*" {
+        return Ok(Domains::Any);
+    }
+    value::list(text).map(str::parse::<DomainPattern>).collect::<Result<_, _>>().map(Domains::Listed)
+}
+
+fn hostname(text: &str) -> value::Parsed<Option<String>> {
+    match text.parse() {
+        _ if text.is_empty() => Ok(None),
+        Ok(Domain::Name(name)) if name.is_ascii() => Ok(Some(name)),
+        _ => Err("write a host name, such as mx.example.com".to_owned()),
+    }
+}
+
+fn first_domain(domains: &Domains) -> String {
+    let listed = match domains {
+        Domains::Any => None,
+        Domains::Listed(patterns) => patterns.iter().find_map(|pattern| match pattern {
+            DomainPattern::Exact(Domain::Name(name)) | DomainPattern::Subdomains(name) => Some(name.clone()),
+            DomainPattern::Exact(Domain::Literal(_)) => None,
+        }),
+    };
+    listed.unwrap_or_else(|| "localhost".to_owned())
+}
+
+fn api_keys(text: &str) -> value::Parsed<Vec<http::ApiKey>> {
+    value::list(text).map(|key| key.parse().map_err(|error: http::ApiKeyError| error.to_string())).collect()
+}
+
+fn some_addresses(text: &str) -> value::Parsed<Vec<SocketAddr>> {
+    match value::addresses(text) {
+        Ok(addrs) if addrs.is_empty() => {
+            Err("write at least one address with a port, such as 127.0.0.1:2525".to_owned())
+        }
+        addrs => addrs,
+    }
+}
+
+fn message_size(text: &str) -> value::Parsed<usize> {
+    // Offsets into a message are 32 bits wide in the MIME parser.
+    bounded_size(text, 1024, 1 << 30, "1KiB to 1GiB")
+}
+
+fn memory_size(text: &str) -> value::Parsed<usize> {
+    bounded_size(text, 1 << 20, 1 << 40, "1MiB to 1TiB")
+}
+
+fn bounded_size(text: &str, min: u64, max: u64, range: &str) -> value::Parsed<usize> {
+    match value::size(text)? {
+        size if (min..=max).contains(&size) => usize::try_from(size).map_err(|error| error.to_string()),
+        _ => Err(format!("write a size from {range}")),
+    }
+}
+
+fn path(text: &str) -> value::Parsed<PathBuf> {
+    Ok(PathBuf::from(text))
+}
+
+fn log_filter(text: &str) -> value::Parsed<String> {
+    tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|_| {
+        "write error, warn, info, debug, trace, or directives such as info,restante::smtp=debug".to_owned()
+    })
+}
+
+fn env_file() -> Result<HashMap<String, String>, Mistakes> {
+    let entries = match dotenvy::from_path_iter(ENV_FILE) {
+        Ok(entries) => entries,
+        Err(error) if error.not_found() => return Ok(HashMap::new()),
+        Err(error) => return Err(Mistakes(vec![format!("{ENV_FILE} cannot be read: {error}")])),
+    };
+    let (mut variables, mut mistakes) = (HashMap::new(), Vec::new());
+    for entry in entries {
+        match entry {
+            Ok((name, value)) => {
+                variables.insert(name, value);
+            }
+            Err(dotenvy::Error::LineParse(line, _)) => {
+                // The line itself is not repeated, it may hold a key.
+                let name = line.split_once('=').map_or("a line without =", |(name, _)| name.trim());
+                mistakes.push(format!(
+                    "{ENV_FILE}: {name} cannot be read; a value with spaces, quotes or a $ stands in 'single quotes'"
+                ));
+            }
+            Err(error) => mistakes.push(format!("{ENV_FILE}: {error}")),
+        }
+    }
+    if mistakes.is_empty() { Ok(variables) } else { Err(Mistakes(mistakes)) }
+}
+
+#[cfg(test)]
+mod tests;

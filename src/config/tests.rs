@@ -1,0 +1,117 @@
+use super::*;
+
+fn config(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Config::from_variables(&variables)
+}
+
+#[test]
+fn nothing_set_is_a_developers_server() {
+    let config = config(&[]).unwrap();
+    assert_eq!(config.smtp_addrs, ["127.0.0.1:2525".parse().unwrap()]);
+    assert_eq!(config.http_addrs, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(config.inbox.domains, Domains::Any);
+    assert_eq!(config.inbox.retention, Duration::from_secs(24 * 60 * 60));
+    assert_eq!(config.inbox.rate_per_minute, 50);
+    assert_eq!(config.http.rate_per_minute, 100);
+    assert_eq!(config.smtp.session.hostname, "localhost");
+    assert_eq!(config.store.mailbox_max_messages, 500);
+    assert!(config.http.keys.is_empty());
+    assert!(matches!(config.store.kind, Kind::Embedded { .. }));
+}
+
+#[test]
+fn each_variable_is_read() {
+    let config = config(&[
+        ("DOMAIN", "Example.com, *.example.org"),
+        ("API_KEY", "one,two"),
+        ("SMTP_ADDR", "0.0.0.0:25,[::]:25"),
+        ("SMTP_MAX_MESSAGE_SIZE", "1MiB"),
+        ("MAILBOX_NAMING", "full"),
+        ("PLUS_ADDRESSING", "strip"),
+        ("RETENTION", "30m"),
+        ("STORE", "memory"),
+        ("BARE_LF", "keep"),
+        ("LOG_FORMAT", "json"),
+    ])
+    .unwrap();
+    assert_eq!(config.smtp_addrs.len(), 2);
+    assert_eq!(config.http.keys.len(), 2);
+    assert_eq!(config.smtp.session.hostname, "example.com");
+    assert_eq!(config.smtp.session.max_message_bytes, 1 << 20);
+    assert_eq!(config.smtp.session.bare_lf, BareLf::Keep);
+    assert_eq!(config.inbox.naming, Naming { scheme: NamingScheme::Full, plus: PlusAddressing::Strip });
+    assert_eq!(config.inbox.retention, Duration::from_secs(30 * 60));
+    assert!(matches!(config.store.kind, Kind::Memory));
+    assert!(config.log.json);
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_name_value_and_what_is_allowed() {
+    let mistakes = config(&[
+        ("SMTP_ADDR", "localhost"),
+        ("RETENTION", "soon"),
+        ("STORE", "postgres"),
+        ("SMTP_MAX_RECIPIENTS", "0"),
+        ("DOMAIN", "exa mple"),
+        ("LOG_LEVEL", "restante=loud=x"),
+    ])
+    .unwrap_err()
+    .to_string();
+    for part in [
+        "6 mistakes",
+        "SMTP_ADDR=\"localhost\": ",
+        "127.0.0.1:2525",
+        "RETENTION=\"soon\": ",
+        "STORE=\"postgres\": write one of: embedded, memory",
+        "SMTP_MAX_RECIPIENTS=\"0\": write a whole number from 1 to 10000",
+        "DOMAIN=\"exa mple\": ",
+        "LOG_LEVEL=",
+    ] {
+        assert!(mistakes.contains(part), "{part} is not in:\n{mistakes}");
+    }
+}
+
+#[test]
+fn a_public_address_needs_a_key_and_a_domain() {
+    for name in ["SMTP_ADDR", "HTTP_ADDR"] {
+        for addr in ["0.0.0.0:0", "192.0.2.1:25", "[::]:0", "127.0.0.1:0,[2001:db8::1]:25", "[::ffff:192.0.2.1]:25"] {
+            let mistakes = config(&[(name, addr)]).unwrap_err().to_string();
+            assert!(mistakes.contains("DOMAIN is not set") && mistakes.contains("API_KEY is not set"), "{mistakes}");
+            assert!(config(&[(name, addr), ("DOMAIN", "example.com")]).is_err());
+            assert!(config(&[(name, addr), ("API_KEY", "secret")]).is_err());
+            assert!(config(&[(name, addr), ("DOMAIN", "example.com"), ("API_KEY", " ")]).is_err());
+            assert!(config(&[(name, addr), ("DOMAIN", "*"), ("API_KEY", "secret")]).is_ok());
+        }
+        for addr in ["127.0.0.1:0", "127.8.8.8:25", "[::1]:0", "[::ffff:127.0.0.1]:25"] {
+            assert!(config(&[(name, addr)]).is_ok(), "{addr}");
+        }
+    }
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let config = config(&[("API_KEY", "hunter2hunter2")]).unwrap();
+    assert!(config.shown().contains(&("API_KEY", "(hidden)".to_owned())));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let mistakes = tests::config(&[("API_KEY", "hunter2 with spaces")]).unwrap_err().to_string();
+    assert!(mistakes.contains("API_KEY=(hidden): ") && !mistakes.contains("hunter2"), "{mistakes}");
+}
+
+#[test]
+fn a_near_miss_is_a_mistake_and_anothers_variable_is_not() {
+    let mistakes = config(&[("SMTP_ADR", "x"), ("SMPT_ADDR", "x"), ("SMTP_PORT_25_TCP", "x")]).unwrap_err().to_string();
+    assert!(mistakes.contains("SMTP_ADR is not known; did you mean SMTP_ADDR?"), "{mistakes}");
+    assert!(config(&[("SMTP_PORT_25_TCP", "x"), ("HTTP_PROXY", "x"), ("PATH", "x")]).is_ok());
+}
+
+#[test]
+fn every_default_is_valid_and_every_variable_is_read() {
+    let shown = config(&[]).unwrap().shown().to_vec();
+    assert_eq!(shown.len(), VARIABLES.len());
+    for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
+        let mistakes = config(&[(variable.name, "\u{7f}!")]);
+        let path = matches!(variable.name, "DATA_DIR" | "TLS_CERT_FILE" | "TLS_KEY_FILE");
+        assert_eq!(mistakes.is_err(), !path, "{} is not read", variable.name);
+    }
+}

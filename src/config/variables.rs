@@ -1,0 +1,157 @@
+//! Every variable that there is: the one list behind the reader, `.env.example` and the README.
+
+/// A variable of the environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is taken for when it is not set, or empty.
+    pub default: &'static str,
+    /// What it does, and how it is written.
+    pub meaning: &'static str,
+    /// Whether its value is hidden wherever the configuration is shown.
+    pub secret: bool,
+}
+
+const fn variable(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+    Variable { name, default, meaning, secret: false }
+}
+
+const fn secret(name: &'static str, meaning: &'static str) -> Variable {
+    Variable { name, default: "", meaning, secret: true }
+}
+
+/// All variables, in the order in which they are documented.
+pub const VARIABLES: &[Variable] = &[
+    variable(
+        "DOMAIN",
+        "",
+        "The domains whose mail is taken, with commas between: `example.com`, `*.example.com` for every name below it, \
+         `*` for any. Needed to listen on a public address; on loopback nothing means any domain.",
+    ),
+    secret(
+        "API_KEY",
+        "The keys that open the API, with commas between; visible ASCII, at most 256 characters each. Needed to listen on \
+         a public address; on loopback one is generated, printed and kept in `DATA_DIR`.",
+    ),
+    variable("SMTP_ADDR", "127.0.0.1:2525", "Where mail comes in: `address:port`, several with commas between."),
+    variable("HTTP_ADDR", "127.0.0.1:8080", "Where the API listens: `address:port`, several with commas between."),
+    variable(
+        "SMTP_HOSTNAME",
+        "",
+        "The name that the server gives itself; the one its MX record has. Nothing means the first domain of `DOMAIN`, or \
+         `localhost`.",
+    ),
+    variable(
+        "TLS_CERT_FILE",
+        "certs/fullchain.pem",
+        "The certificate chain for STARTTLS, in PEM. Where neither file is there a self-signed certificate is made at start.",
+    ),
+    variable("TLS_KEY_FILE", "certs/privkey.pem", "The private key for it, in PEM."),
+    variable("STORE", "embedded", "Where mail is kept: `embedded` in files below `DATA_DIR`, or `memory`."),
+    variable("DATA_DIR", "./data", "The directory of the embedded store; made if it is not there."),
+    variable(
+        "RETENTION",
+        "24h",
+        "How long a message is kept, counted from its arrival: a number with `s`, `m`, `h` or `d`.",
+    ),
+    variable(
+        "MAILBOX_NAMING",
+        "local",
+        "What names a mailbox: `local` the local-part, `full` the address, `domain` the domain.",
+    ),
+    variable(
+        "PLUS_ADDRESSING",
+        "keep",
+        "What becomes of `+tag` in a local-part: `keep`, or `strip` so that `a+b` is `a`.",
+    ),
+    variable("MAILBOX_MAX_MESSAGES", "500", "The most messages that a mailbox holds; the oldest go."),
+    variable(
+        "STORE_MAX_BYTES",
+        "10GiB",
+        "The most bytes of mail that the store holds; more is refused with `452` until mail expires. With `STORE=memory` \
+         set it below the memory of the machine.",
+    ),
+    variable(
+        "STORE_MIN_FREE",
+        "256MiB",
+        "Mail is refused with `452` where it would leave less free space on the disk than this, so that expiry has room.",
+    ),
+    variable("SMTP_MAX_MESSAGE_SIZE", "50MiB", "The largest message; a larger one is refused with `552`."),
+    variable("SMTP_MAX_RECIPIENTS", "100", "The most recipients of one message; further ones are refused with `452`."),
+    variable(
+        "SMTP_RATE_PER_MINUTE",
+        "50",
+        "The most mails a minute of one sender address, refused with `450`; 0 is without limit.",
+    ),
+    variable("SMTP_MAX_CONNECTIONS", "1000", "The most SMTP connections at a time; further ones read `421`."),
+    variable(
+        "SMTP_MAX_CONNECTIONS_PER_IP",
+        "100",
+        "The most SMTP connections of one client at a time (IPv6: of one /64).",
+    ),
+    variable(
+        "SMTP_MAX_IN_FLIGHT",
+        "256MiB",
+        "The most memory for messages on their way in, over all connections; then `452`.",
+    ),
+    variable("SMTP_MAX_COMMAND_LINE", "2048", "The longest command line in bytes; a longer one is refused with `500`."),
+    variable("SMTP_MAX_ERRORS", "20", "The most refused commands between two messages of a connection; then `421`."),
+    variable("SMTP_IDLE_TIMEOUT", "5m", "How long an SMTP client may be silent; then `421`."),
+    variable("SMTP_SESSION_TIMEOUT", "1h", "How long an SMTP connection may last; then `421`."),
+    variable("SMTP_TLS_HANDSHAKE_TIMEOUT", "30s", "How long a TLS handshake may take."),
+    variable(
+        "BARE_LF",
+        "reject",
+        "What becomes of a message with a CR or LF that stands alone: `reject` with `550`, or `keep` its bytes.",
+    ),
+    variable(
+        "API_RATE_PER_MINUTE",
+        "100",
+        "The most API requests a minute of one client, refused with `429`; 0 is without limit.",
+    ),
+    variable("HTTP_MAX_CONNECTIONS", "1000", "The most HTTP connections at a time; further ones wait."),
+    variable("HTTP_HEADER_TIMEOUT", "10s", "How long an HTTP client may take for the header of a request."),
+    variable("HTTP_REQUEST_TIMEOUT", "30s", "How long the server may take for the answer to a request."),
+    variable("HTTP_IDLE_TIMEOUT", "1m", "How long an HTTP connection stays open on which nothing moves."),
+    variable(
+        "SHUTDOWN_GRACE",
+        "8s",
+        "How long a stop waits for messages and requests in progress; Docker kills after 10 s.",
+    ),
+    variable(
+        "LOG_LEVEL",
+        "info",
+        "`error`, `warn`, `info`, `debug`, `trace`, or directives such as `restante::smtp=debug`.",
+    ),
+    variable("LOG_FORMAT", "text", "`text`, or `json` with one object a line."),
+];
+
+/// The text of `.env.example`: every variable with its meaning, set to its default in a comment.
+#[must_use]
+pub fn env_example() -> String {
+    let mut text = String::from(
+        "# The configuration of restante. Copy this file to .env and take the # off the lines that you change.\n\
+         # Variables of the environment go before those of the file. A value with spaces or a $ stands in 'single quotes'.\n",
+    );
+    for variable in VARIABLES {
+        text.push('\n');
+        for line in wrapped(variable.meaning, 110) {
+            text.push_str(&format!("# {line}\n"));
+        }
+        text.push_str(&format!("#{}={}\n", variable.name, variable.default));
+    }
+    text
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + word.len() < width => line.push_str(&format!(" {word}")),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
