@@ -146,9 +146,9 @@ fn harmless_type(declared: &str) -> &str {
     if known && !runs && !subtype.is_empty() && subtype.bytes().all(is_token) { declared } else { OCTET_STREAM }
 }
 
-/// RFC 6838 section 4.2 `restricted-name-chars`.
+/// RFC 6838 section 4.2 `restricted-name-chars`, lower-cased as the record has them.
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte)
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$&-^_.+".contains(&byte)
 }
 
 /// RFC 6266: always a download, under a name that stays in its directory.
@@ -235,6 +235,7 @@ mod tests {
             "text/ecmascript",
             "multipart/x-mixed-replace",
             "text/xsl",
+            "text/HTML",
             "text",
             "text/",
             "/html",

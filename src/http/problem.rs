@@ -1,6 +1,7 @@
 //! The errors of the API: problem documents (RFC 9457).
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -72,8 +73,8 @@ impl Problem {
     }
 
     /// The answer took too long.
-    pub(super) fn timeout(limit_secs: u64) -> Self {
-        let detail = format!("the answer took longer than {limit_secs} s; the request was given up");
+    pub(super) fn timeout(limit: Duration) -> Self {
+        let detail = format!("the answer took longer than {limit:?}; the request was given up");
         Self::new(StatusCode::REQUEST_TIMEOUT, "request timed out", detail)
     }
 

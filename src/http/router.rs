@@ -10,7 +10,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REF
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 use tower::util::option_layer;
@@ -43,14 +43,20 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
 /// Must be called in a Tokio runtime; what it keeps going in the background runs in `tasks`.
 pub fn router(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
     let readiness = Router::new().route("/ready", get(ready)).with_state((inbox.clone(), tasks.clone()));
-    Router::new()
+    let routes = Router::new()
         .route("/health", get(health))
         .merge(readiness)
-        .nest("/emails", mailboxes(settings, inbox, tasks))
+        .merge(mailboxes(settings, inbox, tasks))
         .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(method_not_allowed);
+    guarded(routes, settings.request_timeout)
+}
+
+/// What every request passes, the last line first.
+fn guarded(routes: Router, request_timeout: Duration) -> Router {
+    routes
         .layer(from_fn(check))
-        .layer(from_fn_with_state(settings.request_timeout, in_time))
+        .layer(from_fn_with_state(request_timeout, in_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(map_response(secured))
 }
@@ -59,7 +65,7 @@ pub fn router(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
 /// that guessing keys is slow.
 fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
     let keys: Arc<[key::ApiKey]> = settings.keys.as_slice().into();
-    Router::new()
+    let below = Router::new()
         .route("/", get(emails::mailboxes))
         .route("/{mailbox}", get(emails::list).delete(emails::clear))
         .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
@@ -68,7 +74,11 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .route("/{mailbox}/{id}/html", get(content::html))
         .route("/{mailbox}/{id}/headers", get(content::headers))
         .route("/{mailbox}/{id}/attachments/{index}", get(content::attachment))
-        .fallback(not_found)
+        .fallback(not_found);
+    Router::new()
+        .nest("/emails", below)
+        // Nesting leaves this one path to the fallback outside, which asks for no key.
+        .route("/emails/", any(not_found))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(keys, key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
@@ -121,7 +131,7 @@ async fn in_time(
     request: Request,
     next: middleware::Next,
 ) -> Result<Response<Body>, Problem> {
-    tokio::time::timeout(limit, next.run(request)).await.map_err(|_| Problem::timeout(limit.as_secs()))
+    tokio::time::timeout(limit, next.run(request)).await.map_err(|_| Problem::timeout(limit))
 }
 
 /// One request that breaks must not take others with it.
@@ -134,4 +144,43 @@ fn panicked(cause: Box<dyn Any + Send>) -> Response<Body> {
 async fn secured(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().extend(SECURITY_HEADERS);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use axum::http::header::CONTENT_TYPE;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn answer(path: &str) -> Response<Body> {
+        let routes = Router::new()
+            .route("/breaks", get(async || -> () { panic!("private cause") }))
+            .route("/hangs", get(std::future::pending::<()>));
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        guarded(routes, Duration::from_millis(250)).oneshot(request).await.unwrap()
+    }
+
+    async fn problem(response: Response<Body>) -> String {
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_that_breaks_is_a_problem_without_its_cause() {
+        let response = answer("/breaks").await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let text = problem(response).await;
+        assert!(text.contains("internal error") && !text.contains("private cause"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_hangs_is_given_up() {
+        let response = answer("/hangs").await;
+        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+        assert!(problem(response).await.contains("longer than 250ms"));
+    }
 }

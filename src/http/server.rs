@@ -18,7 +18,7 @@ use axum_server::{Handle, Server};
 use bytes::Bytes;
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tower::{BoxError, Service, service_fn};
 
 use super::Settings;
@@ -57,7 +57,7 @@ pub async fn serve(
         let (router, permits) = (router.clone(), permits.clone());
         async move {
             let permit = permits.acquire_owned().await?;
-            Ok::<_, BoxError>(Connection { router, peer, opened: Arc::default(), _permit: Arc::new(permit) })
+            Ok::<_, AcquireError>(Connection { router, peer, opened: Arc::default(), _permit: Arc::new(permit) })
         }
     }));
     tokio::pin!(serving);

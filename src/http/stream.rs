@@ -26,7 +26,8 @@ pub(super) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// `inner` with at most `opening` until `opened` is set, and then between one and two times `idle` without a byte.
+    /// `inner` with at most `opening` until `opened` is set; after that time between one and two times `idle` without a
+    /// byte.
     pub(super) fn new(inner: S, opened: Arc<AtomicBool>, opening: Duration, idle: Duration) -> Self {
         Self { inner, opened, moved: false, idle, timer: Box::pin(tokio::time::sleep(opening)) }
     }

@@ -84,8 +84,8 @@ async fn a_kept_connection_is_closed_when_nothing_is_asked() {
 
 #[tokio::test]
 async fn who_takes_no_answer_gives_its_place_to_the_next() {
-    let limits = Settings { max_connections: 1, request_timeout: SHORT, idle_timeout: SHORT, ..settings() };
-    let api = Api::with(limits).await;
+    let times = Settings { header_timeout: SHORT, request_timeout: SHORT, idle_timeout: SHORT, ..settings() };
+    let api = Api::with(Settings { max_connections: 1, ..times }).await;
     let (_stalled, _) = large_answer(&api).await;
     assert_eq!(api.get("/health").await.status, 200);
 }
