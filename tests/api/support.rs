@@ -61,6 +61,7 @@ pub async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
     let settings = store::Settings { kind: Kind::Memory, mailbox_max_messages: 1000, max_bytes: 1 << 30 };
     let store = Store::open(&settings, clock.clone(), tasks).await.unwrap();
     let settings = inbox::Settings {
+        hostname: "mx.example.com".into(),
         domains: Domains::Any,
         naming: Naming::default(),
         retention: Duration::from_secs(86_400),
