@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::address::{Address, Domain, is_dot_string, quote, unquote};
+use super::address::{Address, Domain, quote, unquote};
 
 /// The longest name, in bytes.
 pub const MAILBOX_NAME_MAX_BYTES: usize = 128;

@@ -1,0 +1,112 @@
+//! The real program as a child process, on ports that the system gives and in a directory of its own.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long anything may take before the test has failed.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A running `restante`; killed when it is dropped.
+pub struct Restante {
+    child: Child,
+    /// What it told the person who started it.
+    pub welcome: String,
+    pub smtp: SocketAddr,
+    pub http: SocketAddr,
+    pub key: String,
+}
+
+/// The program in `dir`, with the data below it and nothing of our own environment, on loopback.
+pub fn command(dir: &Path, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.current_dir(dir).env_clear();
+    command.env("SMTP_ADDR", "127.0.0.1:0").env("HTTP_ADDR", "127.0.0.1:0");
+    command.envs(variables.iter().copied());
+    command
+}
+
+impl Restante {
+    /// Starts the program in `dir` and waits until it says that it is ready.
+    pub fn start(dir: &Path, variables: &[(&str, &str)]) -> Self {
+        let log = File::options().create(true).append(true).open(log_file(dir)).unwrap();
+        let mut child = command(dir, variables).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut welcome = String::new();
+        while !welcome.contains("curl ") {
+            match lines.next() {
+                Some(line) => welcome.push_str(&(line.unwrap() + "\n")),
+                None => panic!("restante did not start: {}", std::fs::read_to_string(log_file(dir)).unwrap()),
+            }
+        }
+        let addr = |row: &str| row.trim_start_matches("http://").parse().unwrap();
+        Self {
+            smtp: addr(value(&welcome, "SMTP")),
+            http: addr(value(&welcome, "API")),
+            key: value(&welcome, "key").to_owned(),
+            child,
+            welcome,
+        }
+    }
+
+    /// Starts it in a directory that the caller has to keep.
+    pub fn start_anywhere(variables: &[(&str, &str)]) -> (Self, TempDir) {
+        let dir = TempDir::new().unwrap();
+        (Self::start(dir.path(), variables), dir)
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the program.
+    pub fn wait(mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < DEADLINE, "restante does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Kills it as a crash would, at once.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// A line of its `/proc/<pid>/status`, in kB.
+    pub fn memory_kb(&self, line: &str) -> u64 {
+        let mut status = String::new();
+        File::open(format!("/proc/{}/status", self.child.id())).unwrap().read_to_string(&mut status).unwrap();
+        let value = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
+        value.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Restante {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Where its log goes.
+pub fn log_file(dir: &Path) -> PathBuf {
+    dir.join("restante.log")
+}
+
+/// The first word behind `name` in the welcome.
+fn value<'a>(welcome: &'a str, name: &str) -> &'a str {
+    let row = welcome.lines().find_map(|line| line.trim_start().strip_prefix(name)).unwrap();
+    row.split_whitespace().next().unwrap()
+}
