@@ -2,18 +2,29 @@
 //!
 //! What is promised of every backend is written at the methods of [`Store`] and held by one contract suite.
 
+#[cfg(test)]
+mod contract;
+mod embedded;
+mod memory;
+
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
+use tokio::time::MissedTickBehavior;
 
+use self::embedded::Embedded;
+use self::memory::Memory;
 use crate::clock::{Clock, Timestamp};
 use crate::mail::{Address, MailboxName, Message, MessageId};
 use crate::shutdown::Shutdown;
 
 /// How many events a slow receiver may fall behind before it is told that it lagged.
 const EVENT_BACKLOG: usize = 1024;
+/// How long an expired message may still take up room; it is not served any more from the moment of its expiry on.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// One mailbox that a message goes to, and the recipient that led there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +80,7 @@ pub struct Event {
 }
 
 /// Why the store did not do what was asked. Whatever it is, the mail stays with its sender.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// No room: the configured size or the disk is used up. Room comes back as mail expires.
     #[error("the store is full: {0}")]
@@ -94,7 +105,7 @@ pub struct Settings {
     pub kind: Kind,
     /// The most messages that a mailbox holds; the oldest go.
     pub mailbox_max_messages: usize,
-    /// The most bytes of raw mail that the store holds; more is refused as [`StoreError::Full`].
+    /// The most bytes that the store holds, raw mail and records together; more is refused as [`StoreError::Full`].
     pub max_bytes: u64,
 }
 
@@ -115,7 +126,15 @@ pub enum Kind {
 /// Messages, by mailbox. Clones share the same store.
 #[derive(Clone)]
 pub struct Store {
+    backend: Backend,
     events: broadcast::Sender<Event>,
+    clock: Clock,
+}
+
+#[derive(Clone)]
+enum Backend {
+    Memory(Arc<Memory>),
+    Embedded(Arc<Embedded>),
 }
 
 impl Store {
@@ -124,7 +143,16 @@ impl Store {
     /// # Errors
     /// Where the data directory cannot be used; the text says why and what to do.
     pub async fn open(settings: &Settings, clock: Clock, tasks: &Shutdown) -> Result<Self, OpenError> {
-        todo!()
+        let (events, _) = broadcast::channel(EVENT_BACKLOG);
+        let backend = match &settings.kind {
+            Kind::Memory => Backend::Memory(Arc::new(Memory::new(settings, events.clone()))),
+            Kind::Embedded { data_dir, min_free_bytes } => Backend::Embedded(Arc::new(
+                Embedded::open(settings, data_dir.clone(), *min_free_bytes, events.clone()).await?,
+            )),
+        };
+        let store = Self { backend, events, clock };
+        tasks.spawn(store.clone().sweep_until(tasks.clone()));
+        Ok(store)
     }
 
     /// Keeps one message for all mailboxes of `deliveries`: for all of them or for none. On return it is durable and
@@ -138,7 +166,10 @@ impl Store {
         message: Message,
         raw: Bytes,
     ) -> Result<Vec<u64>, StoreError> {
-        todo!()
+        match &self.backend {
+            Backend::Memory(memory) => memory.append(deliveries, message, raw),
+            Backend::Embedded(embedded) => embedded.append(deliveries, message, raw).await,
+        }
     }
 
     /// The messages of a mailbox that have not expired, newest first, without their raw bytes.
@@ -146,7 +177,11 @@ impl Store {
     /// # Errors
     /// Where the store cannot be read.
     pub async fn list(&self, mailbox: &MailboxName, page: Page) -> Result<Vec<Stored>, StoreError> {
-        todo!()
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.list(mailbox, page, now),
+            Backend::Embedded(embedded) => embedded.list(mailbox, page, now).await,
+        }
     }
 
     /// One message; `None` if it is not there or has expired.
@@ -154,7 +189,11 @@ impl Store {
     /// # Errors
     /// Where the store cannot be read.
     pub async fn message(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Stored>, StoreError> {
-        todo!()
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.message(mailbox, id, now),
+            Backend::Embedded(embedded) => embedded.message(mailbox, id, now).await,
+        }
     }
 
     /// The raw bytes of one message, as they were received; `None` if it is not there or has expired.
@@ -162,7 +201,11 @@ impl Store {
     /// # Errors
     /// Where the store cannot be read.
     pub async fn raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Bytes>, StoreError> {
-        todo!()
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.raw(mailbox, id, now),
+            Backend::Embedded(embedded) => embedded.raw(mailbox, id, now).await,
+        }
     }
 
     /// Deletes one message from one mailbox; other mailboxes keep it. Says whether it was there.
@@ -170,7 +213,11 @@ impl Store {
     /// # Errors
     /// Where the store cannot be written.
     pub async fn delete(&self, mailbox: &MailboxName, id: MessageId) -> Result<bool, StoreError> {
-        todo!()
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.delete(mailbox, id, now),
+            Backend::Embedded(embedded) => embedded.delete(mailbox, id, now).await,
+        }
     }
 
     /// Deletes all messages of a mailbox and says how many there were.
@@ -178,7 +225,11 @@ impl Store {
     /// # Errors
     /// Where the store cannot be written.
     pub async fn clear(&self, mailbox: &MailboxName) -> Result<u64, StoreError> {
-        todo!()
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.clear(mailbox, now),
+            Backend::Embedded(embedded) => embedded.clear(mailbox, now).await,
+        }
     }
 
     /// The mailboxes that hold mail, by name, those behind `after` only, at most `limit`.
@@ -190,7 +241,11 @@ impl Store {
         after: Option<&MailboxName>,
         limit: usize,
     ) -> Result<Vec<MailboxSummary>, StoreError> {
-        todo!()
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.mailboxes(after, limit, now),
+            Backend::Embedded(embedded) => embedded.mailboxes(after, limit, now).await,
+        }
     }
 
     /// The events from now on. A receiver that lags must look at the mailbox again.
@@ -204,7 +259,10 @@ impl Store {
     /// # Errors
     /// Why not.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        todo!()
+        match &self.backend {
+            Backend::Memory(memory) => memory.ready(),
+            Backend::Embedded(embedded) => embedded.ready().await,
+        }
     }
 
     /// Removes what has expired and gives its room back; returns how many messages that were. The store does this by
@@ -213,11 +271,37 @@ impl Store {
     /// # Errors
     /// Where the store cannot be written.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
-        todo!()
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.sweep(now),
+            Backend::Embedded(embedded) => embedded.sweep(now).await,
+        }
     }
 
     /// Finishes what is in hand and closes the store; whoever asks later is told that it is unavailable.
     pub async fn close(&self) {
-        todo!()
+        match &self.backend {
+            Backend::Memory(memory) => memory.close(),
+            Backend::Embedded(embedded) => embedded.close().await,
+        }
     }
+
+    async fn sweep_until(self, tasks: Shutdown) {
+        let mut due = tokio::time::interval(SWEEP_INTERVAL);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = tasks.requested() => return,
+                _ = due.tick() => {}
+            }
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(%error, "expired mail was not removed; it will be tried again");
+            }
+        }
+    }
+}
+
+/// What every call is told once the store is being closed.
+fn closing() -> StoreError {
+    StoreError::Unavailable("closing".to_owned())
 }

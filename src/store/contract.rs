@@ -1,0 +1,605 @@
+//! What every backend must keep to, whatever it is made of: one suite, run on each of them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::sync::broadcast::error::TryRecvError;
+
+use super::*;
+use crate::mail::{Content, Domain, Peer};
+
+const START_MS: u64 = 1_800_000_000_000;
+const TTL: Duration = Duration::from_secs(24 * 3600);
+const MIB: u64 = 1024 * 1024;
+
+/// The backends under test.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) enum Subject {
+    Memory,
+    Embedded,
+}
+
+/// A store under test, with the clock that it goes by.
+pub(in crate::store) struct Lab {
+    pub(in crate::store) store: Store,
+    pub(in crate::store) clock: Clock,
+    pub(in crate::store) settings: Settings,
+    pub(in crate::store) tasks: Shutdown,
+    pub(in crate::store) dir: TempDir,
+}
+
+impl Lab {
+    pub(in crate::store) async fn open(subject: Subject) -> Self {
+        Self::with_limits(subject, 500, u64::MAX).await
+    }
+
+    pub(in crate::store) async fn with_limits(subject: Subject, mailbox_max_messages: usize, max_bytes: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let kind = match subject {
+            Subject::Memory => Kind::Memory,
+            Subject::Embedded => Kind::Embedded { data_dir: dir.path().join("data"), min_free_bytes: 0 },
+        };
+        let settings = Settings { kind, mailbox_max_messages, max_bytes };
+        let (clock, tasks) = (Clock::manual(Timestamp::from_millis(START_MS)), Shutdown::new());
+        let store = Store::open(&settings, clock.clone(), &tasks).await.unwrap();
+        Self { store, clock, settings, tasks, dir }
+    }
+
+    /// A message that arrives now.
+    pub(in crate::store) fn message(&self) -> Message {
+        let now = self.clock.now();
+        message(now.as_millis(), now.after(TTL).as_millis())
+    }
+
+    /// Delivers `raw` now.
+    pub(in crate::store) async fn deliver(&self, mailbox: &str, raw: &[u8]) -> (u64, MessageId) {
+        let message = self.message();
+        let id = message.id;
+        let seqs = self.store.append(to(&[mailbox]), message, Bytes::copy_from_slice(raw)).await.unwrap();
+        (seqs[0], id)
+    }
+
+    pub(in crate::store) async fn seqs(&self, mailbox: &str) -> Vec<u64> {
+        self.page(mailbox, ALL).await
+    }
+
+    async fn page(&self, mailbox: &str, page: Page) -> Vec<u64> {
+        self.store.list(&name(mailbox), page).await.unwrap().iter().map(|stored| stored.seq).collect()
+    }
+
+    pub(in crate::store) async fn raw(&self, mailbox: &str, id: MessageId) -> Option<Bytes> {
+        self.store.raw(&name(mailbox), id).await.unwrap()
+    }
+}
+
+pub(in crate::store) const ALL: Page = Page { before: None, after: None, limit: 1000 };
+
+pub(in crate::store) fn name(text: &str) -> MailboxName {
+    MailboxName::stored(text.to_owned())
+}
+
+pub(in crate::store) fn to(mailboxes: &[&str]) -> Vec<Delivery> {
+    let domain = Domain::Name("example.com".to_owned());
+    let rcpt_to = |mailbox: &str| Address::new(mailbox, domain.clone());
+    mailboxes.iter().map(|mailbox| Delivery { mailbox: name(mailbox), rcpt_to: rcpt_to(mailbox) }).collect()
+}
+
+pub(in crate::store) fn message(received_ms: u64, expires_ms: u64) -> Message {
+    let received_at = Timestamp::from_millis(received_ms);
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 2525));
+    Message {
+        id: MessageId::new(received_at),
+        received_at,
+        expires_at: Timestamp::from_millis(expires_ms),
+        mail_from: Some(Address::parse("\"a sender\"@example.org").unwrap()),
+        peer: Peer { addr, local: addr, helo: "client.example.org".to_owned(), tls: None },
+        size: 3,
+        content: Content { subject: Some("Grüße \u{0}".to_owned()), ..Content::default() },
+    }
+}
+
+/// Bytes that are the same in every run and look like nothing in particular.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    })
+    .take(len)
+    .collect()
+}
+
+macro_rules! contract {
+    ($($test:ident)*) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() { super::$test(super::Subject::Memory).await; })*
+        }
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() { super::$test(super::Subject::Embedded).await; })*
+        }
+    };
+}
+
+contract! {
+    what_is_kept_is_found_as_it_was
+    an_empty_and_a_large_message_come_back_byte_for_byte
+    what_is_not_there_is_none_and_no_error
+    all_mailboxes_of_a_message_get_it_and_each_sees_its_own_recipient
+    the_newest_come_first_and_pages_lead_to_the_oldest
+    pages_stay_where_they_are_while_mail_arrives
+    a_seq_is_never_used_again
+    delete_takes_one_message_from_one_mailbox
+    clear_takes_a_whole_mailbox_and_no_other
+    a_message_expires_on_its_own_time_swept_or_not
+    a_sweep_removes_what_has_expired_and_says_how_many
+    a_mailbox_holds_so_many_and_the_oldest_go
+    what_is_left_of_a_full_mailbox_is_counted_anew
+    a_full_store_refuses_until_mail_has_expired
+    a_message_that_is_shared_is_held_once
+    a_message_too_large_does_not_keep_others_out
+    events_name_each_mailbox_in_the_order_of_arrival
+    a_message_that_was_refused_is_not_told_of
+    the_same_message_again_is_kept_once
+    mailboxes_are_listed_by_name_with_their_mail
+    odd_names_are_mailboxes_of_their_own
+    mail_that_arrives_at_once_is_all_kept
+    a_mailbox_that_is_cleared_while_mail_arrives_loses_nothing_uncounted
+    a_closed_store_is_unavailable
+    the_store_sweeps_by_itself
+}
+
+async fn what_is_kept_is_found_as_it_was(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let message = lab.message();
+    let raw = Bytes::from_static(b"From: a\r\n\r\n\xff\x00body\r\n");
+    let seqs = lab.store.append(to(&["alice"]), message.clone(), raw.clone()).await.unwrap();
+    let alice = name("alice");
+    let stored = lab.store.message(&alice, message.id).await.unwrap().unwrap();
+    assert_eq!(seqs, [stored.seq]);
+    assert_eq!(stored.mailbox, alice);
+    assert_eq!(stored.rcpt_to.to_string(), "alice@example.com");
+    assert_eq!(*stored.message, message);
+    assert_eq!(lab.store.list(&alice, ALL).await.unwrap(), [stored]);
+    assert_eq!(lab.raw("alice", message.id).await, Some(raw));
+    assert!(lab.store.ready().await.is_ok());
+}
+
+async fn an_empty_and_a_large_message_come_back_byte_for_byte(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    for len in [0, 1, 4095, 4096, 4097, 5 * 1024 * 1024 + 7] {
+        let raw = noise(len as u64, len);
+        let (_, id) = lab.deliver("alice", &raw).await;
+        assert!(lab.raw("alice", id).await.unwrap() == raw, "{len} bytes");
+    }
+}
+
+async fn what_is_not_there_is_none_and_no_error(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, id) = lab.deliver("alice", b"hello").await;
+    let other = MessageId::new(lab.clock.now());
+    for (mailbox, id) in [("alice", other), ("bob", id), ("ALICE", id), ("alic", id)] {
+        assert_eq!(lab.store.message(&name(mailbox), id).await.unwrap(), None, "{mailbox}");
+        assert_eq!(lab.raw(mailbox, id).await, None, "{mailbox}");
+        assert!(!lab.store.delete(&name(mailbox), id).await.unwrap(), "{mailbox}");
+    }
+    assert!(lab.seqs("bob").await.is_empty());
+    assert_eq!(lab.store.clear(&name("bob")).await.unwrap(), 0);
+    assert!(lab.store.append(Vec::new(), lab.message(), Bytes::new()).await.unwrap().is_empty());
+}
+
+async fn all_mailboxes_of_a_message_get_it_and_each_sees_its_own_recipient(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let message = lab.message();
+    let id = message.id;
+    let seqs = lab.store.append(to(&["c", "a", "b"]), message, Bytes::from_static(b"hello")).await.unwrap();
+    assert!(seqs.is_sorted() && seqs.len() == 3, "{seqs:?}");
+    for (mailbox, seq) in ["c", "a", "b"].into_iter().zip(seqs) {
+        let stored = lab.store.message(&name(mailbox), id).await.unwrap().unwrap();
+        assert_eq!((stored.seq, stored.rcpt_to.local_part()), (seq, mailbox));
+        assert_eq!(lab.raw(mailbox, id).await.unwrap(), b"hello"[..]);
+    }
+}
+
+async fn the_newest_come_first_and_pages_lead_to_the_oldest(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let mut seqs = Vec::new();
+    for _ in 0..7 {
+        seqs.insert(0, lab.deliver("alice", b"hello").await.0);
+        lab.deliver("bob", b"not hers").await;
+    }
+    assert_eq!(lab.seqs("alice").await, seqs);
+    let page = Page { limit: 3, ..ALL };
+    assert_eq!(lab.page("alice", page).await, seqs[..3]);
+    assert_eq!(lab.page("alice", Page { before: Some(seqs[2]), ..page }).await, seqs[3..6]);
+    assert_eq!(lab.page("alice", Page { before: Some(seqs[5]), ..page }).await, seqs[6..]);
+    assert!(lab.page("alice", Page { before: Some(seqs[6]), ..page }).await.is_empty());
+    assert_eq!(lab.page("alice", Page { after: Some(seqs[5]), ..page }).await, seqs[..3], "still the newest");
+    assert_eq!(lab.page("alice", Page { after: Some(seqs[2]), ..ALL }).await, seqs[..2]);
+    assert_eq!(lab.page("alice", Page { before: Some(seqs[1]), after: Some(seqs[4]), ..ALL }).await, seqs[2..4]);
+    assert!(lab.page("alice", Page { before: Some(seqs[4]), after: Some(seqs[1]), ..ALL }).await.is_empty());
+    assert!(lab.page("alice", Page { after: Some(u64::MAX), before: Some(0), limit: 9 }).await.is_empty());
+    assert_eq!(lab.page("alice", Page { after: Some(0), before: Some(u64::MAX), limit: 9 }).await, seqs);
+    assert!(lab.page("alice", Page { limit: 0, ..ALL }).await.is_empty());
+}
+
+async fn pages_stay_where_they_are_while_mail_arrives(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let mut expected = Vec::new();
+    for _ in 0..20 {
+        expected.insert(0, lab.deliver("alice", b"hello").await.0);
+    }
+    let mut seen = Vec::new();
+    let mut before = None;
+    loop {
+        let page = lab.page("alice", Page { before, after: None, limit: 6 }).await;
+        lab.deliver("alice", b"later").await;
+        let Some(last) = page.last() else { break };
+        before = Some(*last);
+        seen.extend(page);
+    }
+    assert_eq!(seen, expected);
+}
+
+async fn a_seq_is_never_used_again(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (first, id) = lab.deliver("alice", b"1").await;
+    lab.store.delete(&name("alice"), id).await.unwrap();
+    let (second, _) = lab.deliver("alice", b"2").await;
+    lab.store.clear(&name("alice")).await.unwrap();
+    let (third, _) = lab.deliver("bob", b"3").await;
+    lab.clock.advance(TTL);
+    lab.store.sweep().await.unwrap();
+    let (fourth, _) = lab.deliver("alice", b"4").await;
+    assert!(first < second && second < third && third < fourth, "{first} {second} {third} {fourth}");
+}
+
+async fn delete_takes_one_message_from_one_mailbox(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (kept, _) = lab.deliver("alice", b"other").await;
+    let shared = lab.message();
+    let id = shared.id;
+    lab.store.append(to(&["alice", "bob"]), shared, Bytes::from_static(b"shared")).await.unwrap();
+    assert!(lab.store.delete(&name("alice"), id).await.unwrap());
+    assert!(!lab.store.delete(&name("alice"), id).await.unwrap(), "it was deleted before");
+    assert_eq!(lab.seqs("alice").await, [kept]);
+    assert_eq!(lab.raw("alice", id).await, None);
+    assert_eq!(lab.raw("bob", id).await.unwrap(), b"shared"[..]);
+    assert!(lab.store.delete(&name("bob"), id).await.unwrap());
+    assert_eq!(lab.raw("bob", id).await, None);
+}
+
+async fn clear_takes_a_whole_mailbox_and_no_other(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    for _ in 0..3 {
+        lab.deliver("alice", b"hers").await;
+    }
+    let shared = lab.message();
+    let id = shared.id;
+    lab.store.append(to(&["bob", "alice"]), shared, Bytes::from_static(b"shared")).await.unwrap();
+    assert_eq!(lab.store.clear(&name("alice")).await.unwrap(), 4);
+    assert!(lab.seqs("alice").await.is_empty());
+    assert_eq!(lab.raw("bob", id).await.unwrap(), b"shared"[..]);
+    assert_eq!(lab.store.clear(&name("alice")).await.unwrap(), 0);
+}
+
+async fn a_message_expires_on_its_own_time_swept_or_not(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, first) = lab.deliver("alice", b"first").await;
+    lab.clock.advance(TTL / 2);
+    let (second, _) = lab.deliver("alice", b"second").await;
+    lab.clock.advance(TTL / 2 - Duration::from_millis(1));
+    assert_eq!(lab.seqs("alice").await.len(), 2, "one millisecond is left");
+    lab.clock.advance(Duration::from_millis(1));
+    let alice = name("alice");
+    assert_eq!(lab.seqs("alice").await, [second], "later mail did not renew the first");
+    assert_eq!(lab.store.message(&alice, first).await.unwrap(), None);
+    assert_eq!(lab.raw("alice", first).await, None);
+    assert!(!lab.store.delete(&alice, first).await.unwrap());
+    let summaries = lab.store.mailboxes(None, 10).await.unwrap();
+    assert_eq!(summaries.iter().map(|summary| summary.count).collect::<Vec<_>>(), [1]);
+    assert_eq!(lab.store.clear(&alice).await.unwrap(), 1);
+    assert!(lab.store.mailboxes(None, 10).await.unwrap().is_empty());
+}
+
+async fn a_sweep_removes_what_has_expired_and_says_how_many(subject: Subject) {
+    let lab = Lab::with_limits(subject, 2000, u64::MAX).await;
+    for _ in 0..1010 {
+        lab.deliver("alice", b"old").await;
+    }
+    lab.store.append(to(&["bob", "carol"]), lab.message(), Bytes::new()).await.unwrap();
+    lab.clock.advance(TTL / 2);
+    let (seq, id) = lab.deliver("alice", b"new").await;
+    assert_eq!(lab.store.sweep().await.unwrap(), 0);
+    lab.clock.advance(TTL / 2);
+    assert_eq!(lab.store.sweep().await.unwrap(), 1012);
+    assert_eq!(lab.store.sweep().await.unwrap(), 0);
+    assert_eq!(lab.seqs("alice").await, [seq]);
+    assert_eq!(lab.raw("alice", id).await.unwrap(), b"new"[..]);
+}
+
+async fn a_mailbox_holds_so_many_and_the_oldest_go(subject: Subject) {
+    let lab = Lab::with_limits(subject, 3, u64::MAX).await;
+    let (_, first) = lab.deliver("alice", b"first").await;
+    let mut seqs = Vec::new();
+    lab.deliver("bob", b"not hers").await;
+    for _ in 0..3 {
+        seqs.insert(0, lab.deliver("alice", b"hello").await.0);
+    }
+    assert_eq!(lab.seqs("alice").await, seqs);
+    assert_eq!(lab.raw("alice", first).await, None);
+    assert_eq!(lab.seqs("bob").await.len(), 1);
+}
+
+async fn what_is_left_of_a_full_mailbox_is_counted_anew(subject: Subject) {
+    let lab = Lab::with_limits(subject, 3, u64::MAX).await;
+    for _ in 0..3 {
+        lab.deliver("alice", b"old").await;
+    }
+    let (_, id) = lab.deliver("alice", b"deleted").await;
+    lab.store.delete(&name("alice"), id).await.unwrap();
+    lab.deliver("alice", b"fits").await;
+    assert_eq!(lab.seqs("alice").await.len(), 3);
+    lab.store.clear(&name("alice")).await.unwrap();
+    for _ in 0..3 {
+        lab.deliver("alice", b"new").await;
+    }
+    assert_eq!(lab.seqs("alice").await.len(), 3);
+    lab.clock.advance(TTL);
+    lab.store.sweep().await.unwrap();
+    for _ in 0..3 {
+        lab.deliver("alice", b"newer").await;
+    }
+    assert_eq!(lab.seqs("alice").await.len(), 3);
+}
+
+async fn a_full_store_refuses_until_mail_has_expired(subject: Subject) {
+    let lab = Lab::with_limits(subject, 500, 2 * MIB + MIB / 2).await;
+    let raw = Bytes::from(noise(1, MIB as usize));
+    for mailbox in ["alice", "bob"] {
+        lab.store.append(to(&[mailbox]), lab.message(), raw.clone()).await.unwrap();
+    }
+    let refused = lab.store.append(to(&["alice", "carol"]), lab.message(), raw.clone()).await;
+    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    assert_eq!(lab.seqs("alice").await.len(), 1);
+    assert!(lab.seqs("carol").await.is_empty());
+    lab.clock.advance(TTL);
+    assert_eq!(lab.store.sweep().await.unwrap(), 2);
+    for mailbox in ["alice", "bob"] {
+        lab.store.append(to(&[mailbox]), lab.message(), raw.clone()).await.unwrap();
+    }
+    assert_eq!(lab.store.clear(&name("alice")).await.unwrap(), 1);
+    lab.store.append(to(&["carol"]), lab.message(), raw).await.unwrap();
+}
+
+async fn a_message_that_is_shared_is_held_once(subject: Subject) {
+    let lab = Lab::with_limits(subject, 500, MIB + MIB / 2).await;
+    let raw = Bytes::from(noise(1, MIB as usize));
+    let (shared, alone) = (lab.message(), lab.message());
+    let id = shared.id;
+    lab.store.append(to(&["a", "b", "c"]), shared, raw.clone()).await.unwrap();
+    for mailbox in ["a", "b"] {
+        assert!(lab.store.delete(&name(mailbox), id).await.unwrap());
+        let refused = lab.store.append(to(&["d"]), alone.clone(), raw.clone()).await;
+        assert!(matches!(refused, Err(StoreError::Full(_))), "{mailbox}: {refused:?}");
+    }
+    assert!(lab.store.delete(&name("c"), id).await.unwrap());
+    lab.store.append(to(&["d"]), alone, raw).await.unwrap();
+}
+
+async fn a_message_too_large_does_not_keep_others_out(subject: Subject) {
+    let lab = Lab::with_limits(subject, 500, MIB).await;
+    let large = Bytes::from(noise(1, 2 * MIB as usize));
+    let (refused, kept) = tokio::join!(
+        lab.store.append(to(&["alice"]), lab.message(), large),
+        lab.store.append(to(&["alice"]), lab.message(), Bytes::from_static(b"small")),
+    );
+    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    assert_eq!(lab.seqs("alice").await, kept.unwrap());
+}
+
+async fn events_name_each_mailbox_in_the_order_of_arrival(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    lab.deliver("alice", b"before anybody listened").await;
+    let mut events = lab.store.subscribe();
+    let seqs = lab.store.append(to(&["bob", "alice"]), lab.message(), Bytes::new()).await.unwrap();
+    assert_eq!(events.try_recv().unwrap(), Event { mailbox: name("bob"), seq: seqs[0] }, "sent before the answer");
+    assert_eq!(events.try_recv().unwrap(), Event { mailbox: name("alice"), seq: seqs[1] });
+    let concurrent = (0..50).map(|_| {
+        let (store, message) = (lab.store.clone(), lab.message());
+        async move { drop(store.append(to(&["carol"]), message, Bytes::new()).await.unwrap()) }
+    });
+    all(&lab.tasks, concurrent).await;
+    let mut last = seqs[1];
+    for _ in 0..50 {
+        let event = events.try_recv().unwrap();
+        assert!(event.seq > last, "{} after {last}", event.seq);
+        last = event.seq;
+    }
+    assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
+}
+
+async fn a_message_that_was_refused_is_not_told_of(subject: Subject) {
+    let lab = Lab::with_limits(subject, 500, MIB).await;
+    let mut events = lab.store.subscribe();
+    let large = Bytes::from(noise(1, 2 * MIB as usize));
+    assert!(lab.store.append(to(&["alice"]), lab.message(), large).await.is_err());
+    let (seq, _) = lab.deliver("bob", b"hello").await;
+    assert_eq!(events.try_recv().unwrap(), Event { mailbox: name("bob"), seq });
+}
+
+async fn the_same_message_again_is_kept_once(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let mut events = lab.store.subscribe();
+    let message = lab.message();
+    let raw = Bytes::from_static(b"hello");
+    let first = lab.store.append(to(&["alice", "alice"]), message.clone(), raw.clone()).await.unwrap();
+    assert_eq!(first[0], first[1]);
+    let again = lab.store.append(to(&["alice", "bob"]), message.clone(), raw.clone()).await.unwrap();
+    assert_eq!(again[0], first[0]);
+    assert_eq!(lab.store.append(to(&["alice"]), message.clone(), raw.clone()).await.unwrap(), [first[0]]);
+    assert_eq!(lab.seqs("alice").await, [first[0]]);
+    assert!(lab.store.delete(&name("alice"), message.id).await.unwrap());
+    assert_eq!(lab.raw("bob", message.id).await, Some(raw));
+    assert_eq!(events.try_recv().unwrap().seq, first[0]);
+    assert_eq!(events.try_recv().unwrap().seq, again[1]);
+    assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
+}
+
+async fn mailboxes_are_listed_by_name_with_their_mail(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    for mailbox in ["carol", "alice", "äö", "bob", "alice"] {
+        lab.clock.advance(Duration::from_millis(5));
+        lab.deliver(mailbox, b"hello").await;
+    }
+    let summary = |mailbox, count, after_ms| MailboxSummary {
+        mailbox: name(mailbox),
+        count,
+        newest_received_at: Timestamp::from_millis(START_MS + after_ms),
+    };
+    let all = [summary("alice", 2, 25), summary("bob", 1, 20), summary("carol", 1, 5), summary("äö", 1, 15)];
+    assert_eq!(lab.store.mailboxes(None, 10).await.unwrap(), all);
+    assert_eq!(lab.store.mailboxes(None, 2).await.unwrap(), all[..2]);
+    assert_eq!(lab.store.mailboxes(Some(&name("bob")), 1).await.unwrap(), all[2..3]);
+    assert_eq!(lab.store.mailboxes(Some(&name("bobby")), 10).await.unwrap(), all[2..]);
+    assert!(lab.store.mailboxes(None, 0).await.unwrap().is_empty());
+    assert!(lab.store.mailboxes(Some(&name("äö")), 10).await.unwrap().is_empty());
+}
+
+async fn odd_names_are_mailboxes_of_their_own(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let long = "x".repeat(128);
+    let odd = [
+        "a",
+        "a ",
+        "%",
+        "_",
+        "a%",
+        "'; drop table message; --",
+        "{}",
+        "}x",
+        "a{b}c",
+        "*",
+        "?",
+        "\\",
+        "../..",
+        "🦀",
+        "\"",
+        &long,
+    ];
+    for (place, mailbox) in odd.iter().enumerate() {
+        let (seq, id) = lab.deliver(mailbox, mailbox.as_bytes()).await;
+        assert_eq!(lab.seqs(mailbox).await, [seq], "{mailbox}");
+        assert_eq!(lab.raw(mailbox, id).await.unwrap(), mailbox.as_bytes());
+        assert_eq!(lab.store.mailboxes(None, 100).await.unwrap().len(), place + 1);
+    }
+    for mailbox in odd {
+        assert_eq!(lab.store.clear(&name(mailbox)).await.unwrap(), 1, "{mailbox}");
+    }
+}
+
+async fn mail_that_arrives_at_once_is_all_kept(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (sent, mut kept) = tokio::sync::mpsc::unbounded_channel();
+    let senders = (0..32_u64).map(|task| {
+        let (store, clock, sent) = (lab.store.clone(), lab.clock.clone(), sent.clone());
+        async move {
+            for count in 0..20 {
+                let now = clock.now();
+                let message = message(now.as_millis(), now.after(TTL).as_millis());
+                let (id, mailbox) = (message.id, format!("box-{}", (task + count) % 7));
+                let raw = noise(task * 100 + count, (task * 311 + count * 97) as usize);
+                let seqs = store.append(to(&[&mailbox]), message, raw.clone().into()).await.unwrap();
+                assert_eq!(store.message(&name(&mailbox), id).await.unwrap().unwrap().seq, seqs[0]);
+                sent.send((mailbox, id, raw, seqs[0])).unwrap();
+            }
+        }
+    });
+    all(&lab.tasks, senders).await;
+    drop(sent);
+    let mut seqs = Vec::new();
+    while let Some((mailbox, id, raw, seq)) = kept.recv().await {
+        assert!(lab.raw(&mailbox, id).await.unwrap() == raw, "{mailbox} {seq}");
+        seqs.push(seq);
+    }
+    assert_eq!(seqs.len(), 32 * 20);
+    seqs.sort_unstable();
+    seqs.dedup();
+    assert_eq!(seqs.len(), 32 * 20);
+}
+
+async fn a_mailbox_that_is_cleared_while_mail_arrives_loses_nothing_uncounted(subject: Subject) {
+    let lab = Lab::with_limits(subject, 10_000, u64::MAX).await;
+    let senders = (0..8).map(|_| {
+        let (store, clock) = (lab.store.clone(), lab.clock.clone());
+        async move {
+            for _ in 0..50 {
+                let now = clock.now().as_millis();
+                let raw = Bytes::from(noise(now, 3000));
+                store.append(to(&["alice", "bob"]), message(now, now + 1000), raw).await.unwrap();
+            }
+        }
+    });
+    let clearing = async {
+        let mut cleared = 0;
+        for _ in 0..50 {
+            cleared += lab.store.clear(&name("alice")).await.unwrap();
+            // A list beside it finds whole messages or none.
+            lab.store.list(&name("alice"), ALL).await.unwrap();
+        }
+        cleared
+    };
+    let ((), cleared) = tokio::join!(all(&lab.tasks, senders), clearing);
+    assert_eq!(cleared + lab.seqs("alice").await.len() as u64, 400);
+    assert_eq!(lab.seqs("bob").await.len(), 400);
+}
+
+async fn a_closed_store_is_unavailable(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, id) = lab.deliver("alice", b"hello").await;
+    let clone = lab.store.clone();
+    tokio::join!(lab.store.close(), clone.close());
+    let (store, alice) = (&lab.store, name("alice"));
+    let unavailable = |error| matches!(error, Some(StoreError::Unavailable(_)));
+    assert!(unavailable(store.append(to(&["alice"]), lab.message(), Bytes::new()).await.err()));
+    assert!(unavailable(store.list(&alice, ALL).await.err()));
+    assert!(unavailable(store.message(&alice, id).await.err()));
+    assert!(unavailable(store.raw(&alice, id).await.err()));
+    assert!(unavailable(store.delete(&alice, id).await.err()));
+    assert!(unavailable(store.clear(&alice).await.err()));
+    assert!(unavailable(store.mailboxes(None, 1).await.err()));
+    assert!(unavailable(store.ready().await.err()));
+    assert!(unavailable(store.sweep().await.err()));
+}
+
+async fn the_store_sweeps_by_itself(subject: Subject) {
+    let lab = Lab::with_limits(subject, 500, MIB + MIB / 2).await;
+    let raw = Bytes::from(noise(1, MIB as usize));
+    lab.store.append(to(&["alice"]), lab.message(), raw.clone()).await.unwrap();
+    lab.clock.advance(TTL);
+    // The task's first sweep is at once, and may have come before the clock was moved; a store opened anew sweeps again.
+    lab.tasks.spawn(lab.store.clone().sweep_until(lab.tasks.clone()));
+    let retried = async {
+        while lab.store.append(to(&["alice"]), lab.message(), raw.clone()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), retried).await.unwrap();
+    assert_eq!(lab.tasks.stop(Duration::from_secs(20)).await, 0, "the sweeper ends when asked to");
+}
+
+/// Runs all of them at once to their end.
+pub(in crate::store) async fn all<F>(tasks: &Shutdown, futures: impl Iterator<Item = F>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let running: Vec<_> = futures.map(|future| tasks.spawn(future)).collect();
+    for task in running {
+        task.await.unwrap();
+    }
+}

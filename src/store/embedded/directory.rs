@@ -1,0 +1,94 @@
+//! The data directory: who may use it, and where in it things lie.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::store::OpenError;
+
+const DIRECTORY_MODE: u32 = 0o700;
+/// Mail is private: nobody but the user of the server reads these files.
+pub(super) const FILE_MODE: u32 = 0o600;
+
+/// A data directory that is ours alone until this value is dropped.
+pub(super) struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory if it is not there, and takes it for this process.
+    pub(super) fn open(path: PathBuf) -> Result<Self, OpenError> {
+        let lock = lock(&path).map_err(|error| match error {
+            LockError::Io(error) => OpenError(format!(
+                "data directory {} cannot be used: {error}; make it readable and writable for this user, or choose another",
+                path.display()
+            )),
+            LockError::Held(pid) => OpenError(format!(
+                "data directory {} is in use by another restante process (pid {pid}); stop it, or choose another directory",
+                path.display()
+            )),
+        })?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn index(&self) -> PathBuf {
+        self.path.join("index.sqlite3")
+    }
+
+    pub(super) fn segments(&self) -> PathBuf {
+        self.path.join("segments")
+    }
+}
+
+enum LockError {
+    Io(io::Error),
+    Held(String),
+}
+
+impl From<io::Error> for LockError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn lock(path: &Path) -> Result<File, LockError> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path.join("segments"))?;
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(path.join("restante.lock"))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            lock.read_to_string(&mut pid)?;
+            return Err(LockError::Held(pid.trim().to_owned()));
+        }
+    }
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())?;
+    // SQLite takes over the mode of the index for the files beside it, but makes the index itself readable for everybody.
+    OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path.join("index.sqlite3"))?;
+    sync(path)?;
+    if let Some(parent) = path.canonicalize()?.parent() {
+        // Not ours: where it cannot be opened it has not just been changed by us either.
+        let _ = sync(parent);
+    }
+    Ok(lock)
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}

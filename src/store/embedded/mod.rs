@@ -1,0 +1,242 @@
+//! The store in files: an SQLite index, and our own segment files for what is too big for it.
+//!
+//! ```text
+//! append ─► queue ─► writer thread ─► segments (sync) ─► index (commit) ─► events, answers
+//! read   ─► a connection of the pool ─► index row ─► bytes of a segment
+//! ```
+
+mod directory;
+mod entry;
+mod index;
+mod quota;
+mod reader;
+mod schema;
+mod segments;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use rusqlite::ErrorCode;
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+
+use self::directory::Directory;
+use self::entry::Entry;
+use self::index::SWEEP_STEP;
+use self::quota::Quota;
+use self::reader::Reader;
+use self::segments::SegmentFiles;
+use self::writer::{Answer, Append, Chore, Job, Writer};
+use super::{Delivery, Event, MailboxSummary, OpenError, Page, Settings, StoreError, Stored, closing};
+use crate::clock::Timestamp;
+use crate::mail::{MailboxName, Message, MessageId};
+
+/// How many jobs, and how many KiB of mail, wait for the writer at most; who comes later waits for room.
+const QUEUE_JOBS: usize = 1024;
+const QUEUE_KIB: u32 = 64 * 1024;
+/// Larger messages are made ready on another thread: that takes long enough to hold up others.
+const PREPARE_INLINE_MAX_BYTES: usize = 64 * 1024;
+
+/// A data directory in use.
+pub(super) struct Embedded {
+    queue: mpsc::Sender<Job>,
+    room: Arc<Semaphore>,
+    reader: Arc<Reader>,
+    quota: Arc<Quota>,
+    writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Embedded {
+    pub(super) async fn open(
+        settings: &Settings,
+        data_dir: PathBuf,
+        min_free_bytes: u64,
+        events: broadcast::Sender<Event>,
+    ) -> Result<Self, OpenError> {
+        let settings = settings.clone();
+        tokio::task::spawn_blocking(move || Self::open_blocking(&settings, data_dir, min_free_bytes, events))
+            .await
+            .unwrap_or_else(|error| Err(OpenError(format!("the store cannot be opened: {error}"))))
+    }
+
+    fn open_blocking(
+        settings: &Settings,
+        data_dir: PathBuf,
+        min_free_bytes: u64,
+        events: broadcast::Sender<Event>,
+    ) -> Result<Self, OpenError> {
+        let directory = Directory::open(data_dir)?;
+        let name = directory.path().display().to_string();
+        let failed =
+            |error: &dyn std::fmt::Display| OpenError(format!("data directory {name} cannot be used: {error}"));
+        let connection = schema::writing(&directory)?;
+        let quota = Quota::new(directory.path(), settings.max_bytes, min_free_bytes).map_err(|error| failed(&error))?;
+        let quota = Arc::new(quota);
+        let files = Arc::new(SegmentFiles::new(&directory.segments()));
+        let reader = Arc::new(Reader::new(directory.index(), files.clone()));
+        let max_messages = settings.mailbox_max_messages as u64;
+        let writer = Writer::open(directory, connection, quota.clone(), files, events, max_messages)
+            .map_err(|error| failed(&error))?;
+        let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
+        let writer = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run(jobs))
+            .map_err(|error| failed(&error))?;
+        let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
+        Ok(Self { queue, room, reader, quota, writer: tokio::sync::Mutex::new(Some(writer)) })
+    }
+
+    pub(super) async fn append(
+        &self,
+        deliveries: Vec<Delivery>,
+        message: Message,
+        raw: Bytes,
+    ) -> Result<Vec<u64>, StoreError> {
+        let (id, received_at, expires_at) = (message.id, message.received_at, message.expires_at);
+        let entry = if raw.len() <= PREPARE_INLINE_MAX_BYTES {
+            Entry::new(&message, raw)?
+        } else {
+            tokio::task::spawn_blocking(move || Entry::new(&message, raw))
+                .await
+                .unwrap_or_else(|error| Err(StoreError::Unavailable(format!("not made ready: {error}"))))?
+        };
+        // One larger than the whole queue has it for itself.
+        let kib = u32::try_from(entry.len() / 1024 + 1).unwrap_or(QUEUE_KIB).min(QUEUE_KIB);
+        let room = self.room.clone().acquire_many_owned(kib).await.map_err(|_| closing())?;
+        let (answer, answered) = Answer::channel();
+        let append = Append { deliveries, id, received_at, expires_at, entry, answer, _room: room };
+        self.ask(Job::Append(append), answered).await
+    }
+
+    pub(super) async fn list(
+        &self,
+        mailbox: &MailboxName,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mailbox = mailbox.clone();
+        self.reader.run(move |reader, connection| reader.list(connection, &mailbox, page, now)).await
+    }
+
+    pub(super) async fn message(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Stored>, StoreError> {
+        let mailbox = mailbox.clone();
+        self.reader.run(move |reader, connection| reader.message(connection, &mailbox, id, now)).await
+    }
+
+    pub(super) async fn raw(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let mailbox = mailbox.clone();
+        self.reader.run(move |reader, connection| reader.raw(connection, &mailbox, id, now)).await
+    }
+
+    pub(super) async fn delete(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (answer, answered) = Answer::channel();
+        self.ask(Job::Chore(Chore::Delete(mailbox.clone(), id, now, answer)), answered).await
+    }
+
+    pub(super) async fn clear(&self, mailbox: &MailboxName, now: Timestamp) -> Result<u64, StoreError> {
+        let (answer, answered) = Answer::channel();
+        self.ask(Job::Chore(Chore::Clear(mailbox.clone(), now, answer)), answered).await
+    }
+
+    pub(super) async fn mailboxes(
+        &self,
+        after: Option<&MailboxName>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<MailboxSummary>, StoreError> {
+        let after = after.cloned();
+        self.reader.run(move |_, connection| Ok(reader::mailboxes(connection, after.as_ref(), limit, now)?)).await
+    }
+
+    pub(super) async fn ready(&self) -> Result<(), StoreError> {
+        if self.queue.is_closed() {
+            return Err(closing());
+        }
+        let quota = self.quota.clone();
+        let read = move |_: &Reader, connection: &rusqlite::Connection| {
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            quota.admit(1, quota.free_bytes()?)
+        };
+        self.reader.run(read).await
+    }
+
+    /// Many short transactions, so that deliveries go on between them.
+    pub(super) async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        loop {
+            let step = match self.expire(now).await {
+                // On a full disk the writer has just emptied its log; that is the room the second try needs.
+                Err(StoreError::Full(_)) => self.expire(now).await?,
+                step => step?,
+            };
+            removed += step;
+            if step < SWEEP_STEP {
+                break;
+            }
+        }
+        let (answer, answered) = Answer::channel();
+        self.ask(Job::Tidy(now, removed, answer), answered).await?;
+        Ok(removed)
+    }
+
+    async fn expire(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let (answer, answered) = Answer::channel();
+        self.ask(Job::Chore(Chore::Expire(now, answer)), answered).await
+    }
+
+    pub(super) async fn close(&self) {
+        // Whoever comes second waits for the first.
+        let mut writer = self.writer.lock().await;
+        let Some(thread) = writer.take() else { return };
+        self.reader.close();
+        // Where this cannot be sent the writer has ended already.
+        let _ = self.queue.send(Job::Close).await;
+        if let Ok(Err(_)) = tokio::task::spawn_blocking(move || thread.join()).await {
+            tracing::error!("the writer of the store had panicked");
+        }
+    }
+
+    async fn ask<T>(&self, job: Job, answered: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+        self.queue.send(job).await.map_err(|_| closing())?;
+        answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has stopped".to_owned())))
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}

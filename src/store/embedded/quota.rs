@@ -1,0 +1,51 @@
+//! How much room there is: the configured size, and the free bytes of the disk.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::store::StoreError;
+
+/// What is held, and what may be. The writer counts, everybody may ask.
+pub(super) struct Quota {
+    directory: File,
+    max_bytes: u64,
+    min_free_bytes: u64,
+    held_bytes: AtomicU64,
+}
+
+impl Quota {
+    pub(super) fn new(directory: &Path, max_bytes: u64, min_free_bytes: u64) -> io::Result<Self> {
+        Ok(Self { directory: File::open(directory)?, max_bytes, min_free_bytes, held_bytes: AtomicU64::new(0) })
+    }
+
+    /// The bytes of the disk that are free for us.
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+        let disk = rustix::fs::fstatvfs(&self.directory)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Whether `more` bytes may be written on a disk with `free_bytes`.
+    pub(super) fn admit(&self, more: u64, free_bytes: u64) -> Result<(), StoreError> {
+        let held = self.held_bytes.load(Ordering::Relaxed);
+        if held.saturating_add(more) > self.max_bytes {
+            return Err(StoreError::Full(format!("{held} of {} bytes are used", self.max_bytes)));
+        }
+        if free_bytes < self.min_free_bytes.saturating_add(more) {
+            let least = self.min_free_bytes;
+            return Err(StoreError::Full(format!(
+                "{free_bytes} bytes of the disk are free and {least} must stay free"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self, bytes: u64) {
+        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}

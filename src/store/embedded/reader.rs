@@ -1,0 +1,236 @@
+//! Reading: a few connections to the index, and the segment files. Reads run beside the writer and never wait for it.
+//!
+//! Between the look into the index and the look into the segment a message may be deleted and its bytes with it. So what
+//! cannot be read is looked up again: it is damage only if the index still has it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use tokio::sync::Semaphore;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::entry::{self, HEAD_BYTES};
+use super::index::{from_row, to_row};
+use super::schema;
+use super::segments::{Place, SegmentFiles, SegmentId};
+use crate::clock::Timestamp;
+use crate::mail::{Address, MailboxName, Message, MessageId};
+use crate::store::{MailboxSummary, Page, StoreError, Stored, closing};
+
+/// So many reads run at once; more of them would only wait for the same disk.
+const CONNECTIONS: usize = 4;
+
+/// The columns that [`Found::from_row`] reads.
+const LOOKUP: &str = "SELECT m.seq, m.id, m.rcpt_to, b.segment, b.start, b.record_len, b.raw_len, b.checksum
+     FROM message m JOIN body b ON b.body_id = m.body_id";
+
+/// The reading side; shared by all callers.
+pub(super) struct Reader {
+    index: PathBuf,
+    files: Arc<SegmentFiles>,
+    turns: Arc<Semaphore>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// A message of a mailbox as the index knows it.
+struct Found {
+    seq: u64,
+    id: MessageId,
+    rcpt_to: String,
+    place: Place,
+    record_len: u64,
+    raw_len: u64,
+    checksum: u64,
+}
+
+impl Reader {
+    pub(super) fn new(index: PathBuf, files: Arc<SegmentFiles>) -> Self {
+        Self { index, files, turns: Arc::new(Semaphore::new(CONNECTIONS)), idle: Mutex::default() }
+    }
+
+    /// Runs `work` with a connection on a thread that may block.
+    pub(super) async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self, &Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| closing())?;
+        let reader = self.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let idle = reader.idle().pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => schema::reading(&reader.index)?,
+            };
+            let result = work(&reader, &connection);
+            if !reader.turns.is_closed() {
+                reader.idle().push(connection);
+            }
+            result
+        });
+        reading.await.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("a read failed: {error}"))))
+    }
+
+    /// Lets nobody in any more and closes the connections.
+    pub(super) fn close(&self) {
+        self.turns.close();
+        self.idle().clear();
+    }
+
+    pub(super) fn list(
+        &self,
+        connection: &Connection,
+        mailbox: &MailboxName,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut listed = Vec::new();
+        let mut before = page.before;
+        // What cannot be read is left out, and the page filled up with what comes behind it.
+        while listed.len() < page.limit {
+            let wanted = page.limit - listed.len();
+            let rows = rows(connection, mailbox, Page { before, limit: wanted, ..page }, now)?;
+            before = rows.last().map(|row| row.seq);
+            let was_last = rows.len() < wanted;
+            for row in rows {
+                match self.stored(&row, mailbox) {
+                    Some(stored) => listed.push(stored),
+                    None if is_there(connection, row.seq)? => {
+                        tracing::error!(id = %row.id, %mailbox, "a message is damaged and was left out of a list");
+                    }
+                    None => {}
+                }
+            }
+            if was_last {
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
+    pub(super) fn message(
+        &self,
+        connection: &Connection,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Stored>, StoreError> {
+        let Some(found) = row(connection, mailbox, id, now)? else { return Ok(None) };
+        let stored = self.stored(&found, mailbox);
+        if stored.is_none() && is_there(connection, found.seq)? {
+            return Err(StoreError::Damaged(format!("the record of message {id} cannot be read back")));
+        }
+        Ok(stored)
+    }
+
+    pub(super) fn raw(
+        &self,
+        connection: &Connection,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let Some(found) = row(connection, mailbox, id, now)? else { return Ok(None) };
+        let start = found.place.start + HEAD_BYTES as u64 + found.record_len;
+        let raw = self.bytes(Place { start, ..found.place }, found.raw_len);
+        let raw = raw.filter(|raw| xxh3_64(raw) == found.checksum);
+        if raw.is_none() && is_there(connection, found.seq)? {
+            return Err(StoreError::Damaged(format!("message {id} cannot be read back")));
+        }
+        Ok(raw.map(Bytes::from))
+    }
+
+    /// The message of a row, or nothing if it cannot be read.
+    fn stored(&self, found: &Found, mailbox: &MailboxName) -> Option<Stored> {
+        let message: Message =
+            entry::record(&self.bytes(found.place, HEAD_BYTES as u64 + found.record_len)?, found.id)?;
+        // A sender's address may be longer than a recipient's; what has been kept was good when it came.
+        let rcpt_to = Address::parse_sender(&found.rcpt_to).ok()?;
+        Some(Stored { seq: found.seq, mailbox: mailbox.clone(), rcpt_to, message: Arc::new(message) })
+    }
+
+    fn bytes(&self, place: Place, len: u64) -> Option<Vec<u8>> {
+        let read = self.files.read(place, usize::try_from(len).ok()?);
+        read.inspect_err(|error| tracing::debug!(?place, %error, "bytes of a segment cannot be read")).ok()
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Found {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            seq: from_row(row.get(0)?),
+            id: MessageId::from_bytes(row.get(1)?),
+            rcpt_to: row.get(2)?,
+            place: Place { segment: SegmentId::from_row(row.get(3)?), start: from_row(row.get(4)?) },
+            record_len: from_row(row.get(5)?),
+            raw_len: from_row(row.get(6)?),
+            checksum: row.get::<_, i64>(7)?.cast_unsigned(),
+        })
+    }
+}
+
+fn rows(connection: &Connection, mailbox: &MailboxName, page: Page, now: Timestamp) -> rusqlite::Result<Vec<Found>> {
+    connection
+        .prepare_cached(&format!(
+            "{LOOKUP} WHERE m.mailbox = ?1 AND m.seq < ?2 AND m.seq > ?3 AND +m.expires_ms > ?4 ORDER BY m.seq DESC LIMIT ?5"
+        ))?
+        .query_map(
+            params![
+                mailbox.as_str(),
+                page.before.map_or(i64::MAX, to_row),
+                page.after.map_or(0, to_row),
+                to_row(now.as_millis()),
+                to_row(page.limit as u64),
+            ],
+            Found::from_row,
+        )?
+        .collect()
+}
+
+fn row(
+    connection: &Connection,
+    mailbox: &MailboxName,
+    id: MessageId,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Found>> {
+    connection
+        .prepare_cached(&format!("{LOOKUP} WHERE m.id = ?1 AND m.mailbox = ?2 AND +m.expires_ms > ?3"))?
+        .query_row(params![id.as_bytes(), mailbox.as_str(), to_row(now.as_millis())], Found::from_row)
+        .optional()
+}
+
+fn is_there(connection: &Connection, seq: u64) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM message WHERE seq = ?1")?.exists([to_row(seq)])
+}
+
+/// The mailboxes with mail, by name.
+pub(super) fn mailboxes(
+    connection: &Connection,
+    after: Option<&MailboxName>,
+    limit: usize,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<MailboxSummary>> {
+    connection
+        .prepare_cached(
+            "SELECT mailbox, count(*), max(received_ms) FROM message INDEXED BY message_mailbox
+             WHERE mailbox > ?1 AND +expires_ms > ?2 GROUP BY mailbox ORDER BY mailbox LIMIT ?3",
+        )?
+        .query_map(
+            // No name is empty, so all are behind the empty one.
+            params![after.map_or("", MailboxName::as_str), to_row(now.as_millis()), to_row(limit as u64)],
+            |row| {
+                Ok(MailboxSummary {
+                    mailbox: MailboxName::stored(row.get(0)?),
+                    count: from_row(row.get(1)?),
+                    newest_received_at: Timestamp::from_millis(from_row(row.get(2)?)),
+                })
+            },
+        )?
+        .collect()
+}

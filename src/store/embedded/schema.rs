@@ -1,0 +1,117 @@
+//! The index: its tables, and how its connections are set up.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::directory::Directory;
+use crate::store::OpenError;
+
+/// Earlier versions can lose what was committed: a bug of the WAL that was fixed in 3.51.3.
+const SQLITE_MIN_VERSION: i32 = 3_051_003;
+/// The version of everything that is in the data directory, the segments included.
+const FORMAT: i64 = 1;
+const CACHED_STATEMENTS: usize = 32;
+
+/// `seq` never comes twice: AUTOINCREMENT remembers the largest ever given out. An id begins with the time of its
+/// arrival, so that the index by id grows at its end, where an index by mailbox first would touch a page for each mailbox;
+/// only `message_mailbox` does, and it has all that the list of the mailboxes needs.
+const TABLES: &str = "
+    CREATE TABLE body (
+        body_id INTEGER PRIMARY KEY,
+        segment INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        record_len INTEGER NOT NULL,
+        raw_len INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        refs INTEGER NOT NULL
+    );
+    CREATE TABLE message (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id BLOB NOT NULL,
+        mailbox TEXT NOT NULL,
+        rcpt_to TEXT NOT NULL,
+        received_ms INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        body_id INTEGER NOT NULL
+    );
+    CREATE UNIQUE INDEX message_id ON message (id, mailbox);
+    CREATE INDEX message_mailbox ON message (mailbox, seq, expires_ms, received_ms);
+    CREATE INDEX message_expiry ON message (expires_ms);
+";
+
+/// Opens the one connection that writes, and makes the tables in a new directory.
+pub(super) fn writing(directory: &Directory) -> Result<Connection, OpenError> {
+    let name = directory.path().display();
+    if rusqlite::version_number() < SQLITE_MIN_VERSION {
+        let version = rusqlite::version();
+        return Err(OpenError(format!("SQLite {version} can lose mail; build restante with SQLite 3.51.3 or later")));
+    }
+    let failed = |error: rusqlite::Error| {
+        OpenError(format!("the index in data directory {name} cannot be opened: {error}; restore it or choose another"))
+    };
+    let mut connection = Connection::open(directory.index()).map_err(failed)?;
+    match prepare(&mut connection).map_err(failed)? {
+        FORMAT => Ok(connection),
+        other => Err(OpenError(format!(
+            "data directory {name} has store format {other}, and this version of restante knows format {FORMAT}; \
+             start the version that wrote it, or choose another directory"
+        ))),
+    }
+}
+
+/// Sets the connection up and returns the format that it found, or made.
+fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if format != FORMAT && (format != 0 || tables != 0) {
+        return Ok(format);
+    }
+    // The first two count only before the first table, and before the WAL. FULL: one fsync for each commit; NORMAL would lose
+    // acknowledged mail with the power. Only a checkpoint ever waits, for readers, and it is tried again.
+    connection.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")?;
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
+    connection.execute_batch(
+        "PRAGMA busy_timeout = 250; PRAGMA cache_size = -16000; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;",
+    )?;
+    if format == 0 {
+        let tables = connection.transaction()?;
+        tables.execute_batch(TABLES)?;
+        tables.pragma_update(None, "user_version", FORMAT)?;
+        tables.commit()?;
+    }
+    Ok(FORMAT)
+}
+
+/// Opens a connection that reads.
+pub(super) fn reading(index: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(index, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.execute_batch("PRAGMA busy_timeout = 10000; PRAGMA cache_size = -8000;")?;
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_index_is_durable_and_can_shrink() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path().to_owned()).unwrap();
+        let connection = writing(&directory).unwrap();
+        let pragma = |name: &str| -> String {
+            connection
+                .query_row(&format!("PRAGMA {name}"), [], |row| {
+                    row.get::<_, rusqlite::types::Value>(0).map(|value| format!("{value:?}"))
+                })
+                .unwrap()
+        };
+        assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
+        assert_eq!(pragma("synchronous"), "Integer(2)");
+        assert_eq!(pragma("auto_vacuum"), "Integer(2)");
+        assert_eq!(pragma("page_size"), "Integer(4096)");
+        assert_eq!(pragma("user_version"), "Integer(1)");
+    }
+}

@@ -1,0 +1,278 @@
+//! Segment files: what expires in the same hour lies in the same file, so that expiry is mostly an unlink.
+//!
+//! A file is written by one run of the server only, at an end that this run has kept track of. What a crash leaves behind in
+//! it is named by no row of the index, is never looked at, and goes with the file.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::buffer::spare_capacity;
+
+use super::directory::{self, FILE_MODE};
+use super::entry::Entry;
+use crate::clock::Timestamp;
+
+const HOUR_MS: u64 = 3_600_000;
+/// The largest hour that a segment id has room for; what expires later still is put there.
+const LAST_HOUR: u32 = i32::MAX.cast_unsigned();
+/// What a file system frees at once.
+const BLOCK_BYTES: u64 = 4096;
+/// With a retention of a day there are about 25 segments; more open files than this are not worth their descriptors.
+const CACHED_FILES: usize = 64;
+
+/// The name of a segment: the hour in which its messages expire, and a number that no other segment has or had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct SegmentId(i64);
+
+impl SegmentId {
+    fn new(hour: u32, number: u32) -> Self {
+        Self(i64::from(hour.min(LAST_HOUR)) << 32 | i64::from(number))
+    }
+
+    /// The segment that a row of the index names.
+    pub(super) const fn from_row(value: i64) -> Self {
+        Self(value)
+    }
+
+    pub(super) const fn to_row(self) -> i64 {
+        self.0
+    }
+
+    fn hour(self) -> u32 {
+        u32::try_from(self.0 >> 32).unwrap_or(0)
+    }
+
+    fn number(self) -> u32 {
+        u32::try_from(self.0 & i64::from(u32::MAX)).unwrap_or(0)
+    }
+
+    fn file_name(self) -> String {
+        format!("{}-{}.seg", self.hour(), self.number())
+    }
+
+    fn parse(file_name: &str) -> Option<Self> {
+        let (hour, number) = file_name.strip_suffix(".seg")?.split_once('-')?;
+        Some(Self::new(hour.parse().ok()?, number.parse().ok()?))
+    }
+}
+
+/// Where an entry begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) segment: SegmentId,
+    pub(super) start: u64,
+}
+
+/// The segments as the writer sees them.
+pub(super) struct Segments {
+    path: PathBuf,
+    next_number: u32,
+    /// The segments that are being written, by their hour.
+    open: HashMap<u32, Open>,
+    /// For each segment the bytes that died last, so that blocks can be freed that two dead entries share.
+    dead: HashMap<SegmentId, Range<u64>>,
+}
+
+struct Open {
+    id: SegmentId,
+    file: File,
+    end: u64,
+    is_dirty: bool,
+}
+
+impl Segments {
+    /// Opens the directory and lists the segments that are in it.
+    pub(super) fn open(path: PathBuf) -> io::Result<(Self, Vec<SegmentId>)> {
+        let mut found = Vec::new();
+        for file in path.read_dir()? {
+            found.extend(file?.file_name().to_str().and_then(SegmentId::parse));
+        }
+        let next_number = found.iter().map(|id| id.number() + 1).max().unwrap_or(0);
+        Ok((Self { path, next_number, open: HashMap::new(), dead: HashMap::new() }, found))
+    }
+
+    /// Writes an entry behind the others of its hour. It is not durable before [`Segments::sync`].
+    pub(super) fn append(&mut self, expires_at: Timestamp, entry: &Entry) -> io::Result<Place> {
+        let hour = u32::try_from(expires_at.as_millis() / HOUR_MS).unwrap_or(LAST_HOUR).min(LAST_HOUR);
+        if !self.open.contains_key(&hour) {
+            let open = self.create(hour)?;
+            self.open.insert(hour, open);
+        }
+        let Some(open) = self.open.get_mut(&hour) else { return Err(io::ErrorKind::NotFound.into()) };
+        let start = open.end;
+        // The end moves only behind a whole entry: after an error the next entry overwrites what there is of this one.
+        write_all_at(&open.file, [&entry.front, &entry.raw], start)?;
+        open.end += entry.len();
+        open.is_dirty = true;
+        Ok(Place { segment: open.id, start })
+    }
+
+    fn create(&mut self, hour: u32) -> io::Result<Open> {
+        let id = SegmentId::new(hour, self.next_number);
+        self.next_number += 1;
+        let path = self.path.join(id.file_name());
+        let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
+        // A file without a durable name would be lost with the power, with all that was synced into it.
+        directory::sync(&self.path)?;
+        Ok(Open { id, file, end: 0, is_dirty: false })
+    }
+
+    /// Makes durable what was written since the last time. Returns the segments where that failed; they are not written
+    /// any more, as the kernel may have dropped the pages and would call the next sync a success.
+    pub(super) fn sync(&mut self) -> Vec<SegmentId> {
+        let mut failed = Vec::new();
+        self.open.retain(|_, open| {
+            if !open.is_dirty {
+                return true;
+            }
+            open.is_dirty = false;
+            let synced = open.file.sync_data();
+            if let Err(error) = &synced {
+                tracing::error!(segment = open.id.file_name(), %error, "a segment could not be synced and is given up");
+                failed.push(open.id);
+            }
+            synced.is_ok()
+        });
+        failed
+    }
+
+    /// Stops writing the segments whose hour is over.
+    pub(super) fn retire(&mut self, now: Timestamp) {
+        self.open.retain(|hour, _| (u64::from(*hour) + 1) * HOUR_MS > now.as_millis());
+    }
+
+    /// Whether more entries may come into this segment.
+    pub(super) fn is_open(&self, id: SegmentId) -> bool {
+        self.open.get(&id.hour()).is_some_and(|open| open.id == id)
+    }
+
+    /// Removes a segment.
+    pub(super) fn unlink(&mut self, id: SegmentId) -> io::Result<()> {
+        self.dead.remove(&id);
+        match std::fs::remove_file(self.path.join(id.file_name())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Gives back the room of bytes that nobody needs any more, as far as they fill whole blocks.
+    pub(super) fn free(&mut self, id: SegmentId, bytes: Range<u64>) {
+        let known = self.dead.entry(id).or_insert_with(|| bytes.start..bytes.start);
+        if known.end == bytes.start {
+            known.end = bytes.end;
+        } else {
+            *known = bytes.clone();
+        }
+        let from = known.start.next_multiple_of(BLOCK_BYTES).max(bytes.start / BLOCK_BYTES * BLOCK_BYTES);
+        let to = known.end / BLOCK_BYTES * BLOCK_BYTES;
+        if from < to
+            && let Err(error) = self.punch(id, from, to - from)
+        {
+            // Then the room comes back with the end of the hour.
+            tracing::debug!(segment = id.file_name(), %error, "no hole could be punched");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn punch(&self, id: SegmentId, start: u64, len: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match self.open.get(&id.hour()) {
+            Some(open) if open.id == id => fallocate(&open.file, mode, start, len)?,
+            _ => {
+                let file = OpenOptions::new().write(true).open(self.path.join(id.file_name()))?;
+                fallocate(&file, mode, start, len)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn punch(&self, _id: SegmentId, _start: u64, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// From now on the segment of this hour is `file`, which fails in the way that a test needs.
+    #[cfg(test)]
+    pub(super) fn divert(&mut self, expires_at: Timestamp, file: File) {
+        let hour = u32::try_from(expires_at.as_millis() / HOUR_MS).unwrap();
+        let open = Open { id: SegmentId::new(hour, self.next_number), file, end: 0, is_dirty: false };
+        self.next_number += 1;
+        self.open.insert(hour, open);
+    }
+}
+
+fn write_all_at(file: &File, parts: [&[u8]; 2], start: u64) -> io::Result<()> {
+    let total: usize = parts.iter().map(|part| part.len()).sum();
+    let mut slices = parts.map(IoSlice::new);
+    let mut left = &mut slices[..];
+    let mut written = 0;
+    while written < total {
+        match rustix::io::pwritev(file, left, start + written as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                written += count;
+                IoSlice::advance_slices(&mut left, count);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The segments as readers see them: open files, kept for the next reader.
+pub(super) struct SegmentFiles {
+    path: PathBuf,
+    open: Mutex<HashMap<SegmentId, Arc<File>>>,
+}
+
+impl SegmentFiles {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), open: Mutex::default() }
+    }
+
+    /// Reads `len` bytes.
+    pub(super) fn read(&self, place: Place, len: usize) -> io::Result<Vec<u8>> {
+        let file = self.file(place.segment)?;
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = place.start + bytes.len() as u64;
+            match rustix::io::pread(&*file, spare_capacity(&mut bytes), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    /// Lets go of a segment that has been unlinked: its room is not free before the last descriptor is closed.
+    pub(super) fn forget(&self, id: SegmentId) {
+        self.files().remove(&id);
+    }
+
+    fn file(&self, id: SegmentId) -> io::Result<Arc<File>> {
+        // The file is opened under the lock, or it could be put into the map after `forget` has passed.
+        let mut files = self.files();
+        if let Some(file) = files.get(&id) {
+            return Ok(file.clone());
+        }
+        let file = Arc::new(File::open(self.path.join(id.file_name()))?);
+        if files.len() >= CACHED_FILES {
+            files.clear();
+        }
+        files.insert(id, file.clone());
+        Ok(file)
+    }
+
+    fn files(&self) -> MutexGuard<'_, HashMap<SegmentId, Arc<File>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

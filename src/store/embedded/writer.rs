@@ -1,0 +1,341 @@
+//! The one thread that writes. What waits in its queue goes to the disk together: all entries into their segments, one sync
+//! for each segment, one transaction, and only then an answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot};
+
+use super::directory::Directory;
+use super::entry::{Entry, HEAD_BYTES};
+use super::index::{Changes, Counts, Extent, SWEEP_STEP, Update, from_row};
+use super::quota::Quota;
+use super::segments::{Place, SegmentFiles, SegmentId, Segments};
+use crate::clock::Timestamp;
+use crate::mail::{MailboxName, MessageId};
+use crate::store::{Delivery, Event, StoreError};
+
+/// The most jobs, and the most bytes, that share a transaction: so long at most the first of them waits for the others.
+const BATCH_JOBS: usize = 512;
+const BATCH_BYTES: u64 = 32 * 1024 * 1024;
+/// The index is made smaller when so many of its pages, and at least a quarter, are free; so many at a time.
+const VACUUM_PAGES: i64 = 4096;
+
+/// What the writer is asked for.
+pub(super) enum Job {
+    Append(Append),
+    Chore(Chore),
+    /// After a sweep that removed so many messages.
+    Tidy(Timestamp, u64, Answer<()>),
+    Close,
+}
+
+/// A message to be kept.
+pub(super) struct Append {
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) id: MessageId,
+    pub(super) received_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) entry: Entry,
+    pub(super) answer: Answer<Vec<u64>>,
+    /// Its share of the bytes that may wait, given back when it is done.
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// Anything else that changes rows.
+pub(super) enum Chore {
+    Delete(MailboxName, MessageId, Timestamp, Answer<bool>),
+    Clear(MailboxName, Timestamp, Answer<u64>),
+    Expire(Timestamp, Answer<u64>),
+}
+
+/// An answer that is found inside a transaction and given after it.
+pub(super) struct Answer<T> {
+    to: oneshot::Sender<Result<T, StoreError>>,
+    value: T,
+}
+
+impl<T: Default> Answer<T> {
+    pub(super) fn channel() -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
+        let (to, from) = oneshot::channel();
+        (Self { to, value: T::default() }, from)
+    }
+
+    fn give(self, committed: &Result<(), StoreError>) {
+        // Who asked may have gone away.
+        let _ = self.to.send(committed.clone().map(|()| self.value));
+    }
+}
+
+impl Chore {
+    fn run(&mut self, update: &mut Update<'_>) -> rusqlite::Result<()> {
+        match self {
+            Self::Delete(mailbox, id, now, answer) => answer.value = update.delete(mailbox, *id, *now)?,
+            Self::Clear(mailbox, now, answer) => answer.value = update.clear(mailbox, *now)?,
+            Self::Expire(now, answer) => answer.value = update.expire(*now)?,
+        }
+        Ok(())
+    }
+
+    fn give(self, committed: &Result<(), StoreError>) {
+        match self {
+            Self::Delete(.., answer) => answer.give(committed),
+            Self::Clear(.., answer) | Self::Expire(.., answer) => answer.give(committed),
+        }
+    }
+}
+
+/// Jobs that are done together.
+#[derive(Default)]
+struct Batch {
+    appends: Vec<Append>,
+    chores: Vec<Chore>,
+    tidies: Vec<(Timestamp, u64, Answer<()>)>,
+    is_last: bool,
+}
+
+impl Batch {
+    /// Takes `first` and what else is waiting.
+    fn gather(first: Job, queue: &mut mpsc::Receiver<Job>) -> Self {
+        let mut batch = Self::default();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        let mut jobs = 0;
+        while let Some(job) = next {
+            jobs += 1;
+            match job {
+                Job::Append(append) => {
+                    bytes += append.entry.len();
+                    batch.appends.push(append);
+                }
+                Job::Chore(chore) => batch.chores.push(chore),
+                Job::Tidy(now, removed, answer) => batch.tidies.push((now, removed, answer)),
+                Job::Close => batch.is_last = true,
+            }
+            next = if jobs < BATCH_JOBS && bytes < BATCH_BYTES { queue.try_recv().ok() } else { None };
+        }
+        batch
+    }
+}
+
+/// Owns all that is written.
+pub(super) struct Writer {
+    connection: Connection,
+    segments: Segments,
+    quota: Arc<Quota>,
+    files: Arc<SegmentFiles>,
+    events: broadcast::Sender<Event>,
+    max_messages: u64,
+    /// How many entries of each segment are referred to.
+    live: HashMap<SegmentId, u64>,
+    counts: Counts,
+    /// Released when the last write is done.
+    _directory: Directory,
+}
+
+impl Writer {
+    /// Takes the directory over: counts what is referred to, and removes segments that nothing refers to.
+    pub(super) fn open(
+        directory: Directory,
+        connection: Connection,
+        quota: Arc<Quota>,
+        files: Arc<SegmentFiles>,
+        events: broadcast::Sender<Event>,
+        max_messages: u64,
+    ) -> Result<Self, StoreError> {
+        let (segments, found) = Segments::open(directory.segments())?;
+        let mut live = referred(&connection, &quota)?;
+        for missing in live.keys().filter(|id| !found.contains(id)) {
+            tracing::error!(segment = ?missing, "a segment is missing; its messages are lost");
+        }
+        for id in found {
+            live.entry(id).or_insert(0);
+        }
+        let counts = Counts::default();
+        let mut writer =
+            Self { connection, segments, quota, files, events, max_messages, live, counts, _directory: directory };
+        writer.unlink_dead();
+        Ok(writer)
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(first) = queue.blocking_recv() {
+            let batch = Batch::gather(first, &mut queue);
+            if batch.is_last {
+                queue.close();
+            }
+            self.work(batch);
+        }
+        self.checkpoint();
+    }
+
+    fn work(&mut self, batch: Batch) {
+        let mut appends = self.write(batch.appends);
+        let mut chores = batch.chores;
+        if !appends.is_empty() || !chores.is_empty() {
+            let committed = match self.commit(&mut appends, &mut chores) {
+                Ok(changes) => {
+                    self.apply(changes);
+                    Ok(())
+                }
+                Err(error) => Err(self.rolled_back(error)),
+            };
+            for (append, _) in appends {
+                append.answer.give(&committed);
+            }
+            for chore in chores {
+                chore.give(&committed);
+            }
+        }
+        for (now, removed, answer) in batch.tidies {
+            self.tidy(now, removed);
+            answer.give(&Ok(()));
+        }
+    }
+
+    /// Writes the entries that there is room for, and makes them durable. The others are refused here, each for itself.
+    fn write(&mut self, appends: Vec<Append>) -> Vec<(Append, Place)> {
+        if appends.is_empty() {
+            return Vec::new();
+        }
+        let free_bytes = self.quota.free_bytes().unwrap_or(u64::MAX);
+        let mut pending = 0;
+        let mut written = Vec::with_capacity(appends.len());
+        for append in appends {
+            let more = pending + append.entry.len();
+            let placed = self
+                .quota
+                .admit(more, free_bytes)
+                .and_then(|()| Ok(self.segments.append(append.expires_at, &append.entry)?));
+            match placed {
+                Ok(place) => {
+                    pending = more;
+                    written.push((append, place));
+                }
+                Err(error) => append.answer.give(&Err(error)),
+            }
+        }
+        let failed = self.segments.sync();
+        for (append, _) in written.extract_if(.., |(_, place)| failed.contains(&place.segment)) {
+            append.answer.give(&Err(StoreError::Unavailable("the disk did not confirm the write".to_owned())));
+        }
+        written
+    }
+
+    fn commit(&mut self, appends: &mut [(Append, Place)], chores: &mut [Chore]) -> rusqlite::Result<Changes> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut update = Update::new(transaction, &mut self.counts);
+        for (append, place) in appends {
+            append.answer.value = update.keep(append, *place, self.max_messages)?;
+        }
+        for chore in chores {
+            chore.run(&mut update)?;
+        }
+        update.commit()
+    }
+
+    fn rolled_back(&mut self, error: rusqlite::Error) -> StoreError {
+        tracing::error!(%error, "a transaction failed; nothing of it was kept");
+        self.counts.forget();
+        let error = StoreError::from(error);
+        if matches!(error, StoreError::Full(_)) {
+            // The log may be what fills the disk. With it emptied there is room again to remove what has expired.
+            self.checkpoint();
+        }
+        error
+    }
+
+    /// Carries a committed transaction over to what is not in the index.
+    fn apply(&mut self, changes: Changes) {
+        for added in changes.added {
+            self.quota.add(added.len);
+            *self.live.entry(added.place.segment).or_default() += 1;
+        }
+        for freed in &changes.freed {
+            self.quota.remove(freed.len);
+            if let Some(count) = self.live.get_mut(&freed.place.segment) {
+                *count -= 1;
+            }
+        }
+        for (segment, bytes) in merged(changes.freed) {
+            self.segments.free(segment, bytes);
+        }
+        for event in changes.events {
+            // Nobody may be listening.
+            let _ = self.events.send(event);
+        }
+    }
+
+    /// Gives room back after a sweep.
+    fn tidy(&mut self, now: Timestamp, removed: u64) {
+        self.segments.retire(now);
+        self.unlink_dead();
+        if let Err(error) = self.vacuum() {
+            tracing::warn!(%error, "the index could not be made smaller");
+        }
+        if removed >= SWEEP_STEP {
+            self.checkpoint();
+        }
+    }
+
+    fn unlink_dead(&mut self) {
+        let Self { live, segments, files, .. } = self;
+        live.retain(|id, count| {
+            if *count > 0 || segments.is_open(*id) {
+                return true;
+            }
+            if let Err(error) = segments.unlink(*id) {
+                tracing::warn!(segment = ?id, %error, "an expired segment could not be removed; it will be tried again");
+                return true;
+            }
+            files.forget(*id);
+            false
+        });
+    }
+
+    fn vacuum(&self) -> rusqlite::Result<()> {
+        let pages = |name| self.connection.query_row(name, [], |row| row.get::<_, i64>(0));
+        let (free, all) = (pages("PRAGMA freelist_count")?, pages("PRAGMA page_count")?);
+        if free < VACUUM_PAGES / 16 || free < all / 4 {
+            return Ok(());
+        }
+        let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+        let mut steps = statement.query([])?;
+        while steps.next()?.is_some() {}
+        Ok(())
+    }
+
+    /// Moves the log into the index and empties it.
+    fn checkpoint(&self) {
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "no checkpoint; it will be tried again");
+        }
+    }
+}
+
+/// How many entries of each segment are referred to; their bytes are added to what is held.
+fn referred(connection: &Connection, quota: &Quota) -> rusqlite::Result<HashMap<SegmentId, u64>> {
+    let mut statement =
+        connection.prepare("SELECT segment, count(*), sum(record_len + raw_len) FROM body GROUP BY segment")?;
+    let rows = statement.query_map([], |row| {
+        let count = from_row(row.get(1)?);
+        quota.add(from_row(row.get(2)?) + count * HEAD_BYTES as u64);
+        Ok((SegmentId::from_row(row.get(0)?), count))
+    })?;
+    rows.collect()
+}
+
+/// Joins extents that touch each other.
+fn merged(mut extents: Vec<Extent>) -> Vec<(SegmentId, std::ops::Range<u64>)> {
+    extents.sort_unstable();
+    let mut joined: Vec<(SegmentId, std::ops::Range<u64>)> = Vec::new();
+    for Extent { place, len } in extents {
+        match joined.last_mut() {
+            Some((segment, bytes)) if *segment == place.segment && bytes.end == place.start => bytes.end += len,
+            _ => joined.push((place.segment, place.start..place.start + len)),
+        }
+    }
+    joined
+}

@@ -1,0 +1,271 @@
+//! The store in memory: what is kept is gone with the process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::broadcast;
+
+use super::{Delivery, Event, MailboxSummary, Page, Settings, StoreError, Stored, closing};
+use crate::clock::Timestamp;
+use crate::mail::{Address, MailboxName, Message, MessageId};
+
+/// How many expired messages are removed before others get the lock.
+const SWEEP_STEP: usize = 500;
+/// What a record takes beside its texts, roughly.
+const RECORD_OVERHEAD_BYTES: u64 = 1024;
+
+/// Maps behind one lock. It is never held across an await and no call does much under it, so a std mutex is the right one.
+pub(super) struct Memory {
+    state: Mutex<State>,
+    events: broadcast::Sender<Event>,
+    mailbox_max_messages: usize,
+    max_bytes: u64,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    last_seq: u64,
+    held_bytes: u64,
+    mailboxes: BTreeMap<MailboxName, Mailbox>,
+    /// Every message by its expiry, so that a sweep touches only what is due.
+    due: BTreeMap<(Timestamp, u64), MailboxName>,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    messages: BTreeMap<u64, Entry>,
+    seqs: HashMap<MessageId, u64>,
+}
+
+struct Entry {
+    rcpt_to: Address,
+    body: Arc<Body>,
+}
+
+/// What all mailboxes of a message share. The last entry that goes gives its bytes back.
+struct Body {
+    message: Arc<Message>,
+    raw: Bytes,
+}
+
+impl Memory {
+    pub(super) fn new(settings: &Settings, events: broadcast::Sender<Event>) -> Self {
+        Self {
+            state: Mutex::default(),
+            events,
+            mailbox_max_messages: settings.mailbox_max_messages,
+            max_bytes: settings.max_bytes,
+        }
+    }
+
+    pub(super) fn append(
+        &self,
+        deliveries: Vec<Delivery>,
+        message: Message,
+        raw: Bytes,
+    ) -> Result<Vec<u64>, StoreError> {
+        let body = Arc::new(Body { message: Arc::new(message), raw });
+        let mut state = self.open_state()?;
+        if state.held_bytes.saturating_add(body.size_bytes()) > self.max_bytes {
+            return Err(StoreError::Full(format!("{} of {} bytes are used", state.held_bytes, self.max_bytes)));
+        }
+        state.held_bytes += body.size_bytes();
+        let mut seqs = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let (seq, fresh) = state.keep(&delivery, &body);
+            state.trim(&delivery.mailbox, self.mailbox_max_messages);
+            seqs.push(seq);
+            if fresh {
+                // Sent under the lock, so that events come in the order of `seq`. Nobody may be listening.
+                let _ = self.events.send(Event { mailbox: delivery.mailbox, seq });
+            }
+        }
+        state.release(body);
+        Ok(seqs)
+    }
+
+    pub(super) fn list(&self, mailbox: &MailboxName, page: Page, now: Timestamp) -> Result<Vec<Stored>, StoreError> {
+        let state = self.open_state()?;
+        let Some(found) = state.mailboxes.get(mailbox) else { return Ok(Vec::new()) };
+        let before = page.before.map_or(Bound::Unbounded, Bound::Excluded);
+        let newer = found.messages.range((Bound::Unbounded, before)).rev();
+        Ok(newer
+            .take_while(|(seq, _)| page.after.is_none_or(|after| **seq > after))
+            .filter(|(_, entry)| entry.is_live(now))
+            .take(page.limit)
+            .map(|(seq, entry)| entry.stored(*seq, mailbox))
+            .collect())
+    }
+
+    pub(super) fn message(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Stored>, StoreError> {
+        let state = self.open_state()?;
+        Ok(state.find(mailbox, id, now).map(|(seq, entry)| entry.stored(seq, mailbox)))
+    }
+
+    pub(super) fn raw(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let state = self.open_state()?;
+        Ok(state.find(mailbox, id, now).map(|(_, entry)| entry.body.raw.clone()))
+    }
+
+    pub(super) fn delete(&self, mailbox: &MailboxName, id: MessageId, now: Timestamp) -> Result<bool, StoreError> {
+        let mut state = self.open_state()?;
+        let Some((seq, _)) = state.find(mailbox, id, now) else { return Ok(false) };
+        state.remove(mailbox, seq);
+        Ok(true)
+    }
+
+    pub(super) fn clear(&self, mailbox: &MailboxName, now: Timestamp) -> Result<u64, StoreError> {
+        let mut state = self.open_state()?;
+        let Some(found) = state.mailboxes.get(mailbox) else { return Ok(0) };
+        let live: Vec<u64> =
+            found.messages.iter().filter(|(_, entry)| entry.is_live(now)).map(|(seq, _)| *seq).collect();
+        for seq in &live {
+            state.remove(mailbox, *seq);
+        }
+        Ok(live.len() as u64)
+    }
+
+    pub(super) fn mailboxes(
+        &self,
+        after: Option<&MailboxName>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<MailboxSummary>, StoreError> {
+        let state = self.open_state()?;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = state.mailboxes.range::<MailboxName, _>((from, Bound::Unbounded));
+        Ok(behind.filter_map(|(name, mailbox)| mailbox.summary(name, now)).take(limit).collect())
+    }
+
+    pub(super) fn ready(&self) -> Result<(), StoreError> {
+        let state = self.open_state()?;
+        if state.held_bytes >= self.max_bytes {
+            return Err(StoreError::Full(format!("all {} bytes are used", self.max_bytes)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        loop {
+            let step = self.open_state()?.expire(now);
+            removed += step as u64;
+            if step < SWEEP_STEP {
+                return Ok(removed);
+            }
+        }
+    }
+
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        *state = State { closed: true, ..State::default() };
+    }
+
+    fn open_state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.lock();
+        if state.closed { Err(closing()) } else { Ok(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Puts the message into one mailbox, once: says under which `seq`, and whether it is new there.
+    fn keep(&mut self, delivery: &Delivery, body: &Arc<Body>) -> (u64, bool) {
+        let mailbox = self.mailboxes.entry(delivery.mailbox.clone()).or_default();
+        if let Some(seq) = mailbox.seqs.get(&body.message.id) {
+            return (*seq, false);
+        }
+        self.last_seq += 1;
+        let seq = self.last_seq;
+        mailbox.seqs.insert(body.message.id, seq);
+        mailbox.messages.insert(seq, Entry { rcpt_to: delivery.rcpt_to.clone(), body: body.clone() });
+        self.due.insert((body.message.expires_at, seq), delivery.mailbox.clone());
+        (seq, true)
+    }
+
+    fn trim(&mut self, mailbox: &MailboxName, max_messages: usize) {
+        while let Some(found) = self.mailboxes.get(mailbox)
+            && found.messages.len() > max_messages
+            && let Some((oldest, _)) = found.messages.first_key_value()
+        {
+            let oldest = *oldest;
+            self.remove(mailbox, oldest);
+        }
+    }
+
+    fn find(&self, mailbox: &MailboxName, id: MessageId, now: Timestamp) -> Option<(u64, &Entry)> {
+        let found = self.mailboxes.get(mailbox)?;
+        let seq = *found.seqs.get(&id)?;
+        found.messages.get(&seq).filter(|entry| entry.is_live(now)).map(|entry| (seq, entry))
+    }
+
+    fn remove(&mut self, mailbox: &MailboxName, seq: u64) {
+        let Some(found) = self.mailboxes.get_mut(mailbox) else { return };
+        let Some(entry) = found.messages.remove(&seq) else { return };
+        found.seqs.remove(&entry.body.message.id);
+        if found.messages.is_empty() {
+            self.mailboxes.remove(mailbox);
+        }
+        self.due.remove(&(entry.body.message.expires_at, seq));
+        self.release(entry.body);
+    }
+
+    fn release(&mut self, body: Arc<Body>) {
+        if let Some(body) = Arc::into_inner(body) {
+            self.held_bytes -= body.size_bytes();
+        }
+    }
+
+    fn expire(&mut self, now: Timestamp) -> usize {
+        let end = (now, u64::MAX);
+        let due: Vec<(u64, MailboxName)> =
+            self.due.range(..=end).take(SWEEP_STEP).map(|((_, seq), mailbox)| (*seq, mailbox.clone())).collect();
+        for (seq, mailbox) in &due {
+            self.remove(mailbox, *seq);
+        }
+        due.len()
+    }
+}
+
+impl Mailbox {
+    fn summary(&self, name: &MailboxName, now: Timestamp) -> Option<MailboxSummary> {
+        let live = self.messages.values().filter(|entry| entry.is_live(now)).map(|entry| &entry.body.message);
+        let (count, newest) =
+            live.fold((0, None), |(count, newest), message| (count + 1, newest.max(Some(message.received_at))));
+        newest.map(|newest_received_at| MailboxSummary { mailbox: name.clone(), count, newest_received_at })
+    }
+}
+
+impl Entry {
+    fn is_live(&self, now: Timestamp) -> bool {
+        self.body.message.expires_at > now
+    }
+
+    fn stored(&self, seq: u64, mailbox: &MailboxName) -> Stored {
+        Stored { seq, mailbox: mailbox.clone(), rcpt_to: self.rcpt_to.clone(), message: self.body.message.clone() }
+    }
+}
+
+impl Body {
+    fn size_bytes(&self) -> u64 {
+        let content = &self.message.content;
+        let texts = [&content.text, &content.html].into_iter().flatten().map(String::len).sum::<usize>();
+        (self.raw.len() + texts) as u64 + RECORD_OVERHEAD_BYTES
+    }
+}
