@@ -9,8 +9,11 @@ use reqwest::{Client, Method, RequestBuilder};
 use restante::clock::{Clock, Timestamp};
 use restante::http::{self, Settings};
 use restante::inbox::{self, Domains, Inbox};
-use restante::mail::{Address, Attachment, Content, Disposition, Message, MessageId, Naming, Peer, TransferEncoding};
+use restante::mail::{
+    Address, Attachment, Content, Disposition, Envelope, Message, MessageId, Naming, Peer, TransferEncoding,
+};
 use restante::shutdown::Shutdown;
+use restante::smtp::Backend;
 use restante::store::{self, Delivery, Kind, Store};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -106,6 +109,14 @@ impl Api {
     pub(crate) async fn keep(&self, recipients: &[&str], message: Message, raw: impl Into<Bytes>) -> Vec<u64> {
         let delivery = |to: &&str| Delivery { mailbox: self.inbox.mailbox(to).unwrap(), rcpt_to: address(to) };
         self.store.append(recipients.iter().map(delivery).collect(), message, raw.into()).await.unwrap()
+    }
+
+    /// Delivers `raw` from the null sender as the SMTP side would.
+    pub(crate) async fn deliver(&self, recipients: &[&str], raw: impl Into<Bytes>) {
+        let peer = message(&self.clock, Content::default()).peer;
+        let rcpt_to = recipients.iter().map(|to| address(to)).collect();
+        let envelope = Envelope { peer, mail_from: None, rcpt_to, size: None, smtputf8: false };
+        self.inbox.deliver(envelope, raw.into()).await.unwrap();
     }
 
     /// A connection on which `bytes` have been written.
