@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 /// The messages, in the order of their names.
 fn messages() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/messages");
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("it can be read").path());
     let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|ext| ext == "eml")).collect();
     assert!(paths.len() >= 20, "the fixtures are there");
     paths.sort();
