@@ -339,3 +339,133 @@ fn merged(mut extents: Vec<Extent>) -> Vec<(SegmentId, std::ops::Range<u64>)> {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::store::contract::{message, to};
+    use crate::store::embedded::schema;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    fn writer(path: &Path) -> Writer {
+        let directory = Directory::open(path.join("data")).unwrap();
+        let connection = schema::writing(&directory).unwrap();
+        let quota = Arc::new(Quota::new(directory.path(), u64::MAX, 0).unwrap());
+        let files = Arc::new(SegmentFiles::new(&directory.segments()));
+        Writer::open(directory, connection, quota, files, broadcast::channel(64).0, 500).unwrap()
+    }
+
+    /// Does one batch of messages, one for each mailbox, which expire in the hour beside it.
+    fn append(writer: &mut Writer, batch: &[(&str, u64)]) -> Vec<Result<Vec<u64>, StoreError>> {
+        let mut appends = Vec::new();
+        let mut answers = Vec::new();
+        for (mailbox, hour) in batch {
+            let message = message(0, hour * HOUR_MS);
+            let (answer, answered) = Answer::channel();
+            let (id, received_at, expires_at) = (message.id, message.received_at, message.expires_at);
+            let entry = Entry::new(&message, Bytes::from_static(b"hello")).unwrap();
+            let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            appends.push(Append {
+                deliveries: to(&[mailbox]),
+                id,
+                received_at,
+                expires_at,
+                entry,
+                answer,
+                _room: room,
+            });
+            answers.push(answered);
+        }
+        writer.work(Batch { appends, ..Batch::default() });
+        answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect()
+    }
+
+    fn divert(writer: &mut Writer, hour: u64, device: &str) {
+        let device = OpenOptions::new().write(true).open(device).unwrap();
+        writer.segments.divert(Timestamp::from_millis(hour * HOUR_MS), device);
+    }
+
+    fn rows(writer: &Writer, table: &str) -> i64 {
+        writer.connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_write_that_finds_the_disk_full_fails_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        divert(&mut writer, 7, "/dev/full");
+        let answers = append(&mut writer, &[("alice", 6), ("bob", 7), ("carol", 8)]);
+        assert!(matches!(answers[..], [Ok(_), Err(StoreError::Full(_)), Ok(_)]), "{answers:?}");
+        assert_eq!((rows(&writer, "message"), rows(&writer, "body")), (2, 2));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_segment_whose_sync_failed_is_never_trusted_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        // It takes every byte, and cannot be synced.
+        divert(&mut writer, 7, "/dev/null");
+        let answers = append(&mut writer, &[("alice", 6), ("bob", 7)]);
+        assert!(matches!(answers[..], [Ok(_), Err(StoreError::Unavailable(_))]), "{answers:?}");
+        assert_eq!(rows(&writer, "message"), 1);
+        let answers = append(&mut writer, &[("bob", 7)]);
+        assert!(matches!(answers[..], [Ok(_)]), "a new segment was begun: {answers:?}");
+    }
+
+    #[test]
+    fn a_transaction_that_fails_keeps_nothing_and_answers_everybody() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        let mut events = writer.events.subscribe();
+        let trap = "CREATE TEMP TRIGGER trap AFTER INSERT ON main.message WHEN new.mailbox = 'bob'
+                    BEGIN SELECT raise(ABORT, 'trap'); END";
+        writer.connection.execute_batch(trap).unwrap();
+        let answers = append(&mut writer, &[("alice", 6), ("bob", 6), ("carol", 6)]);
+        assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Unavailable(_)))), "{answers:?}");
+        assert_eq!((rows(&writer, "message"), rows(&writer, "body")), (0, 0));
+        assert!(events.try_recv().is_err());
+        writer.connection.execute_batch("DROP TRIGGER trap").unwrap();
+        let answers = append(&mut writer, &[("alice", 6), ("bob", 6)]);
+        assert!(matches!(answers[..], [Ok(_), Ok(_)]), "{answers:?}");
+        assert_eq!(events.try_recv().unwrap().seq, 1);
+    }
+
+    #[test]
+    fn an_index_that_is_full_takes_mail_again_once_some_has_expired() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        writer.connection.execute_batch("PRAGMA max_page_count = 12").unwrap();
+        let mut kept = 0;
+        let refused = loop {
+            match append(&mut writer, &[("alice", 6); 10]).pop() {
+                Some(Ok(_)) => kept += 10,
+                Some(Err(error)) => break error,
+                None => unreachable!("each batch has ten"),
+            }
+        };
+        assert!(matches!(refused, StoreError::Full(_)), "{refused}");
+        assert_eq!(rows(&writer, "message"), kept);
+        let (answer, mut answered) = Answer::channel();
+        let expire = Chore::Expire(Timestamp::from_millis(6 * HOUR_MS), answer);
+        writer.work(Batch { chores: vec![expire], ..Batch::default() });
+        assert_eq!(i64::try_from(answered.try_recv().unwrap().unwrap()).unwrap(), kept);
+        assert!(append(&mut writer, &[("alice", 7); 10]).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn extents_that_touch_are_one_hole() {
+        let segment = SegmentId::from_row;
+        let extent = |id, start, len| Extent { place: Place { segment: segment(id), start }, len };
+        let extents = vec![extent(2, 30, 10), extent(1, 10, 10), extent(1, 0, 10), extent(2, 0, 5)];
+        assert_eq!(merged(extents), [(segment(1), 0..20), (segment(2), 0..5), (segment(2), 30..40)]);
+    }
+}
