@@ -180,7 +180,7 @@ impl Writer {
                     self.apply(changes);
                     Ok(())
                 }
-                Err(error) => Err(self.rolled_back(error)),
+                Err(error) => Err(self.rolled_back(error, &appends)),
             };
             for (append, _) in appends {
                 append.answer.give(&committed);
@@ -236,13 +236,18 @@ impl Writer {
         update.commit()
     }
 
-    fn rolled_back(&mut self, error: rusqlite::Error) -> StoreError {
+    fn rolled_back(&mut self, error: rusqlite::Error, appends: &[(Append, Place)]) -> StoreError {
         tracing::error!(%error, "a transaction failed; nothing of it was kept");
         self.counts.forget();
         let error = StoreError::from(error);
         if matches!(error, StoreError::Full(_)) {
-            // The log may be what fills the disk. With it emptied there is room again to remove what has expired.
+            // The log may be what fills the disk. With it emptied there is room again to remove what has expired; and what
+            // was written for nothing must not fill the disk either, as the senders will be back with it.
             self.checkpoint();
+            let written = appends.iter().map(|(append, place)| Extent { place: *place, len: append.entry.len() });
+            for (segment, bytes) in merged(written.collect()) {
+                self.segments.free(segment, bytes);
+            }
         }
         error
     }
