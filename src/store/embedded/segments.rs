@@ -47,6 +47,11 @@ impl SegmentId {
         u32::try_from(self.0 >> 32).unwrap_or(0)
     }
 
+    /// Whether all that can be in this segment has expired.
+    pub(super) fn is_over(self, now: Timestamp) -> bool {
+        (u64::from(self.hour()) + 1) * HOUR_MS <= now.as_millis()
+    }
+
     fn number(self) -> u32 {
         u32::try_from(self.0 & i64::from(u32::MAX)).unwrap_or(0)
     }
@@ -143,7 +148,7 @@ impl Segments {
 
     /// Stops writing the segments whose hour is over.
     pub(super) fn retire(&mut self, now: Timestamp) {
-        self.open.retain(|hour, _| (u64::from(*hour) + 1) * HOUR_MS > now.as_millis());
+        self.open.retain(|_, open| !open.id.is_over(now));
     }
 
     /// Whether more entries may come into this segment.

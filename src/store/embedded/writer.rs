@@ -26,7 +26,7 @@ const VACUUM_PAGES: i64 = 4096;
 pub(super) enum Job {
     Append(Append),
     Chore(Chore),
-    /// After a sweep that removed so many messages.
+    /// After a sweep that removed so many messages, or that found no room to remove any.
     Tidy(Timestamp, u64, Answer<()>),
     Close,
 }
@@ -147,7 +147,7 @@ impl Writer {
         let (segments, found) = Segments::open(directory.segments())?;
         let mut live = referred(&connection, &quota)?;
         for missing in live.keys().filter(|id| !found.contains(id)) {
-            tracing::error!(segment = ?missing, "a segment is missing; its messages are lost");
+            tracing::error!(segment = ?missing, "a segment is missing; what has not expired of it is lost");
         }
         for id in found {
             live.entry(id).or_insert(0);
@@ -155,7 +155,7 @@ impl Writer {
         let counts = Counts::default();
         let mut writer =
             Self { connection, segments, quota, files, events, max_messages, live, counts, _directory: directory };
-        writer.unlink_dead();
+        writer.unlink_if(|_, live| live == 0);
         Ok(writer)
     }
 
@@ -265,7 +265,9 @@ impl Writer {
             }
         }
         for (segment, bytes) in merged(changes.freed) {
-            self.segments.free(segment, bytes);
+            if self.live.contains_key(&segment) {
+                self.segments.free(segment, bytes);
+            }
         }
         for event in changes.events {
             // Nobody may be listening.
@@ -276,7 +278,9 @@ impl Writer {
     /// Gives room back after a sweep.
     fn tidy(&mut self, now: Timestamp, removed: u64) {
         self.segments.retire(now);
-        self.unlink_dead();
+        // On a full disk the rows of a segment may be there yet. They are not needed to see that it is over, and without
+        // its room they could never be removed.
+        self.unlink_if(|id, live| live == 0 || id.is_over(now));
         if let Err(error) = self.vacuum() {
             tracing::warn!(%error, "the index could not be made smaller");
         }
@@ -285,10 +289,11 @@ impl Writer {
         }
     }
 
-    fn unlink_dead(&mut self) {
+    /// Removes the segments that `is_done` says nobody needs, by how many of their entries are referred to.
+    fn unlink_if(&mut self, is_done: impl Fn(SegmentId, u64) -> bool) {
         let Self { live, segments, files, .. } = self;
         live.retain(|id, count| {
-            if *count > 0 || segments.is_open(*id) {
+            if segments.is_open(*id) || !is_done(*id, *count) {
                 return true;
             }
             if let Err(error) = segments.unlink(*id) {
@@ -392,6 +397,14 @@ mod tests {
         answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect()
     }
 
+    /// One step of a sweep at the beginning of `hour`.
+    fn expire(writer: &mut Writer, hour: u64) -> u64 {
+        let (answer, mut answered) = Answer::channel();
+        let expire = Chore::Expire(Timestamp::from_millis(hour * HOUR_MS), answer);
+        writer.work(Batch { chores: vec![expire], ..Batch::default() });
+        answered.try_recv().unwrap().unwrap()
+    }
+
     fn divert(writer: &mut Writer, hour: u64, device: &str) {
         let device = OpenOptions::new().write(true).open(device).unwrap();
         writer.segments.divert(Timestamp::from_millis(hour * HOUR_MS), device);
@@ -459,11 +472,22 @@ mod tests {
         };
         assert!(matches!(refused, StoreError::Full(_)), "{refused}");
         assert_eq!(rows(&writer, "message"), kept);
-        let (answer, mut answered) = Answer::channel();
-        let expire = Chore::Expire(Timestamp::from_millis(6 * HOUR_MS), answer);
-        writer.work(Batch { chores: vec![expire], ..Batch::default() });
-        assert_eq!(i64::try_from(answered.try_recv().unwrap().unwrap()).unwrap(), kept);
+        assert_eq!(i64::try_from(expire(&mut writer, 6)).unwrap(), kept);
         assert!(append(&mut writer, &[("alice", 7); 10]).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn a_segment_that_is_over_goes_though_there_was_no_room_to_remove_its_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        assert!(append(&mut writer, &[("alice", 6), ("bob", 6), ("carol", 7)]).iter().all(Result::is_ok));
+        let segments = || dir.path().join("data/segments").read_dir().unwrap().count();
+        writer.tidy(Timestamp::from_millis(7 * HOUR_MS - 1), SWEEP_STEP);
+        assert_eq!(segments(), 2, "the hour has a millisecond left");
+        writer.tidy(Timestamp::from_millis(7 * HOUR_MS), SWEEP_STEP);
+        assert_eq!(segments(), 1);
+        assert_eq!(expire(&mut writer, 6), 2);
+        assert_eq!((rows(&writer, "message"), rows(&writer, "body")), (1, 1));
     }
 
     #[test]
