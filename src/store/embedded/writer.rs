@@ -363,6 +363,9 @@ mod tests {
     use crate::store::embedded::schema;
 
     const HOUR_MS: u64 = 3_600_000;
+    /// Lets every transaction fail that has mail for bob.
+    const TRAP: &str = "CREATE TEMP TRIGGER trap AFTER INSERT ON main.message WHEN new.mailbox = 'bob'
+                        BEGIN SELECT raise(ABORT, 'trap'); END";
 
     fn writer(path: &Path) -> Writer {
         let directory = Directory::open(path.join("data")).unwrap();
@@ -444,9 +447,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = writer(dir.path());
         let mut events = writer.events.subscribe();
-        let trap = "CREATE TEMP TRIGGER trap AFTER INSERT ON main.message WHEN new.mailbox = 'bob'
-                    BEGIN SELECT raise(ABORT, 'trap'); END";
-        writer.connection.execute_batch(trap).unwrap();
+        writer.connection.execute_batch(TRAP).unwrap();
         let answers = append(&mut writer, &[("alice", 6), ("bob", 6), ("carol", 6)]);
         assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Unavailable(_)))), "{answers:?}");
         assert_eq!((rows(&writer, "message"), rows(&writer, "body")), (0, 0));
@@ -455,6 +456,18 @@ mod tests {
         let answers = append(&mut writer, &[("alice", 6), ("bob", 6)]);
         assert!(matches!(answers[..], [Ok(_), Ok(_)]), "{answers:?}");
         assert_eq!(events.try_recv().unwrap().seq, 1);
+    }
+
+    #[test]
+    fn mail_of_a_transaction_that_failed_pushes_nothing_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        writer.max_messages = 2;
+        assert!(append(&mut writer, &[("alice", 6)])[0].is_ok());
+        writer.connection.execute_batch(TRAP).unwrap();
+        assert!(append(&mut writer, &[("alice", 6), ("bob", 6)])[0].is_err());
+        assert!(append(&mut writer, &[("alice", 6)])[0].is_ok());
+        assert_eq!(rows(&writer, "message"), 2);
     }
 
     #[test]
