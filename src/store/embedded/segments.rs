@@ -146,9 +146,9 @@ impl Segments {
         failed
     }
 
-    /// Stops writing the segments whose hour is over.
-    pub(super) fn retire(&mut self, now: Timestamp) {
-        self.open.retain(|_, open| !open.id.is_over(now));
+    /// Stops writing the segments whose hour is over, and returns them.
+    pub(super) fn retire(&mut self, now: Timestamp) -> Vec<SegmentId> {
+        self.open.extract_if(|_, open| open.id.is_over(now)).map(|(_, open)| open.id).collect()
     }
 
     /// Whether more entries may come into this segment.
@@ -330,9 +330,9 @@ mod tests {
         let (mut segments, _) = Segments::open(dir.path().to_owned()).unwrap();
         let first = segments.append(HOUR, &entry(b"")).unwrap().segment;
         assert!(segments.is_open(first));
-        segments.retire(Timestamp::from_millis(6 * HOUR_MS - 1));
+        assert!(segments.retire(Timestamp::from_millis(6 * HOUR_MS - 1)).is_empty());
         assert!(segments.is_open(first), "its hour has a millisecond left");
-        segments.retire(Timestamp::from_millis(6 * HOUR_MS));
+        assert_eq!(segments.retire(Timestamp::from_millis(6 * HOUR_MS)), [first]);
         assert!(!segments.is_open(first));
         segments.unlink(first).unwrap();
         let late = segments.append(HOUR, &entry(b"")).unwrap().segment;

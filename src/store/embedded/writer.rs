@@ -218,6 +218,9 @@ impl Writer {
             }
         }
         let failed = self.segments.sync();
+        for id in &failed {
+            self.live.entry(*id).or_default();
+        }
         for (append, _) in written.extract_if(.., |(_, place)| failed.contains(&place.segment)) {
             append.answer.give(&Err(StoreError::Unavailable("the disk did not confirm the write".to_owned())));
         }
@@ -277,7 +280,10 @@ impl Writer {
 
     /// Gives room back after a sweep.
     fn tidy(&mut self, now: Timestamp, removed: u64) {
-        self.segments.retire(now);
+        // Those that nothing was ever committed to are not counted yet, and must go too.
+        for id in self.segments.retire(now) {
+            self.live.entry(id).or_default();
+        }
         // On a full disk the rows of a segment may be there yet. They are not needed to see that it is over, and without
         // its room they could never be removed.
         self.unlink_if(|id, live| live == 0 || id.is_over(now));
@@ -456,6 +462,18 @@ mod tests {
         let answers = append(&mut writer, &[("alice", 6), ("bob", 6)]);
         assert!(matches!(answers[..], [Ok(_), Ok(_)]), "{answers:?}");
         assert_eq!(events.try_recv().unwrap().seq, 1);
+    }
+
+    #[test]
+    fn a_segment_that_nothing_was_committed_to_goes_with_its_hour() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        writer.connection.execute_batch(TRAP).unwrap();
+        assert!(append(&mut writer, &[("bob", 6)])[0].is_err());
+        let segments = || dir.path().join("data/segments").read_dir().unwrap().count();
+        assert_eq!(segments(), 1);
+        writer.tidy(Timestamp::from_millis(7 * HOUR_MS), 0);
+        assert_eq!(segments(), 0);
     }
 
     #[test]
