@@ -1,7 +1,7 @@
 //! The program: arguments, logging, signals and the exit code.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -61,7 +61,7 @@ async fn run(config: Config) -> ExitCode {
         Ok(app) => app,
         Err(error) => return refuse(&error),
     };
-    // Nobody has to read it: a closed standard output is no reason to stop.
+    // A server whose output nobody reads still serves.
     _ = writeln!(io::stdout(), "{}", app.welcome());
     tokio::select! {
         _ = terminate.recv() => {}
@@ -77,7 +77,11 @@ fn signals() -> io::Result<(Signal, Signal)> {
 }
 
 fn start_log(log: &Log) {
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&log.filter)).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&log.filter))
+        .with_writer(io::stderr)
+        // Colours are for people; in a file they are noise.
+        .with_ansi(io::stderr().is_terminal());
     if log.json {
         lines.json().init()
     } else {

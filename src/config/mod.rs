@@ -6,6 +6,8 @@ mod variables;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -270,28 +272,33 @@ fn log_filter(text: &str) -> value::Parsed<String> {
 }
 
 fn env_file() -> Result<HashMap<String, String>, Mistakes> {
-    let entries = match dotenvy::from_path_iter(ENV_FILE) {
-        Ok(entries) => entries,
-        Err(error) if error.not_found() => return Ok(HashMap::new()),
+    let text = match fs::read_to_string(ENV_FILE) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
         Err(error) => return Err(Mistakes(vec![format!("{ENV_FILE} cannot be read: {error}")])),
     };
     let (mut variables, mut mistakes) = (HashMap::new(), Vec::new());
-    for entry in entries {
+    for entry in dotenvy::from_read_iter(text.as_bytes()) {
         match entry {
             Ok((name, value)) => {
                 variables.insert(name, value);
             }
-            Err(dotenvy::Error::LineParse(line, _)) => {
-                // The line itself is not repeated, it may hold a key.
-                let name = line.split_once('=').map_or("a line without =", |(name, _)| name.trim());
-                mistakes.push(format!(
-                    "{ENV_FILE}: {name} cannot be read; a value with spaces, quotes or a $ stands in 'single quotes'"
-                ));
-            }
+            Err(dotenvy::Error::LineParse(broken, _)) => mistakes.push(format!(
+                "{ENV_FILE}: {} cannot be read; write NAME=value, and a value with spaces, quotes or a $ in 'single quotes'",
+                place(&text, broken.trim())
+            )),
             Err(error) => mistakes.push(format!("{ENV_FILE}: {error}")),
         }
     }
     if mistakes.is_empty() { Ok(variables) } else { Err(Mistakes(mistakes)) }
+}
+
+/// Where in the file something is broken. It is not repeated itself, it may hold a key.
+fn place(file: &str, broken: &str) -> String {
+    // The parser gives a whole line where it finds no name, and else the value alone.
+    let is_broken =
+        |line: &str| line.trim() == broken || line.split_once('=').is_some_and(|(_, value)| value.trim() == broken);
+    file.lines().position(is_broken).map_or_else(|| "a value".to_owned(), |at| format!("line {}", at + 1))
 }
 
 #[cfg(test)]

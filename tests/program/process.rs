@@ -5,25 +5,23 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long anything may take before the test has failed.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+use crate::programs;
 
 /// A running `restante`; killed when it is dropped.
-pub struct Restante {
+pub(crate) struct Restante {
     child: Child,
     /// What it told the person who started it.
-    pub welcome: String,
-    pub smtp: SocketAddr,
-    pub http: SocketAddr,
-    pub key: String,
+    pub(crate) welcome: String,
+    pub(crate) smtp: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) key: String,
 }
 
 /// The program in `dir`, with the data below it and nothing of our own environment, on loopback.
-pub fn command(dir: &Path, variables: &[(&str, &str)]) -> Command {
+pub(crate) fn command(dir: &Path, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
     command.current_dir(dir).env_clear();
     command.env("SMTP_ADDR", "127.0.0.1:0").env("HTTP_ADDR", "127.0.0.1:0");
@@ -33,7 +31,7 @@ pub fn command(dir: &Path, variables: &[(&str, &str)]) -> Command {
 
 impl Restante {
     /// Starts the program in `dir` and waits until it says that it is ready.
-    pub fn start(dir: &Path, variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(dir: &Path, variables: &[(&str, &str)]) -> Self {
         let log = File::options().create(true).append(true).open(log_file(dir)).unwrap();
         let mut child = command(dir, variables).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -44,48 +42,41 @@ impl Restante {
                 None => panic!("restante did not start: {}", std::fs::read_to_string(log_file(dir)).unwrap()),
             }
         }
+        let configured = variables.iter().find(|(name, _)| *name == "API_KEY");
         let addr = |row: &str| row.trim_start_matches("http://").parse().unwrap();
         Self {
             smtp: addr(value(&welcome, "SMTP")),
             http: addr(value(&welcome, "API")),
-            key: value(&welcome, "key").to_owned(),
+            key: configured.map_or_else(|| value(&welcome, "key").to_owned(), |(_, key)| (*key).to_owned()),
             child,
             welcome,
         }
     }
 
     /// Starts it in a directory that the caller has to keep.
-    pub fn start_anywhere(variables: &[(&str, &str)]) -> (Self, TempDir) {
+    pub(crate) fn start_anywhere(variables: &[(&str, &str)]) -> (Self, TempDir) {
         let dir = TempDir::new().unwrap();
         (Self::start(dir.path(), variables), dir)
     }
 
     /// Sends a signal by its name, such as `TERM`.
-    pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.child, name);
     }
 
     /// Waits for the end of the program.
-    pub fn wait(mut self) -> ExitStatus {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(start.elapsed() < DEADLINE, "restante does not stop");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        programs::wait(&mut self.child, "restante")
     }
 
     /// Kills it as a crash would, at once.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// A line of its `/proc/<pid>/status`, in kB.
-    pub fn memory_kb(&self, line: &str) -> u64 {
+    pub(crate) fn memory_kb(&self, line: &str) -> u64 {
         let mut status = String::new();
         File::open(format!("/proc/{}/status", self.child.id())).unwrap().read_to_string(&mut status).unwrap();
         let value = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
@@ -100,8 +91,14 @@ impl Drop for Restante {
     }
 }
 
+/// Sends a signal to a process by its name, such as `TERM`.
+pub(crate) fn signal(process: &Child, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &process.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
 /// Where its log goes.
-pub fn log_file(dir: &Path) -> PathBuf {
+pub(crate) fn log_file(dir: &Path) -> PathBuf {
     dir.join("restante.log")
 }
 

@@ -1,0 +1,191 @@
+//! The start: what the operator reads, what is refused, and why.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+
+use restante::config::VARIABLES;
+use tempfile::TempDir;
+
+use crate::dialogue::Client;
+use crate::process::{Restante, command, log_file, signal};
+use crate::programs::{Ended, file, program, run, wait};
+
+/// What is wrong is in the setup, not in the program.
+const EXIT_SETUP: i32 = 2;
+
+/// Runs the program to its end.
+fn ended(dir: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    run(command(dir, variables).args(arguments), b"")
+}
+
+/// The lines of the error with which the program refuses to start.
+#[track_caller]
+fn refusal(dir: &Path, variables: &[(&str, &str)]) -> Vec<String> {
+    let ended = ended(dir, variables, &[]);
+    assert_eq!(ended.code, Some(EXIT_SETUP), "{}", ended.text());
+    assert_eq!(ended.stdout, b"");
+    ended.stderr.lines().map(str::to_owned).collect()
+}
+
+/// The line below `heading` in the welcome.
+fn line<'a>(welcome: &'a str, heading: &str) -> &'a str {
+    let mut lines = welcome.lines().skip_while(|line| *line != heading);
+    lines.nth(1).unwrap().trim()
+}
+
+/// Pastes the two lines of the welcome into a shell; returns what the second one shows.
+fn paste(server: &Restante, dir: &Path) -> String {
+    let mut shown = String::new();
+    for heading in ["Send a mail:", "Read it:"] {
+        let mut shell = program("sh");
+        shell.current_dir(dir).env("API_KEY", &server.key).args(["-c", line(&server.welcome, heading)]);
+        shown = run(&mut shell, b"").ok();
+    }
+    shown
+}
+
+#[test]
+fn the_lines_of_the_welcome_work() {
+    let (server, dir) = Restante::start_anywhere(&[]);
+    assert!(server.welcome.contains(&server.key), "{}", server.welcome);
+    let shown = paste(&server, dir.path());
+    assert!(shown.contains("\"subject\":\"Hello\"") && shown.contains("Hello from swaks"), "{shown}");
+}
+
+#[test]
+fn the_lines_of_the_welcome_work_with_a_domain_and_a_key() {
+    let (server, dir) = Restante::start_anywhere(&[("DOMAIN", "*.test.example"), ("API_KEY", "s3cret")]);
+    assert!(!server.welcome.contains("s3cret"), "{}", server.welcome);
+    let shown = paste(&server, dir.path());
+    assert!(shown.contains("\"to\":\"user@mail.test.example\""), "{shown}");
+}
+
+#[test]
+fn a_second_process_on_the_same_data_is_refused() {
+    let (server, dir) = Restante::start_anywhere(&[]);
+    let [error] = refusal(dir.path(), &[]).try_into().unwrap();
+    assert!(error.starts_with("restante: data directory ./data is in use by another restante process"), "{error}");
+    server.kill();
+    Restante::start(dir.path(), &[]);
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let dir = TempDir::new().unwrap();
+    let mistakes = [
+        ("HTTP_ADDR", "localhost:8080"),
+        ("RETENTION", "1 week"),
+        ("API_KEY", "sécret"),
+        ("STORE", "floppy"),
+        ("SMTP_ADR", "127.0.0.1:0"),
+    ];
+    let lines = refusal(dir.path(), &mistakes);
+    assert_eq!(lines[0], "restante: 5 mistakes in the configuration");
+    for (name, _) in mistakes {
+        let named = lines[1..].iter().filter(|line| line.split([' ', '=']).any(|word| word == name)).count();
+        assert_eq!(named, 1, "{name}: {lines:?}");
+    }
+    assert!(!lines.concat().contains("sécret"), "{lines:?}");
+    assert!(!dir.path().join("data").exists());
+}
+
+#[test]
+fn a_public_address_needs_a_domain_and_a_key() {
+    let dir = TempDir::new().unwrap();
+    for variable in ["SMTP_ADDR", "HTTP_ADDR"] {
+        let lines = refusal(dir.path(), &[(variable, "0.0.0.0:0")]);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[1].trim_start().starts_with("DOMAIN is not set, but 0.0.0.0:0 "), "{lines:?}");
+        assert!(lines[2].trim_start().starts_with("API_KEY is not set, but 0.0.0.0:0 "), "{lines:?}");
+    }
+    Restante::start(dir.path(), &[("SMTP_ADDR", "0.0.0.0:0"), ("DOMAIN", "example.com"), ("API_KEY", "s3cret")]);
+}
+
+#[test]
+fn a_port_that_is_taken_is_said() {
+    let dir = TempDir::new().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    for variable in ["SMTP_ADDR", "HTTP_ADDR"] {
+        let [error] = refusal(dir.path(), &[(variable, &addr)]).try_into().unwrap();
+        assert!(error.starts_with(&format!("restante: cannot listen on {addr} ({variable}): ")), "{error}");
+    }
+}
+
+#[test]
+fn half_a_certificate_is_said() {
+    let dir = TempDir::new().unwrap();
+    let cert = file(dir.path(), "cert.pem", "");
+    let [error] = refusal(dir.path(), &[("TLS_CERT_FILE", &cert)]).try_into().unwrap();
+    assert!(error.contains("cert.pem is there but certs/privkey.pem is not"), "{error}");
+}
+
+#[test]
+fn the_program_says_its_version_and_its_use() {
+    let dir = TempDir::new().unwrap();
+    let version = ended(dir.path(), &[], &["--version"]).ok();
+    assert_eq!(version, concat!("restante ", env!("CARGO_PKG_VERSION"), "\n"));
+    let help = ended(dir.path(), &[], &["--help"]).ok();
+    assert!(help.contains("Usage: restante [COMMAND]") && help.contains("config") && help.contains(".env"), "{help}");
+    assert_eq!(ended(dir.path(), &[], &["--prot", "25"]).code, Some(EXIT_SETUP));
+}
+
+#[test]
+fn the_configuration_is_shown_without_its_secrets() {
+    let dir = TempDir::new().unwrap();
+    let shown = ended(dir.path(), &[("API_KEY", "s3cret"), ("RETENTION", "2h")], &["config"]).ok();
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines.len(), VARIABLES.len(), "{shown}");
+    for (line, variable) in lines.iter().zip(VARIABLES) {
+        assert!(line.starts_with(&format!("{}=", variable.name)), "{line}");
+    }
+    assert!(lines.contains(&"API_KEY=(hidden)") && lines.contains(&"RETENTION=2h"), "{shown}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+    assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn the_environment_goes_before_the_file() {
+    let dir = TempDir::new().unwrap();
+    file(dir.path(), ".env", "# ours\nSMTP_HOSTNAME=file.example\nDATA_DIR='./mail box'\nSMTP_RATE_PER_MINUTE=7\n");
+    let server = Restante::start(dir.path(), &[("SMTP_HOSTNAME", "environment.example")]);
+    assert_eq!(Client::connect(server.smtp).greeting, "220 environment.example ESMTP restante");
+    assert!(dir.path().join("mail box/api-key").exists());
+    let shown = ended(dir.path(), &[("SMTP_HOSTNAME", "environment.example")], &["config"]).ok();
+    assert!(shown.contains("\nSMTP_HOSTNAME=environment.example\n"), "{shown}");
+    assert!(shown.contains("\nSMTP_RATE_PER_MINUTE=7\n"), "{shown}");
+}
+
+#[test]
+fn what_is_broken_in_the_file_is_said_without_its_text() {
+    let dir = TempDir::new().unwrap();
+    file(dir.path(), ".env", "RETENTION=2h\nAPI_KEY=s3cret= word\n\ns3cret word\nDATA_DIR='s3cret\n");
+    let lines = refusal(dir.path(), &[]);
+    let broken: Vec<_> = lines[1..].iter().filter_map(|line| line.split(" cannot be read").next()).collect();
+    assert_eq!(broken, ["  .env: line 2", "  .env: line 4", "  .env: line 5"], "{lines:?}");
+    assert!(!lines.concat().contains("s3cret"), "{lines:?}");
+}
+
+#[test]
+fn the_log_in_a_file_is_plain_text() {
+    let (server, dir) = Restante::start_anywhere(&[]);
+    let log = fs::read_to_string(log_file(dir.path())).unwrap();
+    assert!(log.contains("restante is ready"), "{log}");
+    assert!(!log.contains('\x1b'), "{log:?}");
+    assert!(!log.contains(&server.key), "{log}");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_no_reason_to_stop() {
+    let dir = TempDir::new().unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut child = command(dir.path(), &[]).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("restante is ready")));
+    signal(&child, "TERM");
+    assert!(log.any(|line| line.contains("restante has stopped")));
+    assert_eq!(wait(&mut child, "restante").code(), Some(0));
+}
