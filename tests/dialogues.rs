@@ -307,9 +307,8 @@ fn each_dialogue_goes_the_same_cut_in_two_anywhere() {
 
 #[tokio::test]
 async fn each_dialogue_goes_the_same_over_a_socket() {
-    let mut failures = Vec::new();
     for script in scripts() {
-        failures.extend(script.play_on_socket().await.err());
+        // The first failure is enough: each may have waited for its deadline, and the pure session has shown them all.
+        script.play_on_socket().await.unwrap_or_else(|error| panic!("{error}"));
     }
-    assert!(failures.is_empty(), "{} dialogues failed:\n{}", failures.len(), failures.join("\n"));
 }

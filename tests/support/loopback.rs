@@ -20,7 +20,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use crate::dialogue::{keep, may_receive, may_send};
 
 /// What the tests wait for happens at once; this only ends a test that would hang.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A backend that remembers the messages it has kept. Clones share their memory.
 #[derive(Clone, Default)]
