@@ -211,6 +211,8 @@ impl Script {
                 return Err(format!("{}: {said:?} was not expected", self.name));
             }
         }
+        // The server waits a moment for its client to close too.
+        drop(client);
         assert_eq!(tasks.stop(DEADLINE).await, 0, "{}: the server did not stop", self.name);
         self.check_delivered(&recorder.delivered())
     }
