@@ -248,7 +248,7 @@ impl Session {
             // RFC 5321 section 2.3.8. To go on would be to guess where the client's next command begins.
             return Some(Err(self.close(Reply::new(521, (5, 5, 2), "bare LF received; lines end in CRLF"))));
         }
-        // RFC 5321 section 4.5.3.1.10: an over-long line is refused as a whole; its tail is never run as a command.
+        // RFC 5321 section 4.5.3.1.9: an over-long line is refused as a whole; its tail is never run as a command.
         if mem::take(&mut self.overlong) || end >= max {
             return Some(Err(self.refuse(Reply::new(500, (5, 5, 2), "command line is too long"))));
         }
