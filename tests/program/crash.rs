@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Instant;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{DEADLINE, Restante};
+use crate::process::Restante;
+use crate::programs::DEADLINE;
 
 /// How often the program is killed.
 const ROUNDS: usize = 6;
@@ -79,31 +78,26 @@ fn no_half_message(api: &Api, sent: &HashMap<String, Sent>, acknowledged: usize)
 }
 
 fn load_and_kill(server: Restante, round: usize, sent: &Log) {
-    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (acknowledged, acknowledgements) = mpsc::channel();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
-            let (stop, count, sent, addr) = (stop.clone(), count.clone(), sent.clone(), server.smtp);
+            let (acknowledged, sent, addr) = (acknowledged.clone(), sent.clone(), server.smtp);
             thread::spawn(move || {
-                let mut number = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    number += 1;
+                // Until the server dies under it, at whatever line that is.
+                for number in 0.. {
                     let name = format!("m-{round}-{client}-{number}");
-                    // The server may die under it at any line.
                     if send(addr, &name, &sent).is_none() {
                         break;
                     }
-                    count.fetch_add(1, Ordering::Relaxed);
+                    _ = acknowledged.send(());
                 }
             })
         })
         .collect();
-    let start = Instant::now();
-    while count.load(Ordering::Relaxed) < ACKNOWLEDGED_BEFORE_KILL {
-        assert!(start.elapsed() < DEADLINE, "only {count:?} messages were acknowledged");
-        thread::yield_now();
+    for _ in 0..ACKNOWLEDGED_BEFORE_KILL {
+        acknowledgements.recv_timeout(DEADLINE).unwrap();
     }
     server.kill();
-    stop.store(true, Ordering::Relaxed);
     for client in clients {
         client.join().unwrap();
     }
