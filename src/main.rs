@@ -1,7 +1,7 @@
 //! The program: arguments, logging, signals and the exit code.
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -61,7 +61,8 @@ async fn run(config: Config) -> ExitCode {
         Ok(app) => app,
         Err(error) => return refuse(&error),
     };
-    println!("{}", app.welcome());
+    // Nobody has to read it: a closed standard output is no reason to stop.
+    _ = writeln!(io::stdout(), "{}", app.welcome());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

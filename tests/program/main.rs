@@ -1,0 +1,5 @@
+//! The whole program as its users meet it: a process with real clients around it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod crash;
+mod process;
