@@ -29,7 +29,9 @@ impl Server {
         let dir = TempDir::new().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
         command.current_dir(&dir).env_clear().envs([("SMTP_ADDR", "127.0.0.1:0"), ("HTTP_ADDR", "127.0.0.1:0")]);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let log = dir.path().join("log");
+        command.stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut row = |name: &str| loop {
             let mut line = String::new();
@@ -50,7 +52,7 @@ impl Server {
     fn run(&self, commands: &str) -> String {
         let commands = commands.replace("127.0.0.1:2525", &self.smtp).replace("127.0.0.1:8080", &self.http);
         // A reader sees what curl says; here an answer that is an error must end the shell.
-        fs::write(self.dir.path().join(".curlrc"), "fail\nshow-error\n").unwrap();
+        fs::write(self.dir.path().join(".curlrc"), "fail\nshow-error\nnoproxy = \"*\"\n").unwrap();
         let mut shell = Command::new("sh");
         shell.args(["-eu", "-c", &commands]).current_dir(&self.dir).env("CURL_HOME", self.dir.path());
         let output = shell.output().unwrap();
@@ -304,6 +306,24 @@ fn a_test_that_a_document_names_is_one() {
         }
     }
     assert!(named > 10, "the promises have their tests in the documents");
+}
+
+#[test]
+fn a_reply_that_a_document_names_is_given() {
+    let all: String = sources(&path("src/smtp")) + &sources(&path("src/inbox"));
+    let all: String = all.split_whitespace().collect();
+    let mut named = 0;
+    for document in documents() {
+        for span in code_spans(&read(&document)) {
+            let Some((code, status)) = span.split_once(' ') else { continue };
+            if code.len() == 3 && span.chars().all(|c| c.is_ascii_digit() || c == ' ' || c == '.') {
+                let given = format!("Reply::new({code},({}),", status.replace('.', ","));
+                assert!(all.contains(&given), "{document}: nobody says {span}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 10, "the replies are in the documents");
 }
 
 #[test]
