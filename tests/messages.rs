@@ -1,4 +1,5 @@
 //! Each message `tests/messages/*.eml` is parsed and compared with the record of the same name beside it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// The messages, in the order of their names.
 fn messages() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/messages");
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("it can be read").path());
     let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|ext| ext == "eml")).collect();
     assert!(paths.len() >= 20, "the fixtures are there");
     paths.sort();

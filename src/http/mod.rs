@@ -26,7 +26,8 @@ pub struct Settings {
     /// How many requests a minute one client may make; 0 is without limit. It slows down who guesses keys, and a script
     /// that polls without a pause.
     pub rate_per_minute: u32,
-    /// How many connections are open at a time; further ones wait until one is closed. It bounds memory and file descriptors.
+    /// How many connections are open at a time; further ones wait until one is closed. At least 1. It bounds
+    /// memory and file descriptors.
     pub max_connections: usize,
     /// How long a client may take for the header of a request, and how long a kept connection waits for the next
     /// request. It frees connections on which nobody speaks.

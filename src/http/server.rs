@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::HttpBody;
@@ -46,7 +47,10 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let open = Open(Handle::new());
-    let limits = Limits { settings: settings.clone() };
+    let limits = Limits {
+        opening: settings.header_timeout,
+        idle: settings.request_timeout.saturating_add(settings.idle_timeout),
+    };
     let mut server = axum_server::from_tcp(listener)?.handle(open.0.clone()).acceptor(limits);
     bound(&mut server, settings);
 
@@ -90,9 +94,10 @@ impl Drop for Open {
 }
 
 /// Puts the time limits on a connection.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Limits {
-    settings: Settings,
+    opening: Duration,
+    idle: Duration,
 }
 
 impl Accept<TcpStream, Connection> for Limits {
@@ -101,11 +106,9 @@ impl Accept<TcpStream, Connection> for Limits {
     type Future = Ready<io::Result<(Self::Stream, Connection)>>;
 
     fn accept(&self, stream: TcpStream, connection: Connection) -> Self::Future {
-        let Settings { header_timeout, request_timeout, idle_timeout, .. } = self.settings;
         // Small answers go out at once.
         let undelayed = stream.set_nodelay(true);
-        let idle = request_timeout.saturating_add(idle_timeout);
-        let watched = Watched::new(stream, connection.opened.clone(), header_timeout, idle);
+        let watched = Watched::new(stream, connection.opened.clone(), self.opening, self.idle);
         ready(undelayed.map(|()| (watched, connection)))
     }
 }

@@ -43,8 +43,12 @@ impl Backend for Inbox {
             size: raw.len() as u64,
             content: content(raw.clone()).await,
         };
+        let (size, mailboxes) = (raw.len(), deliveries.len());
         match self.store.append(deliveries, message, raw).await {
-            Ok(_) => Ok(Reply::new(250, (2, 0, 0), format!("kept as {id}"))),
+            Ok(_) => {
+                tracing::info!(%id, size, mailboxes, "message kept");
+                Ok(Reply::new(250, (2, 0, 0), format!("kept as {id}")))
+            }
             Err(error) => Err(refusal(id, &error)),
         }
     }

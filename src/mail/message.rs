@@ -136,7 +136,7 @@ pub struct Attachment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Disposition {
-    /// To be shown where it stands.
+    /// To be shown where it stands; also what a `multipart/related` refers to by its `Content-ID`, if it has no disposition.
     Inline,
     /// To be offered for download; also what has no disposition and is no body.
     Attachment,

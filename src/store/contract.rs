@@ -582,8 +582,7 @@ async fn the_store_sweeps_by_itself(subject: Subject) {
     let raw = Bytes::from(noise(1, MIB as usize));
     lab.store.append(to(&["alice"]), lab.message(), raw.clone()).await.unwrap();
     lab.clock.advance(TTL);
-    // The task's first sweep is at once, and may have come before the clock was moved; a store opened anew sweeps again.
-    lab.tasks.spawn(lab.store.clone().sweep_until(lab.tasks.clone()));
+    lab.tasks.spawn(lab.store.clone().sweep_every(Duration::from_millis(1), lab.tasks.clone()));
     let retried = async {
         while lab.store.append(to(&["alice"]), lab.message(), raw.clone()).await.is_err() {
             tokio::task::yield_now().await;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use self::embedded::Embedded;
 use self::memory::Memory;
@@ -151,12 +151,13 @@ impl Store {
             )),
         };
         let store = Self { backend, events, clock };
-        tasks.spawn(store.clone().sweep_until(tasks.clone()));
+        tasks.spawn(store.clone().sweep_every(SWEEP_INTERVAL, tasks.clone()));
         Ok(store)
     }
 
     /// Keeps one message for all mailboxes of `deliveries`: for all of them or for none. On return it is durable and
     /// visible, and an event has been sent for each mailbox. Returns the `seq` of each delivery, in their order.
+    /// A mailbox that has the message already keeps the one it has, and its `seq`.
     ///
     /// # Errors
     /// Nothing was kept, or it is not known to be durable: the sender must keep the mail.
@@ -286,8 +287,8 @@ impl Store {
         }
     }
 
-    async fn sweep_until(self, tasks: Shutdown) {
-        let mut due = tokio::time::interval(SWEEP_INTERVAL);
+    async fn sweep_every(self, interval: Duration, tasks: Shutdown) {
+        let mut due = tokio::time::interval_at(Instant::now() + interval, interval);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

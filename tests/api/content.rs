@@ -87,3 +87,24 @@ async fn head_answers_like_get_without_the_body() {
         assert!(head.body.is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_delivered_attachment_comes_back_decoded() {
+    let api = Api::start().await;
+    let filler = "x".repeat(70) + "\r\n";
+    let raw = [
+        "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n",
+        // Large enough to be read beside the other requests.
+        &filler.repeat(2000),
+        "--b\r\nContent-Type: text/html; name=\"../../x.html\"\r\nContent-Disposition: attachment\r\n",
+        "Content-Transfer-Encoding: base64\r\n\r\nAAH/PGI+\r\n--b--\r\n",
+    ]
+    .concat();
+    api.deliver(&["user@example.com"], raw).await;
+    let listed = &api.get("/emails/user").await.json()[0];
+    assert_eq!(listed["attachments"], serde_json::json!(["../../x.html"]));
+    let answer = api.get(listed["attachment_records"][0]["url"].as_str().unwrap()).await;
+    assert_eq!(answer.body[..], *b"\x00\x01\xff<b>");
+    assert_eq!(answer.header("content-type"), "application/octet-stream");
+    assert_eq!(answer.header("content-disposition"), "attachment; filename=\"x.html\"; filename*=UTF-8''x.html");
+}

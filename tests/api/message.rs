@@ -1,9 +1,7 @@
-use bytes::Bytes;
-use restante::mail::{Content, Disposition, Envelope, HeaderAddress, TlsInfo};
-use restante::smtp::Backend;
+use restante::mail::{Content, Disposition, HeaderAddress, TlsInfo};
 use serde_json::{Value, json};
 
-use super::support::{Api, address, attachment, message};
+use super::support::{Api, attachment, message};
 
 fn person(name: Option<&str>, address: &str) -> HeaderAddress {
     HeaderAddress { name: name.map(str::to_owned), address: Some(address.to_owned()) }
@@ -96,14 +94,7 @@ async fn a_reader_never_sees_the_other_recipients() {
 async fn a_delivered_mail_is_shown_with_all_its_headers_in_order() {
     let api = Api::start().await;
     let raw = "Received: one\r\nReceived: two\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n\r\nhello\r\n";
-    let envelope = Envelope {
-        peer: message(&api.clock, Content::default()).peer,
-        mail_from: None,
-        rcpt_to: vec![address("user@example.com")],
-        size: None,
-        smtputf8: false,
-    };
-    api.inbox.deliver(envelope, Bytes::from_static(raw.as_bytes())).await.unwrap();
+    api.deliver(&["user@example.com"], raw).await;
     let listed = &api.get("/emails/user").await.json()[0];
     assert_eq!(listed["subject"], "grüße");
     assert_eq!(listed["headers"], Value::Null);

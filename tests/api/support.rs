@@ -9,8 +9,11 @@ use reqwest::{Client, Method, RequestBuilder};
 use restante::clock::{Clock, Timestamp};
 use restante::http::{self, Settings};
 use restante::inbox::{self, Domains, Inbox};
-use restante::mail::{Address, Attachment, Content, Disposition, Message, MessageId, Naming, Peer, TransferEncoding};
+use restante::mail::{
+    Address, Attachment, Content, Disposition, Envelope, Message, MessageId, Naming, Peer, TransferEncoding,
+};
 use restante::shutdown::Shutdown;
+use restante::smtp::Backend;
 use restante::store::{self, Delivery, Kind, Store};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,34 +21,34 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// The key of every server here.
-pub const KEY: &str = "the-key";
+pub(crate) const KEY: &str = "the-key";
 
 /// How long anything may take before the test has failed.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// 2026-01-02T03:04:05.678Z.
-pub const NOW: Timestamp = Timestamp::from_millis(1_767_323_045_678);
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_767_323_045_678);
 
 /// A running API over an empty store in memory.
-pub struct Api {
-    pub addr: SocketAddr,
-    pub inbox: Inbox,
-    pub store: Store,
-    pub clock: Clock,
-    pub tasks: Shutdown,
-    pub served: JoinHandle<()>,
+pub(crate) struct Api {
+    pub(crate) addr: SocketAddr,
+    pub(crate) inbox: Inbox,
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) tasks: Shutdown,
+    pub(crate) served: JoinHandle<()>,
     client: Client,
 }
 
 /// What came back.
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// Settings whose limits no test meets by chance.
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         keys: vec![KEY.parse().unwrap(), "another-key".parse().unwrap()],
         rate_per_minute: 0,
@@ -57,7 +60,7 @@ pub fn settings() -> Settings {
 }
 
 /// An inbox over an empty store in memory.
-pub async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
+pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
     let settings = store::Settings { kind: Kind::Memory, mailbox_max_messages: 1000, max_bytes: 1 << 30 };
     let store = Store::open(&settings, clock.clone(), tasks).await.unwrap();
     let settings = inbox::Settings {
@@ -71,11 +74,11 @@ pub async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
 }
 
 impl Api {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(settings()).await
     }
 
-    pub async fn with(settings: Settings) -> Self {
+    pub(crate) async fn with(settings: Settings) -> Self {
         let clock = Clock::manual(NOW);
         let tasks = Shutdown::new();
         let (inbox, store) = inbox(&clock, &tasks).await;
@@ -90,27 +93,35 @@ impl Api {
     }
 
     /// A request without a key.
-    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         self.client.request(method.parse::<Method>().unwrap(), format!("http://{}{path}", self.addr))
     }
 
     /// The answer to a request with the key.
-    pub async fn ask(&self, method: &str, path: &str) -> Answer {
+    pub(crate) async fn ask(&self, method: &str, path: &str) -> Answer {
         Answer::of(self.request(method, path).header("X-API-KEY", KEY)).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path).await
     }
 
     /// Keeps `message` for `recipients`; returns the `seq` of each.
-    pub async fn keep(&self, recipients: &[&str], message: Message, raw: impl Into<Bytes>) -> Vec<u64> {
+    pub(crate) async fn keep(&self, recipients: &[&str], message: Message, raw: impl Into<Bytes>) -> Vec<u64> {
         let delivery = |to: &&str| Delivery { mailbox: self.inbox.mailbox(to).unwrap(), rcpt_to: address(to) };
         self.store.append(recipients.iter().map(delivery).collect(), message, raw.into()).await.unwrap()
     }
 
+    /// Delivers `raw` from the null sender as the SMTP side would.
+    pub(crate) async fn deliver(&self, recipients: &[&str], raw: impl Into<Bytes>) {
+        let peer = message(&self.clock, Content::default()).peer;
+        let rcpt_to = recipients.iter().map(|to| address(to)).collect();
+        let envelope = Envelope { peer, mail_from: None, rcpt_to, size: None, smtputf8: false };
+        self.inbox.deliver(envelope, raw.into()).await.unwrap();
+    }
+
     /// A connection on which `bytes` have been written.
-    pub async fn connect(&self, bytes: &[u8]) -> TcpStream {
+    pub(crate) async fn connect(&self, bytes: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.addr).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream
@@ -118,30 +129,30 @@ impl Api {
 }
 
 impl Answer {
-    pub async fn of(request: RequestBuilder) -> Self {
+    pub(crate) async fn of(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Self { status, headers, body: response.bytes().await.unwrap() }
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The JSON of a good answer.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!((self.status, self.header("content-type")), (200, "application/json"), "{}", self.text());
         serde_json::from_slice(&self.body).unwrap()
     }
 
     /// The problem document of an error: its `error` and its `detail`.
     #[track_caller]
-    pub fn problem(&self, status: u16) -> (String, String) {
+    pub(crate) fn problem(&self, status: u16) -> (String, String) {
         assert_eq!((self.status, self.header("content-type")), (status, "application/problem+json"), "{}", self.text());
         let document: Value = serde_json::from_slice(&self.body).unwrap();
         assert_eq!(document["type"], "about:blank");
@@ -152,12 +163,12 @@ impl Answer {
     }
 }
 
-pub fn address(text: &str) -> Address {
+pub(crate) fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
 }
 
 /// A message from `sender@example.com` with nothing in it.
-pub fn message(clock: &Clock, content: Content) -> Message {
+pub(crate) fn message(clock: &Clock, content: Content) -> Message {
     let now = clock.now();
     Message {
         id: MessageId::new(now),
@@ -176,7 +187,13 @@ pub fn message(clock: &Clock, content: Content) -> Message {
 }
 
 /// An attachment that is the bytes `start..end` of the raw message.
-pub fn attachment(index: usize, filename: Option<&str>, content_type: &str, start: usize, end: usize) -> Attachment {
+pub(crate) fn attachment(
+    index: usize,
+    filename: Option<&str>,
+    content_type: &str,
+    start: usize,
+    end: usize,
+) -> Attachment {
     Attachment {
         index,
         filename: filename.map(str::to_owned),
@@ -192,7 +209,7 @@ pub fn attachment(index: usize, filename: Option<&str>, content_type: &str, star
 }
 
 /// What is left to read until the server closes the connection, however it does.
-pub async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(DEADLINE / 2, stream.read_to_end(&mut bytes)).await;
     let _closed = read.expect("the server keeps the connection open");
@@ -200,7 +217,7 @@ pub async fn rest(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Reads until `end` has come.
-pub async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+pub(crate) async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end) {
         let byte = tokio::time::timeout(DEADLINE, stream.read_u8()).await.expect("no answer");

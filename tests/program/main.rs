@@ -1,8 +1,9 @@
-//! The real program from outside: real clients bring mail, and curl reads it from the API.
+//! The whole program as its users meet it: a process with real clients around it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod api;
 mod clients;
+mod crash;
 mod curl;
 mod dialogue;
 mod process;

@@ -10,6 +10,9 @@ use super::parameter::Parameters;
 use super::words;
 use crate::mail::message::HeaderAddress;
 
+/// Protects the memory: each address and each field of the record costs many times its bytes in the message.
+const HEADER_MAX_BYTES: usize = 256 * 1024;
+
 /// The header of a message or of a part.
 pub(super) struct Header<'a> {
     fields: Vec<Field<'a>>,
@@ -17,6 +20,8 @@ pub(super) struct Header<'a> {
     pub(super) end: usize,
     /// Whether something else than an empty line ended the header.
     pub(super) is_cut: bool,
+    /// Whether fields were left out because all together are longer than `HEADER_MAX_BYTES`.
+    pub(super) is_too_long: bool,
 }
 
 /// One field as it stands in the message.
@@ -28,31 +33,52 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Reads the header that begins at `start`. Like most mail programs it takes the first line that can be no field for
-    /// the beginning of the body, whether or not the empty line is there.
-    pub(super) fn read(raw: &'a [u8], start: usize) -> Self {
-        let mut at = start;
-        if raw[at..].starts_with(b"From ") {
-            // The separator line of an mbox file, in front of a message that was piped out of one.
-            at = line_end(raw, at);
-        }
-        let mut fields = Vec::new();
+    /// Reads the header of a message.
+    pub(super) fn of_message(raw: &'a [u8]) -> Self {
+        // The separator line of an mbox file, in front of a message that was piped out of one.
+        let start = if raw.starts_with(b"From ") { line_end(raw, 0) } else { 0 };
+        Self::read(raw, start, |_| true)
+    }
+
+    /// Reads the header of a part that begins at `start`. Other fields have no meaning there (RFC 2045 section 9).
+    pub(super) fn of_part(raw: &'a [u8], start: usize) -> Self {
+        Self::read(raw, start, |name| name.get(..8).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"content-")))
+    }
+
+    /// Like most mail programs this takes the first line that can be no field for the beginning of the body, whether or
+    /// not the empty line is there.
+    fn read(raw: &'a [u8], start: usize, is_wanted: impl Fn(&[u8]) -> bool) -> Self {
+        let mut header = Self { fields: Vec::new(), end: start, is_cut: false, is_too_long: false };
+        let mut bytes_left = HEADER_MAX_BYTES;
         loop {
+            let at = header.end;
             let line = &raw[at..line_end(raw, at)];
             if line == b"\r\n" || line == b"\n" {
-                return Self { fields, end: at + line.len(), is_cut: false };
+                header.end += line.len();
+                return header;
             }
             // A delimiter line of a multipart never belongs to a header, not even with a colon in its boundary.
-            let colon = memchr::memchr(b':', line).filter(|_| !line.starts_with(b"--"));
+            let is_delimiter = line.starts_with(b"--");
+            let colon = memchr::memchr(b':', line).filter(|_| !is_delimiter);
             let Some((name, colon)) = colon.and_then(|colon| Some((field_name(&line[..colon])?, colon))) else {
-                return Self { fields, end: at, is_cut: at < raw.len() && !line.starts_with(b"--") };
+                header.is_cut = !line.is_empty() && !is_delimiter;
+                return header;
             };
-            let mut end = at + line.len();
-            while raw.get(end).is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
-                end = line_end(raw, end);
+            header.end += line.len();
+            while raw.get(header.end).is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
+                header.end = line_end(raw, header.end);
             }
-            fields.push(Field { name, raw: without_line_break(&raw[at + colon + 1..end]) });
-            at = end;
+            if !is_wanted(name) {
+                continue;
+            }
+            match bytes_left.checked_sub(header.end - at) {
+                Some(rest) => {
+                    bytes_left = rest;
+                    header.fields.push(Field { name, raw: without_line_break(&raw[at + colon + 1..header.end]) });
+                }
+                // Smaller fields behind this one may still be read; `Content-Type` is often the last.
+                None => header.is_too_long = true,
+            }
         }
     }
 

@@ -28,10 +28,10 @@ pub fn parse(raw: &[u8]) -> Content {
     })
 }
 
-/// All header fields of a raw message, in order, duplicates included.
+/// All header fields of a raw message, in order, duplicates included; of a header beyond 256 KiB those that fit in.
 #[must_use]
 pub fn header_fields(raw: &[u8]) -> Vec<HeaderField> {
-    Header::read(raw, 0)
+    Header::of_message(raw)
         .fields()
         .iter()
         .map(|field| HeaderField {
@@ -53,7 +53,7 @@ fn read(raw: &[u8]) -> Content {
     if raw.is_empty() {
         return Content { problems: vec!["the message is empty".to_owned()], ..Content::default() };
     }
-    let header = Header::read(raw, 0);
+    let header = Header::of_message(raw);
     let mut content = Content {
         subject: header.text("Subject"),
         message_id: header.id("Message-ID"),

@@ -114,7 +114,7 @@ impl<'a> Walk<'a> {
         open.part_count += 1;
         self.part_count += 1;
         let (name, kind) = (open.name.child(open.part_count), open.kind);
-        self.enter(name, Header::read(self.raw, at), kind)
+        self.enter(name, Header::of_part(self.raw, at), kind)
     }
 
     /// Begins a part whose header has been read; returns where its body begins.
@@ -122,6 +122,11 @@ impl<'a> Walk<'a> {
         let start = header.end;
         if header.is_cut && !header.fields().is_empty() {
             self.found.problems.push(format!("the header of {name} does not end with an empty line"));
+        }
+        if header.is_too_long {
+            self.found
+                .problems
+                .push(format!("the header of {name} is longer than 256 KiB; not all of its fields were read"));
         }
         let content_type = header.parameters("Content-Type").unwrap_or_default();
         if content_type.value.starts_with("multipart/") {

@@ -33,7 +33,8 @@ pub(super) fn decode(text: &[u8]) -> String {
     })
 }
 
-/// Writes each encoded word anew in UTF-8, for a parser that must not see its commas and knows fewer charsets.
+/// Writes each encoded word anew in UTF-8, for the address parser of `mail-parser`, which knows fewer charsets. What only
+/// begins like an encoded word is written as one too: it would search for its end up to the end of the field, each time.
 pub(super) fn in_utf8(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     if memmem::find(&text, b"=?").is_none() {
         return text;
@@ -41,17 +42,27 @@ pub(super) fn in_utf8(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let mut written = Vec::with_capacity(text.len());
     for piece in pieces(&text) {
         match piece {
-            Piece::Plain(bytes) => written.extend_from_slice(bytes),
-            Piece::Words(word) => {
-                written.extend_from_slice(b"=?utf-8?Q?");
-                for byte in word.bytes() {
-                    written.extend([b'=', HEX_DIGITS[usize::from(byte >> 4)], HEX_DIGITS[usize::from(byte & 15)]]);
+            Piece::Plain(bytes) => {
+                let mut rest = 0;
+                for at in memmem::find_iter(bytes, b"=?") {
+                    written.extend_from_slice(&bytes[rest..at]);
+                    write_word("=?", &mut written);
+                    rest = at + 2;
                 }
-                written.extend_from_slice(b"?=");
+                written.extend_from_slice(&bytes[rest..]);
             }
+            Piece::Words(word) => write_word(&word, &mut written),
         }
     }
     Cow::Owned(written)
+}
+
+fn write_word(text: &str, written: &mut Vec<u8>) {
+    written.extend_from_slice(b"=?utf-8?Q?");
+    for byte in text.bytes() {
+        written.extend([b'=', HEX_DIGITS[usize::from(byte >> 4)], HEX_DIGITS[usize::from(byte & 15)]]);
+    }
+    written.extend_from_slice(b"?=");
 }
 
 const HEX_DIGITS: [u8; 16] = *b"0123456789ABCDEF";

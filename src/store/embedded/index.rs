@@ -112,8 +112,8 @@ impl<'a> Update<'a> {
         let inserted = self
             .transaction
             .prepare_cached(
-                "INSERT OR IGNORE INTO message (id, mailbox, rcpt_to, received_ms, expires_ms, body_id)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO message (id, mailbox, rcpt_to, received_ms, expires_ms, body_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id, mailbox) DO NOTHING",
             )?
             .execute(params![
                 append.id.as_bytes(),

@@ -185,8 +185,11 @@ impl Embedded {
         let mut removed = 0;
         loop {
             let step = match self.expire(now).await {
-                // On a full disk the writer has just emptied its log; that is the room the second try needs.
-                Err(StoreError::Full(_)) => self.expire(now).await?,
+                // To remove rows takes room. Segments whose hour is over give it without any.
+                Err(StoreError::Full(_)) => {
+                    self.tidy(now, SWEEP_STEP).await?;
+                    self.expire(now).await?
+                }
                 step => step?,
             };
             removed += step;
@@ -194,9 +197,13 @@ impl Embedded {
                 break;
             }
         }
-        let (answer, answered) = Answer::channel();
-        self.ask(Job::Tidy(now, removed, answer), answered).await?;
+        self.tidy(now, removed).await?;
         Ok(removed)
+    }
+
+    async fn tidy(&self, now: Timestamp, removed: u64) -> Result<(), StoreError> {
+        let (answer, answered) = Answer::channel();
+        self.ask(Job::Tidy(now, removed, answer), answered).await
     }
 
     async fn expire(&self, now: Timestamp) -> Result<u64, StoreError> {

@@ -22,9 +22,23 @@ use crate::store::{MailboxSummary, Page, StoreError, Stored, closing};
 /// So many reads run at once; more of them would only wait for the same disk.
 const CONNECTIONS: usize = 4;
 
-/// The columns that [`Found::from_row`] reads.
-const LOOKUP: &str = "SELECT m.seq, m.id, m.rcpt_to, b.segment, b.start, b.record_len, b.raw_len, b.checksum
-     FROM message m JOIN body b ON b.body_id = m.body_id";
+/// A question whose rows [`Found::from_row`] reads.
+macro_rules! lookup {
+    ($rest:literal) => {
+        concat!(
+            "SELECT m.seq, m.id, m.rcpt_to, b.segment, b.start, b.record_len, b.raw_len, b.checksum
+             FROM message m JOIN body b ON b.body_id = m.body_id ",
+            $rest
+        )
+    };
+}
+
+// The plus keeps SQLite from going by the index of the expiry, by which nearly every message would have to be looked at.
+const LIST: &str =
+    lookup!("WHERE m.mailbox = ?1 AND m.seq < ?2 AND m.seq > ?3 AND +m.expires_ms > ?4 ORDER BY m.seq DESC LIMIT ?5");
+const ONE: &str = lookup!("WHERE m.id = ?1 AND m.mailbox = ?2 AND +m.expires_ms > ?3");
+const MAILBOXES: &str = "SELECT mailbox, count(*), max(received_ms) FROM message
+     WHERE mailbox > ?1 AND +expires_ms > ?2 GROUP BY mailbox ORDER BY mailbox LIMIT ?3";
 
 /// The reading side; shared by all callers.
 pub(super) struct Reader {
@@ -177,9 +191,7 @@ impl Found {
 
 fn rows(connection: &Connection, mailbox: &MailboxName, page: Page, now: Timestamp) -> rusqlite::Result<Vec<Found>> {
     connection
-        .prepare_cached(&format!(
-            "{LOOKUP} WHERE m.mailbox = ?1 AND m.seq < ?2 AND m.seq > ?3 AND +m.expires_ms > ?4 ORDER BY m.seq DESC LIMIT ?5"
-        ))?
+        .prepare_cached(LIST)?
         .query_map(
             params![
                 mailbox.as_str(),
@@ -200,7 +212,7 @@ fn row(
     now: Timestamp,
 ) -> rusqlite::Result<Option<Found>> {
     connection
-        .prepare_cached(&format!("{LOOKUP} WHERE m.id = ?1 AND m.mailbox = ?2 AND +m.expires_ms > ?3"))?
+        .prepare_cached(ONE)?
         .query_row(params![id.as_bytes(), mailbox.as_str(), to_row(now.as_millis())], Found::from_row)
         .optional()
 }
@@ -217,10 +229,7 @@ pub(super) fn mailboxes(
     now: Timestamp,
 ) -> rusqlite::Result<Vec<MailboxSummary>> {
     connection
-        .prepare_cached(
-            "SELECT mailbox, count(*), max(received_ms) FROM message INDEXED BY message_mailbox
-             WHERE mailbox > ?1 AND +expires_ms > ?2 GROUP BY mailbox ORDER BY mailbox LIMIT ?3",
-        )?
+        .prepare_cached(MAILBOXES)?
         .query_map(
             // No name is empty, so all are behind the empty one.
             params![after.map_or("", MailboxName::as_str), to_row(now.as_millis()), to_row(limit as u64)],
@@ -233,4 +242,27 @@ pub(super) fn mailboxes(
             },
         )?
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::directory::Directory;
+
+    #[test]
+    fn each_question_goes_straight_to_its_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = schema::writing(&Directory::open(dir.path().to_owned()).unwrap()).unwrap();
+        for (question, index) in [
+            (LIST, "SEARCH m USING INDEX message_mailbox (mailbox=? AND seq>? AND seq<?)"),
+            (ONE, "SEARCH m USING INDEX message_id (id=? AND mailbox=?)"),
+            (MAILBOXES, "SEARCH message USING COVERING INDEX message_mailbox (mailbox>?)"),
+        ] {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
+            let steps =
+                statement.raw_query().mapped(|row| row.get(3)).collect::<rusqlite::Result<Vec<String>>>().unwrap();
+            assert_eq!(steps[0], index, "{steps:?}");
+            assert!(!steps.iter().any(|step| step.contains("SCAN") || step.contains("TEMP")), "{steps:?}");
+        }
+    }
 }

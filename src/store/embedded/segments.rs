@@ -47,6 +47,11 @@ impl SegmentId {
         u32::try_from(self.0 >> 32).unwrap_or(0)
     }
 
+    /// Whether all that can be in this segment has expired.
+    pub(super) fn is_over(self, now: Timestamp) -> bool {
+        (u64::from(self.hour()) + 1) * HOUR_MS <= now.as_millis()
+    }
+
     fn number(self) -> u32 {
         u32::try_from(self.0 & i64::from(u32::MAX)).unwrap_or(0)
     }
@@ -92,7 +97,7 @@ impl Segments {
         for file in path.read_dir()? {
             found.extend(file?.file_name().to_str().and_then(SegmentId::parse));
         }
-        let next_number = found.iter().map(|id| id.number() + 1).max().unwrap_or(0);
+        let next_number = found.iter().map(|id| id.number().saturating_add(1)).max().unwrap_or(0);
         Ok((Self { path, next_number, open: HashMap::new(), dead: HashMap::new() }, found))
     }
 
@@ -141,9 +146,9 @@ impl Segments {
         failed
     }
 
-    /// Stops writing the segments whose hour is over.
-    pub(super) fn retire(&mut self, now: Timestamp) {
-        self.open.retain(|hour, _| (u64::from(*hour) + 1) * HOUR_MS > now.as_millis());
+    /// Stops writing the segments whose hour is over, and returns them.
+    pub(super) fn retire(&mut self, now: Timestamp) -> Vec<SegmentId> {
+        self.open.extract_if(|_, open| open.id.is_over(now)).map(|(_, open)| open.id).collect()
     }
 
     /// Whether more entries may come into this segment.
@@ -274,5 +279,78 @@ impl SegmentFiles {
 
     fn files(&self) -> MutexGuard<'_, HashMap<SegmentId, Arc<File>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::contract::message;
+
+    const HOUR: Timestamp = Timestamp::from_millis(5 * HOUR_MS);
+
+    fn entry(raw: &'static [u8]) -> Entry {
+        Entry::new(&message(0, 0), Bytes::from_static(raw)).unwrap()
+    }
+
+    #[test]
+    fn the_name_of_a_file_is_the_id_of_its_segment() {
+        for id in [SegmentId::new(500_000, 3), SegmentId::new(u32::MAX, u32::MAX), SegmentId::new(0, 0)] {
+            assert_eq!(SegmentId::parse(&id.file_name()), Some(id));
+            assert_eq!(SegmentId::from_row(id.to_row()), id);
+        }
+        assert_eq!(SegmentId::new(500_000, 3).file_name(), "500000-3.seg");
+        for name in ["", "5.seg", "5-.seg", "-5-1.seg", "5-1.seg.bak", "a-b.seg"] {
+            assert_eq!(SegmentId::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn entries_of_one_hour_lie_behind_each_other_in_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut segments, found) = Segments::open(dir.path().to_owned()).unwrap();
+        assert!(found.is_empty());
+        let first = segments.append(HOUR, &entry(b"first")).unwrap();
+        let second = segments.append(Timestamp::from_millis(6 * HOUR_MS - 1), &entry(b"second")).unwrap();
+        let other = segments.append(Timestamp::from_millis(6 * HOUR_MS), &entry(b"other")).unwrap();
+        assert!(segments.sync().is_empty());
+        assert_eq!((first.start, second.start, other.start), (0, entry(b"first").len(), 0));
+        assert!(first.segment == second.segment && first.segment != other.segment);
+        let files = SegmentFiles::new(dir.path());
+        let start = second.start + entry(b"second").len() - 6;
+        assert_eq!(files.read(Place { start, ..second }, 6).unwrap(), b"second");
+        assert!(files.read(Place { start, ..second }, 7).is_err(), "there is nothing behind the end");
+    }
+
+    #[test]
+    fn a_number_is_never_given_to_two_segments() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut segments, _) = Segments::open(dir.path().to_owned()).unwrap();
+        let first = segments.append(HOUR, &entry(b"")).unwrap().segment;
+        assert!(segments.is_open(first));
+        assert!(segments.retire(Timestamp::from_millis(6 * HOUR_MS - 1)).is_empty());
+        assert!(segments.is_open(first), "its hour has a millisecond left");
+        assert_eq!(segments.retire(Timestamp::from_millis(6 * HOUR_MS)), [first]);
+        assert!(!segments.is_open(first));
+        segments.unlink(first).unwrap();
+        let late = segments.append(HOUR, &entry(b"")).unwrap().segment;
+        assert_ne!(late, first);
+        let (mut segments, found) = Segments::open(dir.path().to_owned()).unwrap();
+        assert_eq!(found, [late]);
+        assert!(segments.append(HOUR, &entry(b"")).unwrap().segment.number() > late.number());
+    }
+
+    #[test]
+    fn an_unlinked_segment_is_gone_for_readers_once_it_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut segments, _) = Segments::open(dir.path().to_owned()).unwrap();
+        let place = segments.append(HOUR, &entry(b"")).unwrap();
+        let files = SegmentFiles::new(dir.path());
+        assert!(files.read(place, 1).is_ok());
+        segments.unlink(place.segment).unwrap();
+        files.forget(place.segment);
+        assert_eq!(files.read(place, 1).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

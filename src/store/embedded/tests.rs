@@ -1,1 +1,312 @@
+//! What only a store in files can get wrong: what it finds when it is opened, and what it leaves on the disk.
 
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+use crate::store::contract::{ALL, Lab, Subject, all, name, to};
+use crate::store::{Kind, Store};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const MIB: usize = 1024 * 1024;
+
+impl Lab {
+    fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    async fn try_open(&self) -> Result<Store, OpenError> {
+        Store::open(&self.settings, self.clock.clone(), &self.tasks).await
+    }
+
+    /// Closes the store, has `between` done to its files, and opens it again.
+    async fn reopen(mut self, between: impl FnOnce(&Path)) -> Self {
+        self.store.close().await;
+        between(&self.data_dir());
+        self.store = self.try_open().await.unwrap();
+        self
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        segments(&self.data_dir()).iter().map(|path| fs::metadata(path).unwrap().blocks() * 512).sum()
+    }
+}
+
+fn segments(data_dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = data_dir.join("segments").read_dir().unwrap().map(|file| file.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Changes one byte of the only segment, counted from its end.
+fn flip(data_dir: &Path, from_end: u64) {
+    let paths = segments(data_dir);
+    assert_eq!(paths.len(), 1);
+    let file = OpenOptions::new().read(true).write(true).open(&paths[0]).unwrap();
+    let at = file.metadata().unwrap().len() - from_end;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_is_opened_again_has_everything_and_goes_on_counting() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (first, id) = lab.deliver("alice", b"hello").await;
+    let (cleared, _) = lab.deliver("bob", b"cleared").await;
+    lab.store.clear(&name("bob")).await.unwrap();
+    let before = lab.store.list(&name("alice"), ALL).await.unwrap();
+    let lab = lab.reopen(|_| ()).await;
+    assert_eq!(lab.store.list(&name("alice"), ALL).await.unwrap(), before);
+    assert_eq!(lab.raw("alice", id).await.unwrap(), b"hello"[..]);
+    let (next, _) = lab.deliver("alice", b"again").await;
+    assert!(next > cleared && cleared > first, "{first} {cleared} {next}");
+    assert_eq!(lab.seqs("alice").await, [next, first]);
+    assert_eq!(segments(&lab.data_dir()).len(), 2, "a run never writes into a segment of another");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_is_there_after_a_crash() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let senders = (0..16).map(|_| {
+        let (store, messages) = (lab.store.clone(), (0..10).map(|_| lab.message()).collect::<Vec<_>>());
+        async move {
+            for message in messages {
+                let raw = Bytes::from(message.id.to_string());
+                store.append(to(&["alice", "bob"]), message, raw).await.unwrap();
+            }
+        }
+    });
+    all(&lab.tasks, senders).await;
+    // What a killed process leaves: the files as they are, nothing closed, and half an entry at an end.
+    let crashed = lab.dir.path().join("crashed");
+    fs::create_dir_all(crashed.join("segments")).unwrap();
+    for file in ["index.sqlite3", "index.sqlite3-wal"] {
+        fs::copy(lab.data_dir().join(file), crashed.join(file)).unwrap();
+    }
+    for path in segments(&lab.data_dir()) {
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.extend_from_within(..100);
+        fs::write(crashed.join("segments").join(path.file_name().unwrap()), bytes).unwrap();
+    }
+    let kind = Kind::Embedded { data_dir: crashed, min_free_bytes: 0 };
+    let settings = Settings { kind, ..lab.settings.clone() };
+    let store = Store::open(&settings, lab.clock.clone(), &lab.tasks).await.unwrap();
+    let found = store.list(&name("alice"), ALL).await.unwrap();
+    assert_eq!(found.len(), 160);
+    assert_eq!(found, lab.store.list(&name("alice"), ALL).await.unwrap());
+    for stored in found {
+        let id = stored.message.id;
+        assert_eq!(store.raw(&name("bob"), id).await.unwrap().unwrap(), id.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_who_has_the_directory() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let error = lab.try_open().await.err().unwrap().to_string();
+    assert!(error.contains(&lab.data_dir().display().to_string()), "{error}");
+    assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
+    let (_, id) = lab.deliver("alice", b"the first goes on").await;
+    assert!(lab.raw("alice", id).await.is_some());
+}
+
+#[tokio::test]
+async fn a_format_of_the_future_is_refused_and_left_alone() {
+    let lab = Lab::open(Subject::Embedded).await;
+    lab.store.close().await;
+    let set = |format: i64| {
+        let index = rusqlite::Connection::open(lab.data_dir().join("index.sqlite3")).unwrap();
+        index.pragma_update(None, "user_version", format).unwrap();
+    };
+    set(99);
+    let error = lab.try_open().await.err().unwrap().to_string();
+    assert!(error.contains(&lab.data_dir().display().to_string()) && error.contains("99"), "{error}");
+    set(1);
+    assert!(lab.try_open().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_used_says_so() {
+    let lab = Lab::open(Subject::Memory).await;
+    let file = lab.dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let kind = Kind::Embedded { data_dir: file.clone(), min_free_bytes: 0 };
+    let opened = Store::open(&Settings { kind, ..lab.settings.clone() }, lab.clock.clone(), &lab.tasks).await;
+    let error = opened.err().unwrap().to_string();
+    assert!(error.contains(&file.display().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn mail_is_private_on_the_disk() {
+    let lab = Lab::open(Subject::Embedded).await;
+    lab.deliver("alice", b"hello").await;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let data_dir = lab.data_dir();
+    assert_eq!(mode(&data_dir), 0o700);
+    assert_eq!(mode(&data_dir.join("segments")), 0o700);
+    for file in ["restante.lock", "index.sqlite3", "index.sqlite3-wal", "index.sqlite3-shm"] {
+        assert_eq!(mode(&data_dir.join(file)), 0o600, "{file}");
+    }
+    assert_eq!(mode(&segments(&data_dir)[0]), 0o600);
+}
+
+#[tokio::test]
+async fn garbage_at_the_end_of_a_segment_is_never_seen() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (first, id) = lab.deliver("alice", b"hello").await;
+    let lab = lab
+        .reopen(|data_dir| {
+            let path = &segments(data_dir)[0];
+            let len = fs::metadata(path).unwrap().len();
+            OpenOptions::new().write(true).open(path).unwrap().write_all_at(&[b'x'; 5000], len).unwrap();
+        })
+        .await;
+    let (second, _) = lab.deliver("alice", b"later").await;
+    assert_eq!(lab.seqs("alice").await, [second, first]);
+    assert_eq!(lab.raw("alice", id).await.unwrap(), b"hello"[..]);
+}
+
+#[tokio::test]
+async fn raw_bytes_that_have_changed_are_not_given_out() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (seq, id) = lab.deliver("alice", b"hello").await;
+    let lab = lab.reopen(|data_dir| flip(data_dir, 1)).await;
+    let raw = lab.store.raw(&name("alice"), id).await;
+    assert!(matches!(raw, Err(StoreError::Damaged(_))), "{raw:?}");
+    assert_eq!(lab.seqs("alice").await, [seq], "its record is whole");
+}
+
+#[tokio::test]
+async fn one_damaged_record_does_not_hide_the_others() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (oldest, _) = lab.deliver("alice", b"").await;
+    let (_, damaged) = lab.deliver("alice", b"").await;
+    let lab = lab.reopen(|data_dir| flip(data_dir, 2)).await;
+    let (newest, _) = lab.deliver("alice", b"").await;
+    let message = lab.store.message(&name("alice"), damaged).await;
+    assert!(matches!(message, Err(StoreError::Damaged(_))), "{message:?}");
+    let page = Page { limit: 2, ..ALL };
+    let listed = lab.store.list(&name("alice"), page).await.unwrap();
+    assert_eq!(listed.iter().map(|stored| stored.seq).collect::<Vec<_>>(), [newest, oldest], "the page is full");
+    assert!(lab.store.delete(&name("alice"), damaged).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_segment_that_was_cut_off_loses_only_what_was_cut() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (first, id) = lab.deliver("alice", b"hello").await;
+    let (_, lost) = lab.deliver("alice", &[b'x'; 1000]).await;
+    let lab = lab
+        .reopen(|data_dir| {
+            let file = OpenOptions::new().write(true).open(&segments(data_dir)[0]).unwrap();
+            file.set_len(file.metadata().unwrap().len() - 1000).unwrap();
+        })
+        .await;
+    let raw = lab.store.raw(&name("alice"), lost).await;
+    assert!(matches!(raw, Err(StoreError::Damaged(_))), "{raw:?}");
+    assert_eq!(lab.raw("alice", id).await.unwrap(), b"hello"[..]);
+    let (next, _) = lab.deliver("alice", b"later").await;
+    assert!(lab.seqs("alice").await.ends_with(&[first]) && lab.seqs("alice").await.starts_with(&[next]));
+}
+
+#[tokio::test]
+async fn the_disk_is_given_back_when_mail_expires() {
+    let lab = Lab::open(Subject::Embedded).await;
+    for _ in 0..10 {
+        let (_, id) = lab.deliver("alice", &vec![b'x'; MIB]).await;
+        assert_eq!(lab.raw("alice", id).await.unwrap().len(), MIB);
+        lab.clock.advance(Duration::from_secs(360));
+    }
+    let full = lab.disk_bytes();
+    assert!(full >= 10 * MIB as u64, "{full}");
+    lab.clock.advance(DAY - Duration::from_secs(3600));
+    assert_eq!(lab.store.sweep().await.unwrap(), 1);
+    let one_less = lab.disk_bytes();
+    assert!(cfg!(not(target_os = "linux")) || one_less <= full - MIB as u64 + 8192, "{full} {one_less}");
+    lab.clock.advance(Duration::from_secs(2 * 3600));
+    assert_eq!(lab.store.sweep().await.unwrap(), 9);
+    assert_eq!(segments(&lab.data_dir()), Vec::<PathBuf>::new());
+    assert_eq!(held_open(&lab.data_dir()), 0, "a file that is still open is still on the disk");
+}
+
+/// How many removed files below `path` this process keeps from being freed.
+fn held_open(path: &Path) -> usize {
+    let Ok(files) = fs::read_dir("/proc/self/fd") else { return 0 };
+    let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    targets.filter(|target| target.starts_with(path) && target.to_string_lossy().ends_with("(deleted)")).count()
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn the_disk_is_given_back_when_mail_is_deleted_or_pushed_out() {
+    let lab = Lab::with_limits(Subject::Embedded, 3, u64::MAX).await;
+    let (_, large) = lab.deliver("alice", &vec![b'x'; MIB]).await;
+    let (_, kept) = lab.deliver("bob", b"kept").await;
+    lab.store.delete(&name("alice"), large).await.unwrap();
+    assert!(lab.disk_bytes() < 32 * 1024, "{}", lab.disk_bytes());
+    for _ in 0..100 {
+        lab.deliver("alice", &[b'x'; 3000]).await;
+    }
+    assert!(lab.disk_bytes() < 64 * 1024, "{}", lab.disk_bytes());
+    for stored in lab.store.list(&name("alice"), ALL).await.unwrap() {
+        assert_eq!(lab.raw("alice", stored.message.id).await.unwrap(), [b'x'; 3000][..]);
+    }
+    assert_eq!(lab.raw("bob", kept).await.unwrap(), b"kept"[..]);
+}
+
+#[tokio::test]
+async fn segments_that_nothing_refers_to_are_removed_when_the_store_is_opened() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (_, id) = lab.deliver("alice", b"hello").await;
+    let lab = lab
+        .reopen(|data_dir| {
+            fs::write(data_dir.join("segments/500000-7.seg"), "left by a crash").unwrap();
+            fs::write(data_dir.join("segments/readme"), "not ours").unwrap();
+        })
+        .await;
+    let names: Vec<_> = segments(&lab.data_dir()).iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(lab.raw("alice", id).await.is_some());
+}
+
+#[tokio::test]
+async fn what_is_held_is_counted_again_when_the_store_is_opened() {
+    let lab = Lab::with_limits(Subject::Embedded, 500, 3 * MIB as u64).await;
+    let raw = Bytes::from(vec![b'x'; 2 * MIB]);
+    lab.store.append(to(&["alice"]), lab.message(), raw.clone()).await.unwrap();
+    let lab = lab.reopen(|_| ()).await;
+    let refused = lab.store.append(to(&["alice"]), lab.message(), raw.clone()).await;
+    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    lab.store.clear(&name("alice")).await.unwrap();
+    assert!(lab.store.append(to(&["alice"]), lab.message(), raw).await.is_ok());
+}
+
+#[tokio::test]
+async fn mail_is_refused_before_the_disk_is_full_and_can_still_be_read() {
+    let mut lab = Lab::open(Subject::Embedded).await;
+    let (seq, id) = lab.deliver("alice", b"hello").await;
+    lab.settings.kind = Kind::Embedded { data_dir: lab.data_dir(), min_free_bytes: u64::MAX };
+    let lab = lab.reopen(|_| ()).await;
+    let refused = lab.store.append(to(&["alice"]), lab.message(), Bytes::new()).await;
+    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    assert!(matches!(lab.store.ready().await, Err(StoreError::Full(_))));
+    assert_eq!(lab.seqs("alice").await, [seq]);
+    assert!(lab.store.delete(&name("alice"), id).await.unwrap());
+}
+
+#[tokio::test]
+async fn mail_with_no_end_is_kept_and_never_swept() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let mut message = lab.message();
+    message.expires_at = Timestamp::from_millis(u64::MAX);
+    let id = message.id;
+    lab.store.append(to(&["alice"]), message.clone(), Bytes::from_static(b"hello")).await.unwrap();
+    lab.clock.advance(DAY * 10_000);
+    assert_eq!(lab.store.sweep().await.unwrap(), 0);
+    let lab = lab.reopen(|_| ()).await;
+    assert_eq!(*lab.store.message(&name("alice"), id).await.unwrap().unwrap().message, message);
+    assert_eq!(lab.raw("alice", id).await.unwrap(), b"hello"[..]);
+}

@@ -26,7 +26,7 @@ const VACUUM_PAGES: i64 = 4096;
 pub(super) enum Job {
     Append(Append),
     Chore(Chore),
-    /// After a sweep that removed so many messages.
+    /// After a sweep that removed so many messages, or that found no room to remove any.
     Tidy(Timestamp, u64, Answer<()>),
     Close,
 }
@@ -147,7 +147,7 @@ impl Writer {
         let (segments, found) = Segments::open(directory.segments())?;
         let mut live = referred(&connection, &quota)?;
         for missing in live.keys().filter(|id| !found.contains(id)) {
-            tracing::error!(segment = ?missing, "a segment is missing; its messages are lost");
+            tracing::error!(segment = ?missing, "a segment is missing; what has not expired of it is lost");
         }
         for id in found {
             live.entry(id).or_insert(0);
@@ -155,7 +155,7 @@ impl Writer {
         let counts = Counts::default();
         let mut writer =
             Self { connection, segments, quota, files, events, max_messages, live, counts, _directory: directory };
-        writer.unlink_dead();
+        writer.unlink_if(|_, live| live == 0);
         Ok(writer)
     }
 
@@ -180,7 +180,7 @@ impl Writer {
                     self.apply(changes);
                     Ok(())
                 }
-                Err(error) => Err(self.rolled_back(error)),
+                Err(error) => Err(self.rolled_back(error, &appends)),
             };
             for (append, _) in appends {
                 append.answer.give(&committed);
@@ -218,6 +218,9 @@ impl Writer {
             }
         }
         let failed = self.segments.sync();
+        for id in &failed {
+            self.live.entry(*id).or_default();
+        }
         for (append, _) in written.extract_if(.., |(_, place)| failed.contains(&place.segment)) {
             append.answer.give(&Err(StoreError::Unavailable("the disk did not confirm the write".to_owned())));
         }
@@ -236,13 +239,18 @@ impl Writer {
         update.commit()
     }
 
-    fn rolled_back(&mut self, error: rusqlite::Error) -> StoreError {
+    fn rolled_back(&mut self, error: rusqlite::Error, appends: &[(Append, Place)]) -> StoreError {
         tracing::error!(%error, "a transaction failed; nothing of it was kept");
         self.counts.forget();
         let error = StoreError::from(error);
         if matches!(error, StoreError::Full(_)) {
-            // The log may be what fills the disk. With it emptied there is room again to remove what has expired.
+            // The log may be what fills the disk. With it emptied there is room again to remove what has expired; and what
+            // was written for nothing must not fill the disk either, as the senders will be back with it.
             self.checkpoint();
+            let written = appends.iter().map(|(append, place)| Extent { place: *place, len: append.entry.len() });
+            for (segment, bytes) in merged(written.collect()) {
+                self.segments.free(segment, bytes);
+            }
         }
         error
     }
@@ -260,7 +268,9 @@ impl Writer {
             }
         }
         for (segment, bytes) in merged(changes.freed) {
-            self.segments.free(segment, bytes);
+            if self.live.contains_key(&segment) {
+                self.segments.free(segment, bytes);
+            }
         }
         for event in changes.events {
             // Nobody may be listening.
@@ -270,8 +280,13 @@ impl Writer {
 
     /// Gives room back after a sweep.
     fn tidy(&mut self, now: Timestamp, removed: u64) {
-        self.segments.retire(now);
-        self.unlink_dead();
+        // Those that nothing was ever committed to are not counted yet, and must go too.
+        for id in self.segments.retire(now) {
+            self.live.entry(id).or_default();
+        }
+        // On a full disk the rows of a segment may be there yet. They are not needed to see that it is over, and without
+        // its room they could never be removed.
+        self.unlink_if(|id, live| live == 0 || id.is_over(now));
         if let Err(error) = self.vacuum() {
             tracing::warn!(%error, "the index could not be made smaller");
         }
@@ -280,10 +295,11 @@ impl Writer {
         }
     }
 
-    fn unlink_dead(&mut self) {
+    /// Removes the segments that `is_done` says nobody needs, by how many of their entries are referred to.
+    fn unlink_if(&mut self, is_done: impl Fn(SegmentId, u64) -> bool) {
         let Self { live, segments, files, .. } = self;
         live.retain(|id, count| {
-            if *count > 0 || segments.is_open(*id) {
+            if segments.is_open(*id) || !is_done(*id, *count) {
                 return true;
             }
             if let Err(error) = segments.unlink(*id) {
@@ -338,4 +354,178 @@ fn merged(mut extents: Vec<Extent>) -> Vec<(SegmentId, std::ops::Range<u64>)> {
         }
     }
     joined
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::store::contract::{message, to};
+    use crate::store::embedded::schema;
+
+    const HOUR_MS: u64 = 3_600_000;
+    /// Lets every transaction fail that has mail for bob.
+    const TRAP: &str = "CREATE TEMP TRIGGER trap AFTER INSERT ON main.message WHEN new.mailbox = 'bob'
+                        BEGIN SELECT raise(ABORT, 'trap'); END";
+
+    fn writer(path: &Path) -> Writer {
+        let directory = Directory::open(path.join("data")).unwrap();
+        let connection = schema::writing(&directory).unwrap();
+        let quota = Arc::new(Quota::new(directory.path(), u64::MAX, 0).unwrap());
+        let files = Arc::new(SegmentFiles::new(&directory.segments()));
+        Writer::open(directory, connection, quota, files, broadcast::channel(64).0, 500).unwrap()
+    }
+
+    /// Does one batch of messages, one for each mailbox, which expire in the hour beside it.
+    fn append(writer: &mut Writer, batch: &[(&str, u64)]) -> Vec<Result<Vec<u64>, StoreError>> {
+        let mut appends = Vec::new();
+        let mut answers = Vec::new();
+        for (mailbox, hour) in batch {
+            let message = message(0, hour * HOUR_MS);
+            let (answer, answered) = Answer::channel();
+            let (id, received_at, expires_at) = (message.id, message.received_at, message.expires_at);
+            let entry = Entry::new(&message, Bytes::from_static(b"hello")).unwrap();
+            let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            appends.push(Append {
+                deliveries: to(&[mailbox]),
+                id,
+                received_at,
+                expires_at,
+                entry,
+                answer,
+                _room: room,
+            });
+            answers.push(answered);
+        }
+        writer.work(Batch { appends, ..Batch::default() });
+        answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect()
+    }
+
+    /// One step of a sweep at the beginning of `hour`.
+    fn expire(writer: &mut Writer, hour: u64) -> u64 {
+        let (answer, mut answered) = Answer::channel();
+        let expire = Chore::Expire(Timestamp::from_millis(hour * HOUR_MS), answer);
+        writer.work(Batch { chores: vec![expire], ..Batch::default() });
+        answered.try_recv().unwrap().unwrap()
+    }
+
+    fn divert(writer: &mut Writer, hour: u64, device: &str) {
+        let device = OpenOptions::new().write(true).open(device).unwrap();
+        writer.segments.divert(Timestamp::from_millis(hour * HOUR_MS), device);
+    }
+
+    fn rows(writer: &Writer, table: &str) -> i64 {
+        writer.connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_write_that_finds_the_disk_full_fails_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        divert(&mut writer, 7, "/dev/full");
+        let answers = append(&mut writer, &[("alice", 6), ("bob", 7), ("carol", 8)]);
+        assert!(matches!(answers[..], [Ok(_), Err(StoreError::Full(_)), Ok(_)]), "{answers:?}");
+        assert_eq!((rows(&writer, "message"), rows(&writer, "body")), (2, 2));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_segment_whose_sync_failed_is_never_trusted_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        // It takes every byte, and cannot be synced.
+        divert(&mut writer, 7, "/dev/null");
+        let answers = append(&mut writer, &[("alice", 6), ("bob", 7)]);
+        assert!(matches!(answers[..], [Ok(_), Err(StoreError::Unavailable(_))]), "{answers:?}");
+        assert_eq!(rows(&writer, "message"), 1);
+        let answers = append(&mut writer, &[("bob", 7)]);
+        assert!(matches!(answers[..], [Ok(_)]), "a new segment was begun: {answers:?}");
+    }
+
+    #[test]
+    fn a_transaction_that_fails_keeps_nothing_and_answers_everybody() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        let mut events = writer.events.subscribe();
+        writer.connection.execute_batch(TRAP).unwrap();
+        let answers = append(&mut writer, &[("alice", 6), ("bob", 6), ("carol", 6)]);
+        assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Unavailable(_)))), "{answers:?}");
+        assert_eq!((rows(&writer, "message"), rows(&writer, "body")), (0, 0));
+        assert!(events.try_recv().is_err());
+        writer.connection.execute_batch("DROP TRIGGER trap").unwrap();
+        let answers = append(&mut writer, &[("alice", 6), ("bob", 6)]);
+        assert!(matches!(answers[..], [Ok(_), Ok(_)]), "{answers:?}");
+        assert_eq!(events.try_recv().unwrap().seq, 1);
+    }
+
+    #[test]
+    fn a_segment_that_nothing_was_committed_to_goes_with_its_hour() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        writer.connection.execute_batch(TRAP).unwrap();
+        assert!(append(&mut writer, &[("bob", 6)])[0].is_err());
+        let segments = || dir.path().join("data/segments").read_dir().unwrap().count();
+        assert_eq!(segments(), 1);
+        writer.tidy(Timestamp::from_millis(7 * HOUR_MS), 0);
+        assert_eq!(segments(), 0);
+    }
+
+    #[test]
+    fn mail_of_a_transaction_that_failed_pushes_nothing_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        writer.max_messages = 2;
+        assert!(append(&mut writer, &[("alice", 6)])[0].is_ok());
+        writer.connection.execute_batch(TRAP).unwrap();
+        assert!(append(&mut writer, &[("alice", 6), ("bob", 6)])[0].is_err());
+        assert!(append(&mut writer, &[("alice", 6)])[0].is_ok());
+        assert_eq!(rows(&writer, "message"), 2);
+    }
+
+    #[test]
+    fn an_index_that_is_full_takes_mail_again_once_some_has_expired() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        writer.connection.execute_batch("PRAGMA max_page_count = 12").unwrap();
+        let mut kept = 0;
+        let refused = loop {
+            match append(&mut writer, &[("alice", 6); 10]).pop() {
+                Some(Ok(_)) => kept += 10,
+                Some(Err(error)) => break error,
+                None => unreachable!("each batch has ten"),
+            }
+        };
+        assert!(matches!(refused, StoreError::Full(_)), "{refused}");
+        assert_eq!(rows(&writer, "message"), kept);
+        assert_eq!(i64::try_from(expire(&mut writer, 6)).unwrap(), kept);
+        assert!(append(&mut writer, &[("alice", 7); 10]).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn a_segment_that_is_over_goes_though_there_was_no_room_to_remove_its_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        assert!(append(&mut writer, &[("alice", 6), ("bob", 6), ("carol", 7)]).iter().all(Result::is_ok));
+        let segments = || dir.path().join("data/segments").read_dir().unwrap().count();
+        writer.tidy(Timestamp::from_millis(7 * HOUR_MS - 1), SWEEP_STEP);
+        assert_eq!(segments(), 2, "the hour has a millisecond left");
+        writer.tidy(Timestamp::from_millis(7 * HOUR_MS), SWEEP_STEP);
+        assert_eq!(segments(), 1);
+        assert_eq!(expire(&mut writer, 6), 2);
+        assert_eq!((rows(&writer, "message"), rows(&writer, "body")), (1, 1));
+    }
+
+    #[test]
+    fn extents_that_touch_are_one_hole() {
+        let segment = SegmentId::from_row;
+        let extent = |id, start, len| Extent { place: Place { segment: segment(id), start }, len };
+        let extents = vec![extent(2, 30, 10), extent(1, 10, 10), extent(1, 0, 10), extent(2, 0, 5)];
+        assert_eq!(merged(extents), [(segment(1), 0..20), (segment(2), 0..5), (segment(2), 30..40)]);
+    }
 }
