@@ -1,5 +1,4 @@
 //! Each message `tests/messages/*.eml` is parsed and compared with the record of the same name beside it.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
