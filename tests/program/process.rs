@@ -93,7 +93,8 @@ impl Drop for Restante {
 
 /// Sends a signal to a process by its name, such as `TERM`.
 pub(crate) fn signal(process: &Child, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &process.id().to_string()]).status().unwrap();
+    // The shell's own kill: small systems have no program of that name.
+    let status = Command::new("sh").args(["-c", "kill -s $0 $1", name, &process.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
