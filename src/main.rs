@@ -13,6 +13,8 @@ use tracing_subscriber::EnvFilter;
 
 /// What is wrong is in the configuration or around the server, not in it.
 const EXIT_SETUP: u8 = 2;
+/// Stopped by a second signal before everything was in order; what a shell reports for an interrupt.
+const EXIT_IMPATIENT: u8 = 130;
 
 /// An inbound catch-all mailbox server: any mail in by SMTP, out by an HTTP API.
 ///
@@ -68,8 +70,12 @@ async fn run(config: Config) -> ExitCode {
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
-    app.stop().await;
-    ExitCode::SUCCESS
+    tokio::select! {
+        () = app.stop() => ExitCode::SUCCESS,
+        // Whoever asks a second time does not want to wait. What has been acknowledged is on the disk already.
+        _ = terminate.recv() => ExitCode::from(EXIT_IMPATIENT),
+        _ = interrupt.recv() => ExitCode::from(EXIT_IMPATIENT),
+    }
 }
 
 fn signals() -> io::Result<(Signal, Signal)> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use super::{App, Key};
 use crate::inbox::{DomainPattern, Domains};
@@ -60,12 +61,11 @@ impl App {
     }
 
     fn store_note(&self) -> String {
-        let hours = self.config.inbox.retention.as_secs_f64() / 3600.0;
         let place = match &self.config.store.kind {
             Kind::Memory => "in memory, gone when the server stops".to_owned(),
             Kind::Embedded { data_dir, .. } => data_dir.display().to_string(),
         };
-        format!("{place}  (each mail is kept for {hours} hours)")
+        format!("{place}  (each mail is kept for {})", spoken(self.config.inbox.retention))
     }
 
     fn example_domain(&self) -> String {
@@ -85,6 +85,15 @@ fn joined(addrs: &[SocketAddr], scheme: &str) -> String {
     addrs.iter().map(|addr| format!("{scheme}{addr}")).collect::<Vec<_>>().join(", ")
 }
 
+/// A duration in the largest unit that it is a whole number of.
+fn spoken(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(60 * 60, "hour"), (60, "minute")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit)).unwrap_or((1, "second"));
+    let count = seconds / unit;
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
 /// An address that a client on this machine can connect to: the unspecified one is none.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
@@ -98,6 +107,15 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_said_in_its_largest_whole_unit() {
+        let spoken = |seconds| spoken(Duration::from_secs(seconds));
+        assert_eq!(spoken(24 * 60 * 60), "24 hours");
+        assert_eq!(spoken(60 * 60), "1 hour");
+        assert_eq!(spoken(20 * 60), "20 minutes");
+        assert_eq!(spoken(61), "61 seconds");
+    }
 
     #[test]
     fn an_unspecified_address_is_reached_on_loopback() {

@@ -12,6 +12,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
 pub use self::variables::{VARIABLES, Variable, env_example};
 
 use self::reader::Reader;
@@ -266,9 +269,13 @@ fn path(text: &str) -> value::Parsed<PathBuf> {
 }
 
 fn log_filter(text: &str) -> value::Parsed<String> {
-    tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|_| {
-        "write error, warn, info, debug, trace, or directives such as info,restante::smtp=debug".to_owned()
-    })
+    // The library takes a misspelt level for the name of a module, and logs nothing else.
+    let known = value::list(text).all(|word| word.contains('=') || word.parse::<LevelFilter>().is_ok());
+    if known && EnvFilter::try_new(text).is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("write error, warn, info, debug, trace, or directives such as info,restante::smtp=debug".to_owned())
+    }
 }
 
 fn env_file() -> Result<HashMap<String, String>, Mistakes> {

@@ -54,7 +54,7 @@ fn all_mistakes_are_reported_at_once_with_name_value_and_what_is_allowed() {
         ("STORE", "postgres"),
         ("SMTP_MAX_RECIPIENTS", "0"),
         ("DOMAIN", "exa mple"),
-        ("LOG_LEVEL", "restante=loud=x"),
+        ("LOG_LEVEL", "infos"),
     ])
     .unwrap_err()
     .to_string();

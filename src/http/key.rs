@@ -1,10 +1,11 @@
 //! The API key: who may read.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
@@ -68,6 +69,8 @@ pub(super) async fn require(
     next: Next,
 ) -> Result<Response, Problem> {
     if !presented(request.headers()).is_some_and(|key| opens(&keys, key)) {
+        let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|client| client.0.ip());
+        tracing::info!(?client, "request without a valid API key");
         return Err(Problem::invalid_key());
     }
     Ok(next.run(request).await)

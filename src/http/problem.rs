@@ -75,7 +75,7 @@ impl Problem {
     /// The answer took too long.
     pub(super) fn timeout(limit: Duration) -> Self {
         let detail = format!("the answer took longer than {limit:?}; the request was given up");
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request timed out", detail)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "request timed out", detail).retry_after(UNAVAILABLE_RETRY_SECS)
     }
 
     /// The request has a body larger than any route reads.

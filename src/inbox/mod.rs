@@ -115,11 +115,14 @@ impl Inbox {
         self.store.mailboxes(after, limit).await
     }
 
-    /// Whether mail can be taken and read now.
+    /// Whether the store can be reached. A full one can: its mail is there to be read, and room comes back by itself.
     ///
     /// # Errors
-    /// Why not.
+    /// Why it cannot.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.store.ready().await
+        match self.store.ready().await {
+            Err(StoreError::Full(_)) => Ok(()),
+            ready => ready,
+        }
     }
 }

@@ -134,7 +134,9 @@ impl<B: Backend> Connection<B> {
                 }
                 Action::Ask(Question::Rcpt(to)) => {
                     let answer = match session.envelope() {
-                        Some(envelope) => self.shared.backend.rcpt(envelope, &to).await,
+                        Some(envelope) => self.shared.backend.rcpt(envelope, &to).await.inspect_err(|_| {
+                            tracing::info!(addr = %self.addr, %to, "recipient refused");
+                        }),
                         None => Ok(()),
                     };
                     action = session.answer(answer);
