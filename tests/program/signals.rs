@@ -55,6 +55,20 @@ fn a_client_that_does_not_end_is_cut_after_the_grace() {
 }
 
 #[test]
+fn a_second_signal_does_not_wait() {
+    let dir = TempDir::new().unwrap();
+    let server = Restante::start(dir.path(), &[("SHUTDOWN_GRACE", "2m")]);
+    let mut idle = Client::connect(server.smtp);
+    assert!(idle.say("HELO idle.example").starts_with("250"));
+    let mut busy = Client::connect(server.smtp);
+    busy.begin("user@example.com");
+    server.signal("TERM");
+    assert!(idle.rest().starts_with("421 4.3.2 "), "the first signal has arrived");
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(130));
+}
+
+#[test]
 fn an_acknowledged_mail_is_there_after_a_kill_and_the_key_is_the_same() {
     let dir = TempDir::new().unwrap();
     let server = Restante::start(dir.path(), &[]);
