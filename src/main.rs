@@ -61,7 +61,7 @@ async fn run(config: Config) -> ExitCode {
         Ok(app) => app,
         Err(error) => return refuse(&error),
     };
-    // Nobody has to read it: a closed standard output is no reason to stop.
+    // A server whose output nobody reads still serves.
     _ = writeln!(io::stdout(), "{}", app.welcome());
     tokio::select! {
         _ = terminate.recv() => {}

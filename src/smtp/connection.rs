@@ -3,9 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
@@ -23,6 +24,8 @@ const COMMAND_BUFFER_BYTES: usize = 4 * 1024;
 const MESSAGE_BUFFER_BYTES: usize = 64 * 1024;
 /// Replies to pipelined commands are collected up to this size before they are sent.
 const OUTPUT_BUFFER_BYTES: usize = 4 * 1024;
+/// How long a client may take to close its side once we have closed ours.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// One connection.
 pub(super) struct Connection<B> {
@@ -60,15 +63,15 @@ impl<B: Backend> Connection<B> {
         let local = stream.local_addr()?;
         let session = self.session(local, None);
         let greeting = session.greeting();
-        if self.converse(&mut stream, session, Some(greeting)).await? == End::StartTls
-            && let Some(acceptor) = &self.shared.tls
-        {
-            let mut stream = timeout(self.shared.settings.tls_handshake_timeout, acceptor.accept(stream)).await??;
-            let session = self.session(local, Some(tls_info(&stream)));
-            self.converse(&mut stream, session, None).await?;
-            stream.shutdown().await?;
+        match (self.converse(&mut stream, session, Some(greeting)).await?, &self.shared.tls) {
+            (End::StartTls, Some(acceptor)) => {
+                let mut stream = timeout(self.shared.settings.tls_handshake_timeout, acceptor.accept(stream)).await??;
+                let session = self.session(local, Some(tls_info(&stream)));
+                self.converse(&mut stream, session, None).await?;
+                close(&mut stream).await
+            }
+            _ => close(&mut stream).await,
         }
-        Ok(())
     }
 
     fn session(&self, local: SocketAddr, tls: Option<TlsInfo>) -> Session {
@@ -155,7 +158,12 @@ impl<B: Backend> Connection<B> {
             *input = BytesMut::new();
         }
         input.reserve(session.held_bytes().clamp(COMMAND_BUFFER_BYTES, MESSAGE_BUFFER_BYTES));
-        let idle = Instant::now() + self.shared.settings.idle_timeout;
+        let now = Instant::now();
+        if now >= self.end {
+            // Looked at first: a client that never pauses would keep the timer below from being asked.
+            return Ok(Wake::Over);
+        }
+        let idle = now + self.shared.settings.idle_timeout;
         tokio::select! {
             biased;
             () = self.shared.tasks.requested(), if !receiving => Ok(Wake::Stop),
@@ -179,6 +187,16 @@ impl<B: Backend> Connection<B> {
         }
         Ok(())
     }
+}
+
+/// Closes so that the last reply arrives: a socket that is dropped while input is unread is reset (RFC 1122 section
+/// 4.2.2.13), and a reset takes away what the client has not read yet.
+async fn close<S>(stream: &mut S) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    stream.shutdown().await?;
+    timeout(LINGER, copy(stream, &mut sink())).await.map_or(Ok(()), |read| read.map(drop))
 }
 
 fn tls_info(stream: &TlsStream<TcpStream>) -> TlsInfo {

@@ -248,7 +248,7 @@ impl Session {
             // RFC 5321 section 2.3.8. To go on would be to guess where the client's next command begins.
             return Some(Err(self.close(Reply::new(521, (5, 5, 2), "bare LF received; lines end in CRLF"))));
         }
-        // RFC 5321 section 4.5.3.1.10: an over-long line is refused as a whole; its tail is never run as a command.
+        // RFC 5321 section 4.5.3.1.9: an over-long line is refused as a whole; its tail is never run as a command.
         if mem::take(&mut self.overlong) || end >= max {
             return Some(Err(self.refuse(Reply::new(500, (5, 5, 2), "command line is too long"))));
         }
@@ -260,6 +260,8 @@ impl Session {
     fn command(&mut self, line: &[u8]) -> Option<Action> {
         let command = match Command::parse(line) {
             Ok(command) => command,
+            // A chunk of unknown size follows; none of it may be taken for commands.
+            Err(refusal) if is_chunk(line) => return Some(self.close(Reply { code: 521, ..refusal })),
             Err(refusal) => return Some(self.refuse(refusal)),
         };
         Some(match command {
@@ -287,6 +289,8 @@ impl Session {
                 "commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS",
             )),
             Command::Quit => self.close(Reply::new(221, (2, 0, 0), "bye")),
+            // A web page can make its reader's browser post to this port, and the body of that request is the page's.
+            Command::Http => self.close(Reply::new(521, (5, 7, 0), "this is a mail server, it does not speak HTTP")),
             Command::StartTls => self.start_tls(),
         })
     }
@@ -462,6 +466,10 @@ impl Session {
         self.reset();
         Action::Close(reply)
     }
+}
+
+fn is_chunk(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
 }
 
 /// Takes up to `left` bytes off `input`, and off `left`.

@@ -1,4 +1,4 @@
-//! The whole program as its users meet it: a process with real clients around it.
+//! The real program from outside: real clients bring mail, and curl reads it from the API.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod api;

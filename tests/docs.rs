@@ -1,0 +1,336 @@
+//! The documents against the program: variables, commands, examples, links and names in them are true.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use restante::config::{VARIABLES, env_example};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Names in capitals that the documents mention and that are not ours.
+const FOREIGN_NAMES: [&str; 2] = ["CAP_NET_BIND_SERVICE", "RENEWED_LINEAGE"];
+
+/// A program of its own for the commands of one document.
+struct Server {
+    child: Child,
+    /// Held, as whoever prints into a closed pipe fails.
+    _stdout: BufReader<ChildStdout>,
+    dir: TempDir,
+    smtp: String,
+    http: String,
+}
+
+impl Server {
+    /// Starts it as a developer does, with nothing set but the ports.
+    fn start() -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.current_dir(&dir).env_clear().envs([("SMTP_ADDR", "127.0.0.1:0"), ("HTTP_ADDR", "127.0.0.1:0")]);
+        let log = dir.path().join("log");
+        command.stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut row = |name: &str| loop {
+            let mut line = String::new();
+            assert_ne!(
+                stdout.read_line(&mut line).unwrap(),
+                0,
+                "restante has stopped before it said its {name} address"
+            );
+            if let Some(value) = line.trim().strip_prefix(name) {
+                return value.split_whitespace().next().unwrap().trim_start_matches("http://").to_owned();
+            }
+        };
+        let (smtp, http) = (row("SMTP"), row("API"));
+        Self { child, _stdout: stdout, dir, smtp, http }
+    }
+
+    /// Runs commands of a document in one shell, in the directory of the server; they print what is returned.
+    fn run(&self, commands: &str) -> String {
+        let commands = commands.replace("127.0.0.1:2525", &self.smtp).replace("127.0.0.1:8080", &self.http);
+        // A reader sees what curl says; here an answer that is an error must end the shell.
+        fs::write(self.dir.path().join(".curlrc"), "fail\nshow-error\nnoproxy = \"*\"\n").unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-eu", "-c", &commands]).current_dir(&self.dir).env("CURL_HOME", self.dir.path());
+        let output = shell.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{commands}\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn path(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Every document of the repository.
+fn documents() -> Vec<String> {
+    let mut found = Vec::new();
+    for folder in ["", "docs/", "certs/"] {
+        for entry in fs::read_dir(path(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".md") {
+                found.push(format!("{folder}{name}"));
+            }
+        }
+    }
+    assert!(found.len() > 5, "{found:?}");
+    found
+}
+
+/// The fenced blocks of a document in `language`.
+fn blocks(document: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    document.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// What stands in backticks, outside of fenced blocks.
+fn code_spans(document: &str) -> Vec<String> {
+    let prose: String = document.split("```").step_by(2).collect();
+    prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The words of a text that are written as variables are.
+fn names_in_capitals(text: &str) -> Vec<&str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.contains('_') && word.starts_with(|c: char| c.is_ascii_uppercase()))
+        .filter(|word| !word.contains(|c: char| c.is_ascii_lowercase()))
+        .collect()
+}
+
+fn is_variable(name: &str) -> bool {
+    VARIABLES.iter().any(|variable| variable.name == name)
+}
+
+fn unknown_variables(text: &str) -> Vec<&str> {
+    names_in_capitals(text).into_iter().filter(|name| !is_variable(name) && !FOREIGN_NAMES.contains(name)).collect()
+}
+
+/// The sources below `folder`, joined.
+fn sources(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all += &sources(&path);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all += &fs::read_to_string(&path).unwrap();
+        }
+    }
+    all
+}
+
+/// Whether two values have the same keys, and values of the same kinds; null stands for any.
+fn same_shape(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Null, _) | (_, Value::Null) => true,
+        (Value::Object(a), Value::Object(b)) => {
+            a.keys().eq(b.keys()) && a.iter().all(|(key, value)| same_shape(value, &b[key]))
+        }
+        (Value::Array(a), Value::Array(b)) => a.first().zip(b.first()).is_none_or(|(a, b)| same_shape(a, b)),
+        (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
+    }
+}
+
+#[test]
+fn the_example_configuration_is_the_one_of_the_program() {
+    let expected = env_example();
+    assert!(read(".env.example") == expected, ".env.example is not up to date; it should read:\n{expected}");
+}
+
+#[test]
+fn the_readme_has_every_variable_with_its_default_and_its_meaning() {
+    let row = |name: &str, default: &str, meaning: &str| format!("| `{name}` | {default} | {meaning} |\n");
+    let mut table = "| Name | Default | Meaning |\n|---|---|---|\n".to_owned();
+    for variable in VARIABLES {
+        let default = match variable.default {
+            "" => String::new(),
+            default => format!("`{default}`"),
+        };
+        table += &row(variable.name, &default, variable.meaning);
+    }
+    assert!(read("README.md").contains(&(table.clone() + "\n")), "the table of variables should read:\n{table}");
+}
+
+#[test]
+fn a_variable_that_a_document_or_a_container_names_is_one() {
+    for document in documents() {
+        let text = read(&document);
+        for span in code_spans(&text).iter().chain(&blocks(&text, "sh")).chain(&blocks(&text, "console")) {
+            assert_eq!(unknown_variables(span), Vec::<&str>::new(), "{document}: {span}");
+        }
+    }
+    for file in ["Dockerfile", "docker-compose.yml", "deny.toml"] {
+        assert_eq!(unknown_variables(&read(file)), Vec::<&str>::new(), "{file}");
+    }
+    assert_eq!(unknown_variables("set SMTP_ADR or API_KEY=x"), ["SMTP_ADR"]);
+}
+
+/// The files that the build of the container sees are enough for cargo, and all that it copies is among them.
+#[test]
+fn the_container_is_built_from_what_is_let_into_it() {
+    let context = TempDir::new().unwrap();
+    let ignored = read(".dockerignore");
+    let let_in: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    for name in &let_in {
+        let copied = Command::new("cp").arg("-r").arg(path(name)).arg(context.path()).status().unwrap();
+        assert!(copied.success(), "{name}");
+    }
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(&context);
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let dockerfile = read("Dockerfile");
+    let copies =
+        dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|copy| !copy.starts_with("--"));
+    for copy in copies {
+        let sources: Vec<_> = copy.split_whitespace().collect();
+        for source in &sources[..sources.len() - 1] {
+            assert!(let_in.contains(source), "{source} is not let in by .dockerignore");
+        }
+    }
+}
+
+#[test]
+fn the_commands_of_the_readme_do_what_they_say() {
+    let commands = blocks(&read("README.md"), "sh").concat();
+    assert!(
+        commands.contains("swaks ") && commands.contains("smtplib") && commands.contains("-X DELETE"),
+        "{commands}"
+    );
+    let server = Server::start();
+    let said = server.run(&commands);
+    assert!(said.contains("Hello from swaks") && said.contains("Hello from Python"), "{said}");
+    assert!(said.contains("All messages for user have been cleared"), "{said}");
+}
+
+#[test]
+fn the_commands_of_the_api_do_what_they_say() {
+    let commands = blocks(&read("docs/API.md"), "sh").concat();
+    let said = Server::start().run(&commands);
+    for part in ["Plain text content", "<p>HTML content</p>", "%PDF", "has been deleted", "have been cleared"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
+#[test]
+fn the_api_lists_every_path_of_the_router() {
+    let (router, document) = (read("src/http/router.rs"), read("docs/API.md"));
+    let routes = router.split("#[cfg(test)]").next().unwrap();
+    let paths: Vec<_> = routes.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(paths.len() > 8, "{paths:?}");
+    for path in paths {
+        let full = match path {
+            "/" | "/emails/" => "/emails".to_owned(),
+            below if below.starts_with("/{") => format!("/emails{below}"),
+            whole => whole.to_owned(),
+        };
+        assert!(document.contains(&format!("`GET {full}`")), "{full}");
+    }
+}
+
+#[test]
+fn the_example_message_looks_like_a_real_one() {
+    let (readme, api) = (read("README.md"), read("docs/API.md"));
+    let example: Value = serde_json::from_str(&blocks(&readme, "json")[0]).unwrap();
+    let server = Server::start();
+    server.run(&blocks(&api, "sh")[0]);
+    let list = server.run("curl -s -H \"X-API-KEY: $(cat data/api-key)\" http://127.0.0.1:8080/emails/user");
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert!(same_shape(&example, &list), "{list:#}");
+    let keys: Vec<_> = list[0].as_object().unwrap().keys().collect();
+    assert!(keys.len() > 8);
+    for key in keys {
+        assert!(api.contains(&format!("| `{key}` |")), "{key} has no row in docs/API.md");
+    }
+}
+
+#[test]
+fn links_lead_to_files() {
+    for document in documents() {
+        let text = read(&document);
+        let folder = path(&document).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let file = link.split('#').next().unwrap();
+            let is_ours = !link.starts_with("https://") && !file.is_empty();
+            assert!(!is_ours || folder.join(file).exists(), "{document}: {link}");
+        }
+    }
+}
+
+#[test]
+fn the_architecture_has_the_table_of_layers_that_is_enforced() {
+    let (enforced, document) = (read("tests/layers.rs"), read("docs/ARCHITECTURE.md"));
+    let table = enforced.split("const LAYERS").nth(1).unwrap().split("];\n").next().unwrap();
+    let mut rows = 0;
+    for line in table.lines().filter(|line| line.trim_start().starts_with("(\"")) {
+        let mut names = line.split('"').skip(1).step_by(2);
+        let module = names.next().unwrap();
+        let allowed: Vec<_> = names.collect();
+        let written = document.lines().find(|row| row.starts_with(&format!("| `{module}` |")));
+        let last = written.unwrap_or_else(|| panic!("{module} has no row")).trim_end_matches(" |").rsplit("| ").next();
+        assert_eq!(
+            last.unwrap(),
+            if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") },
+            "{module}"
+        );
+        rows += 1;
+    }
+    assert!(rows > 8, "{table}");
+}
+
+#[test]
+fn a_test_that_a_document_names_is_one() {
+    let all = sources(&path("src")) + &sources(&path("tests"));
+    let mut named = 0;
+    for document in documents() {
+        for span in code_spans(&read(&document)) {
+            let is_test = span.matches('_').count() > 2 && span.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            assert!(!is_test || all.contains(&format!("fn {span}(")), "{document}: there is no test {span}");
+            named += usize::from(is_test);
+        }
+    }
+    assert!(named > 10, "the promises have their tests in the documents");
+}
+
+#[test]
+fn a_reply_that_a_document_names_is_given() {
+    let all: String = sources(&path("src/smtp")) + &sources(&path("src/inbox"));
+    let all: String = all.split_whitespace().collect();
+    let mut named = 0;
+    for document in documents() {
+        for span in code_spans(&read(&document)) {
+            let Some((code, status)) = span.split_once(' ') else { continue };
+            if code.len() == 3 && span.chars().all(|c| c.is_ascii_digit() || c == ' ' || c == '.') {
+                let given = format!("Reply::new({code},({}),", status.replace('.', ","));
+                assert!(all.contains(&given), "{document}: nobody says {span}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 10, "the replies are in the documents");
+}
+
+#[test]
+fn what_comes_with_the_program_is_there() {
+    assert!(read("LICENSE-MIT").contains("The restante contributors"));
+    assert!(read("LICENSE-APACHE").contains("END OF TERMS AND CONDITIONS"));
+    assert!(read("CHANGELOG.md").contains("\n## [Unreleased]\n"));
+    assert!(read("CONTRIBUTING.md").contains("scripts/test") && read("README.md").contains("scripts/test"));
+    assert!(read("SECURITY.md").contains("private vulnerability reporting"));
+}
