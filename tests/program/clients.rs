@@ -27,7 +27,8 @@ fn swaks_sends_a_plain_mail() {
     assert_eq!(mail["from"], "sender@example.org");
     assert_eq!(mail["to"], "User@example.com");
     assert_eq!(mail["subject"], "Hello");
-    assert_eq!(mail["body_text"], "Hello from swaks\r\n\r\n\r\n");
+    // How many empty lines end it depends on the version of swaks.
+    assert_eq!(mail["body_text"].as_str().unwrap().trim_end(), "Hello from swaks");
     assert_eq!(mail["body_html"], "");
     assert_eq!(mail["attachments"].as_array().unwrap().len(), 0);
     assert_eq!(mail["expires_at"].as_u64().unwrap() - mail["received_at"].as_u64().unwrap(), 24 * 60 * 60);

@@ -75,7 +75,11 @@ fn without_a_key_nothing_is_read_and_nothing_deleted() {
     upload(&server, &dir, "user@example.com", &[]);
     for (method, path) in [("GET", "/emails/user"), ("GET", "/emails"), ("DELETE", "/emails/user")] {
         let answer = server.ask_as_stranger(method, path);
-        assert_eq!((answer.status, &answer.json()["error"]), (401, &json!("invalid API key")), "{method} {path}");
+        let problem = json!({
+            "type": "about:blank", "title": "Unauthorized", "status": 401, "error": "invalid API key",
+            "detail": "send a valid key as X-API-KEY: <key> or Authorization: Bearer <key>",
+        });
+        assert_eq!((answer.status, answer.json()), (401, problem), "{method} {path}");
     }
     assert_eq!(server.ask_as_stranger("GET", "/health").status, 200);
     server.mail("user");
