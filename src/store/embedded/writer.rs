@@ -634,10 +634,9 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_that_nothing_was_kept_in_goes_with_its_hour() {
+    fn a_segment_that_was_emptied_goes_with_its_hour() {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = writer(dir.path());
-        writer.parts.quota = Arc::new(Quota::new(dir.path(), u64::MAX, 0).unwrap());
         assert!(append(&mut writer, &[("bob", 6)])[0].is_ok());
         let (answer, _answered) = Answer::channel();
         writer.work(Batch {
