@@ -189,3 +189,19 @@ fn an_output_that_cannot_be_written_is_no_reason_to_stop() {
     assert!(log.any(|line| line.contains("restante has stopped")));
     assert_eq!(wait(&mut child, "restante").code(), Some(0));
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    for format in ["text", "json"] {
+        let dir = TempDir::new().unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let server = Restante::start_with_log(dir.path(), &[("LOG_FORMAT", format)], full);
+        let mut client = Client::connect(server.smtp);
+        client.begin("user@example.com");
+        assert!(client.say("Subject: Kept\r\n\r\nHello\r\n.").starts_with("250 "));
+        assert_eq!(server.mail("user")["subject"], "Kept");
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
+    }
+}
