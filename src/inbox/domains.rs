@@ -31,7 +31,8 @@ impl Domains {
         match self {
             Self::Any => true,
             // RFC 5321 section 4.1.3: the address that the client reached is a name of ours.
-            Self::Listed(_) if *domain == Domain::Literal(local) => true,
+            // A socket of both families shows an IPv4 address as one of IPv6.
+            Self::Listed(_) if *domain == Domain::Literal(local.to_canonical()) => true,
             Self::Listed(patterns) => patterns.iter().any(|pattern| pattern.matches(domain)),
         }
     }
@@ -105,6 +106,8 @@ mod tests {
         assert!(accept(&["example.com"], "[192.0.2.1]"));
         assert!(!accept(&["example.com"], "[192.0.2.2]"));
         assert!(!accept(&["*.example.com"], "[192.0.2.2]"));
+        let ours = Domains::Listed(vec!["example.com".parse().unwrap()]);
+        assert!(ours.accept(&"[192.0.2.1]".parse().unwrap(), "::ffff:192.0.2.1".parse().unwrap()));
     }
 
     #[test]

@@ -106,7 +106,12 @@ impl Address {
             None if rest.is_empty() => return Err(AddressError::NoDomain),
             None => return Err(AddressError::QuotedLocalPart),
         };
-        Ok(Self { local, domain })
+        let address = Self { local, domain };
+        // What is kept is the written form, and it has to be read back: some literals are longer in it.
+        if address.to_string().len() > ADDRESS_MAX_BYTES {
+            return Err(AddressError::TooLong);
+        }
+        Ok(address)
     }
 
     /// The local-part, unquoted, as the sender wrote it.
@@ -145,10 +150,12 @@ impl FromStr for Domain {
             let inner = literal.strip_suffix(']').ok_or(AddressError::Literal)?;
             return parse_literal(inner).map(Self::Literal).ok_or(AddressError::Literal);
         }
-        if text.len() > DOMAIN_MAX_BYTES {
+        // Before the limits are looked at: some letters have more bytes in lower case, and what is kept has to be read back.
+        let name = text.to_lowercase();
+        if name.len() > DOMAIN_MAX_BYTES {
             return Err(AddressError::DomainTooLong);
         }
-        for label in text.split('.') {
+        for label in name.split('.') {
             if label.len() > LABEL_MAX_BYTES {
                 return Err(AddressError::DomainTooLong);
             }
@@ -156,7 +163,7 @@ impl FromStr for Domain {
                 return Err(AddressError::Domain);
             }
         }
-        Ok(Self::Name(text.to_lowercase()))
+        Ok(Self::Name(name))
     }
 }
 
@@ -243,9 +250,13 @@ fn is_atext(c: char) -> bool {
     }
 }
 
-/// RFC 5321 `sub-domain`, and the underscore that real hosts have in their names.
+/// RFC 5321 `sub-domain`, with the underscore that real hosts have in their names and the UTF-8 of RFC 6531, where many
+/// scripts write no word without combining marks.
 fn is_label(label: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || (!c.is_ascii() && c.is_alphanumeric());
+    let inner = |c: char| match c {
+        c if c.is_ascii() => c.is_ascii_alphanumeric() || matches!(c, '-' | '_'),
+        c => !c.is_control() && !c.is_whitespace(),
+    };
     !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.chars().all(inner)
 }
 
@@ -258,6 +269,8 @@ fn parse_literal(inner: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -271,6 +284,7 @@ mod tests {
             ("a@[127.0.0.1]", "a", "a@[127.0.0.1]"),
             ("a@[ipv6:2001:DB8::1]", "a", "a@[IPv6:2001:db8::1]"),
             ("пример@почта.рф", "пример", "пример@почта.рф"),
+            ("उदाहरण@हिन्दी.भारत", "उदाहरण", "उदाहरण@हिन्दी.भारत"),
             ("x@localhost", "x", "x@localhost"),
             ("a%b!c/d@my_host.example", "a%b!c/d", "a%b!c/d@my_host.example"),
         ] {
@@ -304,6 +318,7 @@ mod tests {
             ("a@exa mple.com", AddressError::Domain),
             ("a@b@example.com", AddressError::Domain),
             ("a@-x.com", AddressError::Domain),
+            ("a@x\u{a0}y.com", AddressError::Domain),
             ("a@x-.com", AddressError::Domain),
             ("a@[127.0.0]", AddressError::Literal),
             ("a@[127.0.0.1", AddressError::Literal),
@@ -313,6 +328,31 @@ mod tests {
             (&long_all, AddressError::TooLong),
         ] {
             assert_eq!(Address::parse(text), Err(why), "{text}");
+        }
+    }
+
+    #[track_caller]
+    fn is_read_back(text: &str) {
+        if let Ok(address) = Address::parse_sender(text) {
+            assert_eq!(Address::try_from(String::from(address.clone())), Ok(address), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_grows_when_it_is_written_can_be_read_back() {
+        let local = |count| "x".repeat(count);
+        // Two bytes, and three in lower case.
+        is_read_back(&format!("a@{}.example", "İ".repeat(31)));
+        is_read_back(&format!("{}@İ.example", local(243)));
+        // Written with its last part as an IPv4 address.
+        is_read_back(&format!("{}@[IPv6:::ffff:101:101]", local(231)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_can_be_read_back(local in "\\PC{1,12}", domain in "[a-zA-Z0-9İΣẞ-]{1,40}") {
+            is_read_back(&format!("{}@{domain}", quote(&local)));
+            is_read_back(&format!("{local}@{domain}"));
         }
     }
 
