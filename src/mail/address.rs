@@ -106,7 +106,12 @@ impl Address {
             None if rest.is_empty() => return Err(AddressError::NoDomain),
             None => return Err(AddressError::QuotedLocalPart),
         };
-        Ok(Self { local, domain })
+        let address = Self { local, domain };
+        // As it is written it may be longer than it came. It is kept in that form, and has to be read back.
+        if address.to_string().len() > ADDRESS_MAX_BYTES {
+            return Err(AddressError::TooLong);
+        }
+        Ok(address)
     }
 
     /// The local-part, unquoted, as the sender wrote it.
@@ -124,7 +129,7 @@ impl Address {
     /// Whether the address can be used without SMTPUTF8.
     #[must_use]
     pub fn is_ascii(&self) -> bool {
-        self.local.is_ascii() && matches!(&self.domain, Domain::Literal(_) | Domain::Name(_) if self.domain.is_ascii())
+        self.local.is_ascii() && self.domain.is_ascii()
     }
 }
 
@@ -145,10 +150,12 @@ impl FromStr for Domain {
             let inner = literal.strip_suffix(']').ok_or(AddressError::Literal)?;
             return parse_literal(inner).map(Self::Literal).ok_or(AddressError::Literal);
         }
-        if text.len() > DOMAIN_MAX_BYTES {
+        // Checked as it will be written: lower case can be longer.
+        let name = text.to_lowercase();
+        if name.len() > DOMAIN_MAX_BYTES {
             return Err(AddressError::DomainTooLong);
         }
-        for label in text.split('.') {
+        for label in name.split('.') {
             if label.len() > LABEL_MAX_BYTES {
                 return Err(AddressError::DomainTooLong);
             }
@@ -156,7 +163,7 @@ impl FromStr for Domain {
                 return Err(AddressError::Domain);
             }
         }
-        Ok(Self::Name(text.to_lowercase()))
+        Ok(Self::Name(name))
     }
 }
 
@@ -243,9 +250,14 @@ fn is_atext(c: char) -> bool {
     }
 }
 
-/// RFC 5321 `sub-domain`, and the underscore that real hosts have in their names.
+/// RFC 5321 `sub-domain`, the underscore that real hosts have in their names, and the U-labels of RFC 6531 section 3.3:
+/// their letters have marks and joiners between them, and which of those are right is for the DNS to say.
 fn is_label(label: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || (!c.is_ascii() && c.is_alphanumeric());
+    let inner = |c: char| match c {
+        '-' | '_' => true,
+        c if c.is_ascii() => c.is_ascii_alphanumeric(),
+        c => !c.is_control() && !c.is_whitespace(),
+    };
     !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.chars().all(inner)
 }
 
@@ -258,7 +270,23 @@ fn parse_literal(inner: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_address_is_read_back_as_it_is_written(
+            local in "[aB.+ \"\\\\@>İßé्]{1,12}",
+            pad in 0usize..240,
+            domain in prop_oneof!["[aBİẞΣς्-]{1,40}(\\.[aBİẞΣ_]{1,30}){0,3}", Just("[IPv6:::FFFF:a:b]".to_owned())],
+        ) {
+            let text = format!("{}@{domain}", quote(&(local + &"x".repeat(pad))));
+            if let Ok(address) = Address::parse_sender(&text) {
+                prop_assert_eq!(Address::parse_sender(&address.to_string()), Ok(address));
+            }
+        }
+    }
 
     #[test]
     fn good_addresses_are_read_and_written_back() {
@@ -271,6 +299,8 @@ mod tests {
             ("a@[127.0.0.1]", "a", "a@[127.0.0.1]"),
             ("a@[ipv6:2001:DB8::1]", "a", "a@[IPv6:2001:db8::1]"),
             ("пример@почта.рф", "пример", "пример@почта.рф"),
+            ("अजय@हिन्दी.भारत", "अजय", "अजय@हिन्दी.भारत"),
+            ("x@İ.example", "x", "x@i\u{307}.example"),
             ("x@localhost", "x", "x@localhost"),
             ("a%b!c/d@my_host.example", "a%b!c/d", "a%b!c/d@my_host.example"),
         ] {
@@ -286,6 +316,9 @@ mod tests {
         let long = format!("{}@example.com", "x".repeat(65));
         let long_label = format!("a@{}.com", "x".repeat(64));
         let long_all = format!("a@{}com", "x.".repeat(130));
+        // Each is within its limit as it came, and beyond it as it is written.
+        let long_lower_case = format!("a@{}.com", "İ".repeat(31));
+        let long_literal = format!("\"{}\"@[IPv6:::ffff:a:b]", "x".repeat(60) + &" ".repeat(173));
         for (text, why) in [
             ("", AddressError::NoDomain),
             ("user", AddressError::NoDomain),
@@ -302,6 +335,7 @@ mod tests {
             ("a@", AddressError::Domain),
             ("a@example.com.", AddressError::Domain),
             ("a@exa mple.com", AddressError::Domain),
+            ("a@exa\u{3000}mple.com", AddressError::Domain),
             ("a@b@example.com", AddressError::Domain),
             ("a@-x.com", AddressError::Domain),
             ("a@x-.com", AddressError::Domain),
@@ -311,6 +345,8 @@ mod tests {
             (&long, AddressError::LocalPartTooLong),
             (&long_label, AddressError::DomainTooLong),
             (&long_all, AddressError::TooLong),
+            (&long_lower_case, AddressError::DomainTooLong),
+            (&long_literal, AddressError::TooLong),
         ] {
             assert_eq!(Address::parse(text), Err(why), "{text}");
         }
