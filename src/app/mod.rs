@@ -102,9 +102,9 @@ impl App {
         for listener in smtp_listeners {
             smtp.listen(listener);
         }
-        let settings = http::Settings { keys, ..config.http.clone() };
+        let http = http::Server::new(&http::Settings { keys, ..config.http.clone() }, inbox, traffic.clone());
         for listener in http_listeners {
-            serve(listener, settings.clone(), inbox.clone(), &traffic);
+            serve(http.clone(), listener, &traffic);
         }
         tracing::info!(smtp = ?smtp_addrs, http = ?http_addrs, "restante is ready");
         let certificate = certificate.source;
@@ -156,14 +156,9 @@ fn local_addrs(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
-fn serve(listener: TcpListener, settings: http::Settings, inbox: Inbox, traffic: &Shutdown) {
-    let tasks = traffic.clone();
+fn serve(http: http::Server, listener: TcpListener, traffic: &Shutdown) {
     traffic.spawn(async move {
-        let served = match listener.into_std() {
-            Ok(listener) => http::serve(listener, &settings, inbox, &tasks).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = served {
+        if let Err(error) = http.serve(listener).await {
             tracing::error!(%error, "the API cannot be served any more");
         }
     });
