@@ -86,6 +86,9 @@ fn start_log(log: &Log) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&log.filter))
         .with_writer(io::stderr)
+        // A line that cannot be written is lost. To say so on the same standard error would panic, and the log of that
+        // panic would end the process: a full disk or a reader that went away must not stop the mail.
+        .log_internal_errors(false)
         // Colours are for people; in a file they are noise.
         .with_ansi(io::stderr().is_terminal());
     if log.json {

@@ -173,7 +173,11 @@ fn safe_filename(filename: &str) -> String {
 
 /// Characters that reorder or hide what stands around them: `invoice\u{202e}fdp.exe` would read as a PDF.
 const fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 #[cfg(test)]
@@ -189,6 +193,7 @@ mod tests {
             ("a\"; filename=\"evil.html", "a; filename=evil.html"),
             ("a\r\nSet-Cookie: x=1", "aSet-Cookie: x=1"),
             ("invoice\u{202e}fdp.exe", "invoicefdp.exe"),
+            ("a\u{61c}b\u{ad}\u{e0041}.exe", "ab.exe"),
             ("..", ""),
             ("a/", ""),
             (" .hidden. ", "hidden"),

@@ -30,8 +30,8 @@ impl Domains {
     pub fn accept(&self, domain: &Domain, local: IpAddr) -> bool {
         match self {
             Self::Any => true,
-            // RFC 5321 section 4.1.3: the address that the client reached is a name of ours. A listener on `[::]` has IPv4
-            // addresses mapped into IPv6.
+            // RFC 5321 section 4.1.3: the address that the client reached is a name of ours.
+            // A socket of both families shows an IPv4 address as one of IPv6.
             Self::Listed(_) if *domain == Domain::Literal(local.to_canonical()) => true,
             Self::Listed(patterns) => patterns.iter().any(|pattern| pattern.matches(domain)),
         }
@@ -106,8 +106,8 @@ mod tests {
         assert!(accept(&["example.com"], "[192.0.2.1]"));
         assert!(!accept(&["example.com"], "[192.0.2.2]"));
         assert!(!accept(&["*.example.com"], "[192.0.2.2]"));
-        let listed = Domains::Listed(vec!["example.com".parse().unwrap()]);
-        assert!(listed.accept(&"[192.0.2.1]".parse().unwrap(), "::ffff:192.0.2.1".parse().unwrap()));
+        let ours = Domains::Listed(vec!["example.com".parse().unwrap()]);
+        assert!(ours.accept(&"[192.0.2.1]".parse().unwrap(), "::ffff:192.0.2.1".parse().unwrap()));
     }
 
     #[test]

@@ -135,7 +135,9 @@ impl<B: Backend> Connection<B> {
                 Action::Ask(Question::Rcpt(to)) => {
                     let answer = match session.envelope() {
                         Some(envelope) => self.shared.backend.rcpt(envelope, &to).await.inspect_err(|_| {
-                            tracing::info!(addr = %self.addr, %to, "recipient refused");
+                            // Not the address: it may be somebody's. As text it is escaped, and cannot look like other lines.
+                            let domain = to.domain().to_string();
+                            tracing::info!(addr = %self.addr, domain, "recipient refused");
                         }),
                         None => Ok(()),
                     };

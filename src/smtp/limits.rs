@@ -64,6 +64,10 @@ impl Drop for Admission {
     }
 }
 
+/// So many bytes of each message are not counted: whoever uses up the budget with large mails does not stop small ones.
+/// A connection takes as much for its input.
+const UNCOUNTED_BYTES: usize = 64 * 1024;
+
 /// The memory that messages on their way in may take, over all connections.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -89,8 +93,9 @@ impl Budget {
 }
 
 impl Share {
-    /// Makes the part `bytes` large; false if it may not grow so far, and then it stays as it is.
+    /// Makes the part large enough for a message of `bytes`; false if it may not grow so far, and then it stays as it is.
     pub(super) fn resize(&mut self, bytes: usize) -> bool {
+        let bytes = bytes.saturating_sub(UNCOUNTED_BYTES);
         if bytes > self.bytes {
             let more = bytes - self.bytes;
             let used = self.budget.used_bytes.fetch_add(more, Ordering::Relaxed) + more;
@@ -142,12 +147,22 @@ mod tests {
     fn the_budget_is_shared_and_given_back() {
         let budget = Budget::new(100);
         let (mut a, mut b) = (Budget::share(budget.clone()), Budget::share(budget.clone()));
-        assert!(a.resize(60));
-        assert!(!b.resize(60));
-        assert!(b.resize(40));
-        assert!(a.resize(10));
-        assert!(b.resize(90));
+        let message = |counted: usize| UNCOUNTED_BYTES + counted;
+        assert!(a.resize(message(60)));
+        assert!(!b.resize(message(60)));
+        assert!(b.resize(message(40)));
+        assert!(a.resize(message(10)));
+        assert!(b.resize(message(90)));
         drop((a, b));
         assert_eq!(budget.used_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_small_message_comes_in_however_many_large_ones_do() {
+        let budget = Budget::new(100);
+        let (mut large, mut small) = (Budget::share(budget.clone()), Budget::share(budget));
+        assert!(large.resize(UNCOUNTED_BYTES + 100));
+        assert!(small.resize(UNCOUNTED_BYTES));
+        assert!(!small.resize(UNCOUNTED_BYTES + 1));
     }
 }

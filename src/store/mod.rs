@@ -147,7 +147,7 @@ impl Store {
         let backend = match &settings.kind {
             Kind::Memory => Backend::Memory(Arc::new(Memory::new(settings, events.clone()))),
             Kind::Embedded { data_dir, min_free_bytes } => Backend::Embedded(Arc::new(
-                Embedded::open(settings, data_dir.clone(), *min_free_bytes, events.clone()).await?,
+                Embedded::open(settings, data_dir.clone(), *min_free_bytes, events.clone(), clock.now()).await?,
             )),
         };
         let store = Self { backend, events, clock };

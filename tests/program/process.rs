@@ -33,13 +33,18 @@ impl Restante {
     /// Starts the program in `dir` and waits until it says that it is ready.
     pub(crate) fn start(dir: &Path, variables: &[(&str, &str)]) -> Self {
         let log = File::options().create(true).append(true).open(log_file(dir)).unwrap();
+        Self::start_with_log(dir, variables, log)
+    }
+
+    /// Starts it with `log` as its standard error.
+    pub(crate) fn start_with_log(dir: &Path, variables: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
         let mut child = command(dir, variables).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut welcome = String::new();
         while !welcome.contains("curl ") {
             match lines.next() {
                 Some(line) => welcome.push_str(&(line.unwrap() + "\n")),
-                None => panic!("restante did not start: {}", std::fs::read_to_string(log_file(dir)).unwrap()),
+                None => panic!("restante did not start: {:?}", std::fs::read_to_string(log_file(dir))),
             }
         }
         let configured = variables.iter().find(|(name, _)| *name == "API_KEY");

@@ -179,6 +179,18 @@ fn the_log_in_a_file_is_plain_text() {
 }
 
 #[test]
+fn the_log_of_a_refused_recipient_has_its_domain_alone() {
+    let (server, dir) = Restante::start_anywhere(&[("DOMAIN", "example.com")]);
+    let mut client = Client::connect(server.smtp);
+    client.say("HELO client.example");
+    client.say("MAIL FROM:<sender@example.org>");
+    assert!(client.say("RCPT TO:<somebody@elsewhere.example>").starts_with("550 5.7.1 "));
+    let log = fs::read_to_string(log_file(dir.path())).unwrap();
+    assert!(log.contains("domain=\"elsewhere.example\""), "{log}");
+    assert!(!log.contains("somebody") && !log.contains("sender"), "{log}");
+}
+
+#[test]
 fn an_output_that_cannot_be_written_is_no_reason_to_stop() {
     let dir = TempDir::new().unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
@@ -188,4 +200,20 @@ fn an_output_that_cannot_be_written_is_no_reason_to_stop() {
     signal(&child, "TERM");
     assert!(log.any(|line| line.contains("restante has stopped")));
     assert_eq!(wait(&mut child, "restante").code(), Some(0));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    for format in ["text", "json"] {
+        let dir = TempDir::new().unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let server = Restante::start_with_log(dir.path(), &[("LOG_FORMAT", format)], full);
+        let mut client = Client::connect(server.smtp);
+        client.begin("user@example.com");
+        assert!(client.say("Subject: Kept\r\n\r\nHello\r\n.").starts_with("250 "));
+        assert_eq!(server.mail("user")["subject"], "Kept");
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
+    }
 }

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, Params, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
 
-use super::entry::HEAD_BYTES;
+use super::pending::{Pending, Unindexed};
 use super::segments::{Place, SegmentId};
-use super::writer::Append;
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
-use crate::store::Event;
 
 /// How many expired messages go in one transaction. Deliveries wait for it, so it is short.
 pub(super) const SWEEP_STEP: u64 = 500;
@@ -20,15 +18,11 @@ const COUNTED_MAILBOXES: usize = 65_536;
 #[derive(Default)]
 pub(super) struct Counts(HashMap<MailboxName, u64>);
 
-/// What a transaction means for all that is not in the index. Only once it is committed does that happen.
-#[derive(Default)]
-pub(super) struct Changes {
-    /// Entries that are referred to now.
-    pub(super) added: Vec<Extent>,
-    /// Entries that nothing refers to any more.
-    pub(super) freed: Vec<Extent>,
-    /// What is to be told.
-    pub(super) events: Vec<Event>,
+/// A question for rows that are to be removed; [`Removal::from_row`] reads them.
+macro_rules! removal {
+    ($rest:literal) => {
+        concat!("SELECT seq, id, segment, start, front_len + raw_len FROM message ", $rest)
+    };
 }
 
 /// An entry as a stretch of its segment.
@@ -42,7 +36,23 @@ pub(super) struct Extent {
 pub(super) struct Update<'a> {
     transaction: Transaction<'a>,
     counts: &'a mut Counts,
-    changes: Changes,
+    /// Entries that nothing refers to any more. Their room may be given back once the transaction is durable.
+    freed: Vec<Extent>,
+}
+
+/// A row that is to be removed.
+struct Removal {
+    seq: i64,
+    id: MessageId,
+    extent: Extent,
+}
+
+impl Removal {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let place = Place { segment: SegmentId::from_row(row.get(2)?), start: from_row(row.get(3)?) };
+        let extent = Extent { place, len: from_row(row.get(4)?) };
+        Ok(Self { seq: row.get(0)?, id: MessageId::from_bytes(row.get(1)?), extent })
+    }
 }
 
 impl Counts {
@@ -54,83 +64,64 @@ impl Counts {
 
 impl<'a> Update<'a> {
     pub(super) fn new(transaction: Transaction<'a>, counts: &'a mut Counts) -> Self {
-        Self { transaction, counts, changes: Changes::default() }
+        Self { transaction, counts, freed: Vec::new() }
     }
 
-    pub(super) fn commit(self) -> rusqlite::Result<Changes> {
+    /// Returns the entries that nothing refers to any more.
+    pub(super) fn commit(self) -> rusqlite::Result<Vec<Extent>> {
         self.transaction.commit()?;
-        Ok(self.changes)
+        Ok(self.freed)
+    }
+
+    /// Takes in all that is pending, and notes up to where the segments have been read with it.
+    pub(super) fn index(&mut self, pending: &Pending, last_seq: u64, max_messages: u64) -> rusqlite::Result<()> {
+        for message in pending.messages() {
+            self.keep(message, max_messages)?;
+        }
+        for (segment, end) in pending.ends() {
+            self.transaction
+                .prepare_cached("INSERT OR REPLACE INTO segment (segment, indexed_end) VALUES (?1, ?2)")?
+                .execute([segment.to_row(), to_row(end)])?;
+        }
+        self.transaction.prepare_cached("UPDATE counter SET last_seq = ?1")?.execute([to_row(last_seq)])?;
+        Ok(())
     }
 
     /// Puts a message into its mailboxes, once each, and pushes the oldest out of those that are over `max_messages`.
-    pub(super) fn keep(&mut self, append: &Append, place: Place, max_messages: u64) -> rusqlite::Result<Vec<u64>> {
-        let entry = &append.entry;
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO body (segment, start, record_len, raw_len, checksum, refs) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
-            )?
-            .execute(params![
-                place.segment.to_row(),
-                to_row(place.start),
-                to_row(entry.record_len()),
-                to_row(entry.raw.len() as u64),
-                entry.checksum.cast_signed(),
-            ])?;
-        let body_id = self.transaction.last_insert_rowid();
-        let mut seqs = Vec::with_capacity(append.deliveries.len());
-        let mut fresh = Vec::with_capacity(append.deliveries.len());
-        for delivery in &append.deliveries {
-            let (seq, is_new) = self.deliver(append, &delivery.mailbox, &delivery.rcpt_to.to_string(), body_id)?;
-            seqs.push(seq);
-            if is_new {
-                fresh.push(&delivery.mailbox);
-                self.changes.events.push(Event { mailbox: delivery.mailbox.clone(), seq });
+    fn keep(&mut self, message: &Unindexed, max_messages: u64) -> rusqlite::Result<()> {
+        let Unindexed { head, recipients, place } = message;
+        let mut is_kept = false;
+        for (recipient, seq) in recipients.iter().zip(head.first_seq..) {
+            let inserted = self
+                .transaction
+                .prepare_cached(
+                    "INSERT INTO message (seq, id, mailbox, rcpt_to, received_ms, expires_ms, segment, start,
+                                          record_len, front_len, raw_len, checksum)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id, mailbox) DO NOTHING",
+                )?
+                .execute(params![
+                    to_row(seq),
+                    head.id.as_bytes(),
+                    recipient.mailbox.as_str(),
+                    recipient.rcpt_to,
+                    to_row(head.received_at.as_millis()),
+                    to_row(head.expires_at.as_millis()),
+                    place.segment.to_row(),
+                    to_row(place.start),
+                    to_row(head.record.len),
+                    to_row(head.front_len()),
+                    to_row(head.raw.len),
+                    head.raw.checksum.cast_signed(),
+                ])?;
+            if inserted == 1 {
+                is_kept = true;
+                self.trim(&recipient.mailbox, max_messages)?;
             }
         }
-        if fresh.is_empty() {
-            self.transaction.prepare_cached("DELETE FROM body WHERE body_id = ?1")?.execute([body_id])?;
-            return Ok(seqs);
+        if !is_kept {
+            self.release(head.id, Extent { place: *place, len: head.len() })?;
         }
-        self.transaction
-            .prepare_cached("UPDATE body SET refs = ?2 WHERE body_id = ?1")?
-            .execute(params![body_id, to_row(fresh.len() as u64)])?;
-        self.changes.added.push(Extent { place, len: entry.len() });
-        for mailbox in fresh {
-            self.trim(mailbox, max_messages)?;
-        }
-        Ok(seqs)
-    }
-
-    /// Puts a message into one mailbox: says under which `seq`, and whether it is new there.
-    fn deliver(
-        &mut self,
-        append: &Append,
-        mailbox: &MailboxName,
-        rcpt_to: &str,
-        body_id: i64,
-    ) -> rusqlite::Result<(u64, bool)> {
-        let inserted = self
-            .transaction
-            .prepare_cached(
-                "INSERT INTO message (id, mailbox, rcpt_to, received_ms, expires_ms, body_id)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id, mailbox) DO NOTHING",
-            )?
-            .execute(params![
-                append.id.as_bytes(),
-                mailbox.as_str(),
-                rcpt_to,
-                to_row(append.received_at.as_millis()),
-                to_row(append.expires_at.as_millis()),
-                body_id,
-            ])?;
-        if inserted == 1 {
-            return Ok((from_row(self.transaction.last_insert_rowid()), true));
-        }
-        let seq = self
-            .transaction
-            .prepare_cached("SELECT seq FROM message WHERE id = ?1 AND mailbox = ?2")?
-            .query_row(params![append.id.as_bytes(), mailbox.as_str()], |row| row.get(0))?;
-        Ok((from_row(seq), false))
+        Ok(())
     }
 
     /// Removes the oldest of a mailbox that has just got one more message.
@@ -144,7 +135,7 @@ impl<'a> Update<'a> {
         };
         let excess = count.saturating_sub(max_messages);
         if excess > 0 {
-            let oldest = "SELECT seq, body_id FROM message WHERE mailbox = ?1 ORDER BY seq LIMIT ?2";
+            let oldest = removal!("WHERE mailbox = ?1 ORDER BY seq LIMIT ?2");
             self.remove_all(oldest, params![mailbox.as_str(), to_row(excess)])?;
         }
         if self.counts.0.len() >= COUNTED_MAILBOXES {
@@ -157,7 +148,7 @@ impl<'a> Update<'a> {
     /// Deletes one message from one mailbox.
     pub(super) fn delete(&mut self, mailbox: &MailboxName, id: MessageId, now: Timestamp) -> rusqlite::Result<bool> {
         self.counts.0.remove(mailbox);
-        let one = "SELECT seq, body_id FROM message WHERE id = ?1 AND mailbox = ?2 AND expires_ms > ?3";
+        let one = removal!("WHERE id = ?1 AND mailbox = ?2 AND +expires_ms > ?3");
         let removed = self.remove_all(one, params![id.as_bytes(), mailbox.as_str(), to_row(now.as_millis())])?;
         Ok(removed == 1)
     }
@@ -165,13 +156,13 @@ impl<'a> Update<'a> {
     /// Deletes all messages of a mailbox; those that have expired are left to the sweep, as they count no more.
     pub(super) fn clear(&mut self, mailbox: &MailboxName, now: Timestamp) -> rusqlite::Result<u64> {
         self.counts.0.remove(mailbox);
-        let live = "SELECT seq, body_id FROM message WHERE mailbox = ?1 AND +expires_ms > ?2";
+        let live = removal!("WHERE mailbox = ?1 AND +expires_ms > ?2");
         self.remove_all(live, params![mailbox.as_str(), to_row(now.as_millis())])
     }
 
     /// Removes some of what has expired, the oldest first; when fewer than [`SWEEP_STEP`] went, that was all.
     pub(super) fn expire(&mut self, now: Timestamp) -> rusqlite::Result<u64> {
-        let due = "SELECT seq, body_id FROM message WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2";
+        let due = removal!("WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2");
         let removed = self.remove_all(due, params![to_row(now.as_millis()), to_row(SWEEP_STEP)])?;
         if removed > 0 {
             self.counts.forget();
@@ -180,45 +171,95 @@ impl<'a> Update<'a> {
     }
 
     fn remove_all(&mut self, select: &str, params: impl Params) -> rusqlite::Result<u64> {
-        let found: Vec<(i64, i64)> = self
+        let found: Vec<_> = self
             .transaction
             .prepare_cached(select)?
-            .query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map(params, Removal::from_row)?
             .collect::<rusqlite::Result<_>>()?;
-        for (seq, body_id) in &found {
-            self.transaction.prepare_cached("DELETE FROM message WHERE seq = ?1")?.execute([seq])?;
-            self.release(*body_id)?;
+        for removal in &found {
+            self.transaction.prepare_cached("DELETE FROM message WHERE seq = ?1")?.execute([removal.seq])?;
+            self.release(removal.id, removal.extent)?;
         }
         Ok(found.len() as u64)
     }
 
-    /// Takes one reference off a body; with the last one it goes.
-    fn release(&mut self, body_id: i64) -> rusqlite::Result<()> {
-        let gone = self
+    /// Frees an entry if no copy of its message is left that refers to it.
+    fn release(&mut self, id: MessageId, extent: Extent) -> rusqlite::Result<()> {
+        let Place { segment, start } = extent.place;
+        let is_needed = self
             .transaction
-            .prepare_cached(
-                "DELETE FROM body WHERE body_id = ?1 AND refs <= 1 RETURNING segment, start, record_len, raw_len",
-            )?
-            .query_row([body_id], extent)
-            .optional()?;
-        match gone {
-            Some(extent) => self.changes.freed.push(extent),
-            None => {
-                self.transaction
-                    .prepare_cached("UPDATE body SET refs = refs - 1 WHERE body_id = ?1")?
-                    .execute([body_id])?;
-            }
+            .prepare_cached("SELECT 1 FROM message WHERE id = ?1 AND segment = ?2 AND start = ?3")?
+            .exists(params![id.as_bytes(), segment.to_row(), to_row(start)])?;
+        if !is_needed {
+            self.freed.push(extent);
         }
         Ok(())
     }
 }
 
-/// Reads `segment, start, record_len, raw_len`.
-fn extent(row: &Row<'_>) -> rusqlite::Result<Extent> {
-    let segment = SegmentId::from_row(row.get(0)?);
-    let place = Place { segment, start: from_row(row.get(1)?) };
-    let texts: u64 = from_row(row.get(2)?) + from_row(row.get(3)?);
-    Ok(Extent { place, len: HEAD_BYTES as u64 + texts })
+/// Whether the next transactions are synced. What was found in the log need not be, it is found there again; but what was
+/// removed must stay so, and its bytes may be given back only when a replay of the log will not come by them any more.
+pub(super) fn set_durable(connection: &Connection, is_durable: bool) -> rusqlite::Result<()> {
+    connection.execute_batch(if is_durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })
+}
+
+/// Makes the transactions durable that were not synced: a sync takes all before it along, and a change to be synced.
+pub(super) fn sync(connection: &Connection) -> rusqlite::Result<()> {
+    set_durable(connection, true)?;
+    let synced = connection.prepare_cached("UPDATE counter SET syncs = syncs + 1")?.execute([]);
+    set_durable(connection, false)?;
+    synced.map(drop)
+}
+
+/// The seq of a message in a mailbox.
+pub(super) fn seq(connection: &Connection, id: MessageId, mailbox: &MailboxName) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached("SELECT seq FROM message WHERE id = ?1 AND mailbox = ?2")?
+        .query_row(params![id.as_bytes(), mailbox.as_str()], |row| row.get(0).map(from_row))
+        .optional()
+}
+
+/// The largest id that there is.
+pub(super) fn largest_id(connection: &Connection) -> rusqlite::Result<Option<MessageId>> {
+    let id: Option<[u8; 16]> = connection.query_row("SELECT max(id) FROM message", [], |row| row.get(0))?;
+    Ok(id.map(MessageId::from_bytes))
+}
+
+/// The largest seq that was ever given out, as far as the index knows.
+pub(super) fn last_seq(connection: &Connection) -> rusqlite::Result<u64> {
+    let greatest = "SELECT max(last_seq, (SELECT ifnull(max(seq), 0) FROM message)) FROM counter";
+    connection.query_row(greatest, [], |row| row.get(0).map(from_row))
+}
+
+/// Up to where the segments are indexed.
+pub(super) fn ends(connection: &Connection) -> rusqlite::Result<HashMap<SegmentId, u64>> {
+    connection
+        .prepare("SELECT segment, indexed_end FROM segment")?
+        .query_map([], |row| Ok((SegmentId::from_row(row.get(0)?), from_row(row.get(1)?))))?
+        .collect()
+}
+
+/// Forgets up to where a segment is indexed. It must be gone for good, or its log would be replayed from the beginning.
+pub(super) fn forget(connection: &Connection, segment: SegmentId) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM segment WHERE segment = ?1")?.execute([segment.to_row()]).map(drop)
+}
+
+/// How many entries of each segment are referred to, and the bytes of all of them.
+pub(super) fn referred(connection: &Connection) -> rusqlite::Result<(HashMap<SegmentId, u64>, u64)> {
+    let mut entries = HashMap::new();
+    let mut bytes = 0;
+    let mut last = None;
+    // The copies of a message follow each other.
+    let mut statement = connection.prepare(removal!("ORDER BY seq"))?;
+    for row in statement.query_map([], Removal::from_row)? {
+        let Extent { place, len } = row?.extent;
+        if last != Some(place) {
+            *entries.entry(place.segment).or_default() += 1;
+            bytes += len;
+            last = Some(place);
+        }
+    }
+    Ok((entries, bytes))
 }
 
 /// A number as SQLite keeps it: signed.

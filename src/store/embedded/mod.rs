@@ -1,15 +1,18 @@
-//! The store in files: an SQLite index, and our own segment files for what is too big for it.
+//! The store in files: our own segment files, which are a log of all that is kept, and an SQLite index that is made from it.
 //!
 //! ```text
-//! append ─► queue ─► writer thread ─► segments (sync) ─► index (commit) ─► events, answers
-//! read   ─► a connection of the pool ─► index row ─► bytes of a segment
+//! append ─► queue ─► writer thread ─► segments (sync) ─► events, answers ─► pending ─► index (commit), when it is needed
+//! read   ─► is anything pending? have it indexed ─► a connection of the pool ─► index row ─► bytes of a segment
 //! ```
 
 mod directory;
 mod entry;
 mod index;
+mod job;
+mod pending;
 mod quota;
 mod reader;
+mod recovery;
 mod schema;
 mod segments;
 #[cfg(test)]
@@ -26,12 +29,14 @@ use rusqlite::ErrorCode;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use self::directory::Directory;
-use self::entry::Entry;
+use self::entry::{Entry, Recipient};
 use self::index::SWEEP_STEP;
+use self::job::{Answer, Append, Chore, Job};
+use self::pending::Backlog;
 use self::quota::Quota;
 use self::reader::Reader;
 use self::segments::SegmentFiles;
-use self::writer::{Answer, Append, Chore, Job, Writer};
+use self::writer::Writer;
 use super::{Delivery, Event, MailboxSummary, OpenError, Page, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId};
@@ -48,6 +53,7 @@ pub(super) struct Embedded {
     room: Arc<Semaphore>,
     reader: Arc<Reader>,
     quota: Arc<Quota>,
+    backlog: Backlog,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -57,9 +63,10 @@ impl Embedded {
         data_dir: PathBuf,
         min_free_bytes: u64,
         events: broadcast::Sender<Event>,
+        now: Timestamp,
     ) -> Result<Self, OpenError> {
         let settings = settings.clone();
-        tokio::task::spawn_blocking(move || Self::open_blocking(&settings, data_dir, min_free_bytes, events))
+        tokio::task::spawn_blocking(move || Self::open_blocking(&settings, data_dir, min_free_bytes, events, now))
             .await
             .unwrap_or_else(|error| Err(OpenError(format!("the store cannot be opened: {error}"))))
     }
@@ -69,6 +76,7 @@ impl Embedded {
         data_dir: PathBuf,
         min_free_bytes: u64,
         events: broadcast::Sender<Event>,
+        now: Timestamp,
     ) -> Result<Self, OpenError> {
         let directory = Directory::open(data_dir)?;
         let name = directory.path().display().to_string();
@@ -80,15 +88,18 @@ impl Embedded {
         let files = Arc::new(SegmentFiles::new(&directory.segments()));
         let reader = Arc::new(Reader::new(directory.index(), files.clone()));
         let max_messages = settings.mailbox_max_messages as u64;
-        let writer = Writer::open(directory, connection, quota.clone(), files, events, max_messages)
-            .map_err(|error| failed(&error))?;
+        let backlog = Backlog::default();
+        let parts = writer::Parts { directory, connection, quota: quota.clone(), files, events, max_messages };
+        let writer = Writer::open(parts, backlog.clone(), now).map_err(|error| failed(&error))?;
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
+        let timer =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|error| failed(&error))?;
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || writer.run(jobs))
+            .spawn(move || timer.block_on(writer.run(jobs)))
             .map_err(|error| failed(&error))?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
-        Ok(Self { queue, room, reader, quota, writer: tokio::sync::Mutex::new(Some(writer)) })
+        Ok(Self { queue, room, reader, quota, backlog, writer: tokio::sync::Mutex::new(Some(writer)) })
     }
 
     pub(super) async fn append(
@@ -97,11 +108,14 @@ impl Embedded {
         message: Message,
         raw: Bytes,
     ) -> Result<Vec<u64>, StoreError> {
-        let (id, received_at, expires_at) = (message.id, message.received_at, message.expires_at);
-        let entry = if raw.len() <= PREPARE_INLINE_MAX_BYTES {
-            Entry::new(&message, raw)?
+        let (recipients, places) = distinct(&deliveries);
+        if recipients.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (entry, recipients) = if raw.len() <= PREPARE_INLINE_MAX_BYTES {
+            (Entry::new(&message, &recipients, raw)?, recipients)
         } else {
-            tokio::task::spawn_blocking(move || Entry::new(&message, raw))
+            tokio::task::spawn_blocking(move || Ok((Entry::new(&message, &recipients, raw)?, recipients)))
                 .await
                 .unwrap_or_else(|error| Err(StoreError::Unavailable(format!("not made ready: {error}"))))?
         };
@@ -109,8 +123,9 @@ impl Embedded {
         let kib = u32::try_from(entry.len() / 1024 + 1).unwrap_or(QUEUE_KIB).min(QUEUE_KIB);
         let room = self.room.clone().acquire_many_owned(kib).await.map_err(|_| closing())?;
         let (answer, answered) = Answer::channel();
-        let append = Append { deliveries, id, received_at, expires_at, entry, answer, _room: room };
-        self.ask(Job::Append(append), answered).await
+        let append = Append { entry, recipients, answer, _room: room };
+        let seqs = self.ask(Job::Append(append), answered).await?;
+        Ok(places.into_iter().map(|place| seqs[place]).collect())
     }
 
     pub(super) async fn list(
@@ -120,7 +135,7 @@ impl Embedded {
         now: Timestamp,
     ) -> Result<Vec<Stored>, StoreError> {
         let mailbox = mailbox.clone();
-        self.reader.run(move |reader, connection| reader.list(connection, &mailbox, page, now)).await
+        self.read(move |reader, connection| reader.list(connection, &mailbox, page, now)).await
     }
 
     pub(super) async fn message(
@@ -130,7 +145,7 @@ impl Embedded {
         now: Timestamp,
     ) -> Result<Option<Stored>, StoreError> {
         let mailbox = mailbox.clone();
-        self.reader.run(move |reader, connection| reader.message(connection, &mailbox, id, now)).await
+        self.read(move |reader, connection| reader.message(connection, &mailbox, id, now)).await
     }
 
     pub(super) async fn raw(
@@ -140,7 +155,7 @@ impl Embedded {
         now: Timestamp,
     ) -> Result<Option<Bytes>, StoreError> {
         let mailbox = mailbox.clone();
-        self.reader.run(move |reader, connection| reader.raw(connection, &mailbox, id, now)).await
+        self.read(move |reader, connection| reader.raw(connection, &mailbox, id, now)).await
     }
 
     pub(super) async fn delete(
@@ -165,7 +180,7 @@ impl Embedded {
         now: Timestamp,
     ) -> Result<Vec<MailboxSummary>, StoreError> {
         let after = after.cloned();
-        self.reader.run(move |_, connection| Ok(reader::mailboxes(connection, after.as_ref(), limit, now)?)).await
+        self.read(move |_, connection| Ok(reader::mailboxes(connection, after.as_ref(), limit, now)?)).await
     }
 
     pub(super) async fn ready(&self) -> Result<(), StoreError> {
@@ -177,7 +192,7 @@ impl Embedded {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             quota.admit(1, quota.free_bytes()?)
         };
-        self.reader.run(read).await
+        self.read(read).await
     }
 
     /// Many short transactions, so that deliveries go on between them.
@@ -223,10 +238,40 @@ impl Embedded {
         }
     }
 
+    /// Reads what is there now: all that has been acknowledged is in the index first.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Reader, &rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if !self.backlog.is_empty() {
+            let (answer, answered) = Answer::channel();
+            self.ask(Job::Flush(answer), answered).await.map_err(|error| match error {
+                // That there is no room to index what is new is not what a reader has to be told.
+                StoreError::Full(reason) => StoreError::Unavailable(reason),
+                other => other,
+            })?;
+        }
+        self.reader.run(work).await
+    }
+
     async fn ask<T>(&self, job: Job, answered: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
         self.queue.send(job).await.map_err(|_| closing())?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has stopped".to_owned())))
     }
+}
+
+/// One copy for each mailbox, and which of them each delivery leads to.
+fn distinct(deliveries: &[Delivery]) -> (Vec<Recipient>, Vec<usize>) {
+    let mut recipients: Vec<Recipient> = Vec::with_capacity(deliveries.len());
+    let mut places = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        let known = recipients.iter().position(|recipient| recipient.mailbox == delivery.mailbox);
+        places.push(known.unwrap_or(recipients.len()));
+        if known.is_none() {
+            recipients.push(Recipient::from(delivery));
+        }
+    }
+    (recipients, places)
 }
 
 impl From<io::Error> for StoreError {

@@ -26,8 +26,7 @@ const CONNECTIONS: usize = 4;
 macro_rules! lookup {
     ($rest:literal) => {
         concat!(
-            "SELECT m.seq, m.id, m.rcpt_to, b.segment, b.start, b.record_len, b.raw_len, b.checksum
-             FROM message m JOIN body b ON b.body_id = m.body_id ",
+            "SELECT seq, id, rcpt_to, segment, start, record_len, front_len, raw_len, checksum FROM message ",
             $rest
         )
     };
@@ -35,8 +34,8 @@ macro_rules! lookup {
 
 // The plus keeps SQLite from going by the index of the expiry, by which nearly every message would have to be looked at.
 const LIST: &str =
-    lookup!("WHERE m.mailbox = ?1 AND m.seq < ?2 AND m.seq > ?3 AND +m.expires_ms > ?4 ORDER BY m.seq DESC LIMIT ?5");
-const ONE: &str = lookup!("WHERE m.id = ?1 AND m.mailbox = ?2 AND +m.expires_ms > ?3");
+    lookup!("WHERE mailbox = ?1 AND seq < ?2 AND seq > ?3 AND +expires_ms > ?4 ORDER BY seq DESC LIMIT ?5");
+const ONE: &str = lookup!("WHERE id = ?1 AND mailbox = ?2 AND +expires_ms > ?3");
 const MAILBOXES: &str = "SELECT mailbox, count(*), max(received_ms) FROM message
      WHERE mailbox > ?1 AND +expires_ms > ?2 GROUP BY mailbox ORDER BY mailbox LIMIT ?3";
 
@@ -55,6 +54,7 @@ struct Found {
     rcpt_to: String,
     place: Place,
     record_len: u64,
+    front_len: u64,
     raw_len: u64,
     checksum: u64,
 }
@@ -147,7 +147,7 @@ impl Reader {
         now: Timestamp,
     ) -> Result<Option<Bytes>, StoreError> {
         let Some(found) = row(connection, mailbox, id, now)? else { return Ok(None) };
-        let start = found.place.start + HEAD_BYTES as u64 + found.record_len;
+        let start = found.place.start + found.front_len;
         let raw = self.bytes(Place { start, ..found.place }, found.raw_len);
         let raw = raw.filter(|raw| xxh3_64(raw) == found.checksum);
         if raw.is_none() && is_there(connection, found.seq)? {
@@ -183,8 +183,9 @@ impl Found {
             rcpt_to: row.get(2)?,
             place: Place { segment: SegmentId::from_row(row.get(3)?), start: from_row(row.get(4)?) },
             record_len: from_row(row.get(5)?),
-            raw_len: from_row(row.get(6)?),
-            checksum: row.get::<_, i64>(7)?.cast_unsigned(),
+            front_len: from_row(row.get(6)?),
+            raw_len: from_row(row.get(7)?),
+            checksum: row.get::<_, i64>(8)?.cast_unsigned(),
         })
     }
 }
@@ -254,8 +255,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let connection = schema::writing(&Directory::open(dir.path().to_owned()).unwrap()).unwrap();
         for (question, index) in [
-            (LIST, "SEARCH m USING INDEX message_mailbox (mailbox=? AND seq>? AND seq<?)"),
-            (ONE, "SEARCH m USING INDEX message_id (id=? AND mailbox=?)"),
+            (LIST, "SEARCH message USING INDEX message_mailbox (mailbox=? AND seq>? AND seq<?)"),
+            (ONE, "SEARCH message USING INDEX message_id (id=? AND mailbox=?)"),
             (MAILBOXES, "SEARCH message USING COVERING INDEX message_mailbox (mailbox>?)"),
         ] {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();

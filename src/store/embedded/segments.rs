@@ -1,13 +1,14 @@
 //! Segment files: what expires in the same hour lies in the same file, so that expiry is mostly an unlink.
 //!
-//! A file is written by one run of the server only, at an end that this run has kept track of. What a crash leaves behind in
-//! it is named by no row of the index, is never looked at, and goes with the file.
+//! They are the log of record: an entry that is synced is kept, whether the index knows of it yet or not. A file is written by
+//! one run of the server only, at an end that this run has kept track of. What a crash leaves there by half is no entry, and
+//! goes with the file. What a sender was told is not kept must not be found there later either: it is cut off.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +16,7 @@ use rustix::buffer::spare_capacity;
 
 use super::directory::{self, FILE_MODE};
 use super::entry::Entry;
+use super::recovery::Tail;
 use crate::clock::Timestamp;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -22,6 +24,9 @@ const HOUR_MS: u64 = 3_600_000;
 const LAST_HOUR: u32 = i32::MAX.cast_unsigned();
 /// What a file system frees at once.
 const BLOCK_BYTES: u64 = 4096;
+/// How much room a segment is given ahead of its end while mail is coming, and what that is written with.
+const AHEAD_MAX_BYTES: u64 = 1024 * 1024;
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 /// With a retention of a day there are about 25 segments; more open files than this are not worth their descriptors.
 const CACHED_FILES: usize = 64;
 
@@ -87,18 +92,81 @@ struct Open {
     id: SegmentId,
     file: File,
     end: u64,
-    is_dirty: bool,
+    /// Up to where it is synced.
+    synced_end: u64,
+    /// Up to where the file has room, and where its end was when it was last cut back to it.
+    room_end: u64,
+    quiet_end: u64,
+    #[cfg(test)]
+    is_broken: bool,
+}
+
+impl Open {
+    const fn new(id: SegmentId, file: File) -> Self {
+        Self {
+            id,
+            file,
+            end: 0,
+            synced_end: 0,
+            room_end: 0,
+            quiet_end: 0,
+            #[cfg(test)]
+            is_broken: false,
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if self.is_broken {
+            return Err(io::ErrorKind::Other.into());
+        }
+        self.file.sync_data()
+    }
+
+    /// Makes room behind an entry that ends at `end`, for as much again as came since the segment was last quiet: a little
+    /// mail takes little. The room is written, not only set aside: to sync bytes over others changes nothing in the file
+    /// system, so that it is one write to the disk, where a new block is two or three.
+    fn make_room(&mut self, end: u64) {
+        if end <= self.room_end {
+            return;
+        }
+        self.room_end = end + (end - self.quiet_end).min(AHEAD_MAX_BYTES);
+        for start in (end..self.room_end).step_by(ZEROS.len()) {
+            let len = ZEROS.len().min(usize::try_from(self.room_end - start).unwrap_or(usize::MAX));
+            if let Err(error) = self.file.write_all_at(&ZEROS[..len], start) {
+                // Then the file grows as it is written.
+                tracing::debug!(segment = self.id.file_name(), %error, "no room could be made ahead");
+                return;
+            }
+        }
+    }
+
+    /// Cuts off what lies behind `end`.
+    fn cut(&mut self, end: u64) -> io::Result<()> {
+        self.end = end;
+        self.room_end = end;
+        self.quiet_end = end;
+        self.file.set_len(end)
+    }
 }
 
 impl Segments {
-    /// Opens the directory and lists the segments that are in it.
-    pub(super) fn open(path: PathBuf) -> io::Result<(Self, Vec<SegmentId>)> {
+    /// Opens the directory and lists the segments that are in it, in the order in which they were begun. No number is given
+    /// out again that one of them has, or one of those that are `known` from elsewhere.
+    pub(super) fn open(path: PathBuf, known: impl Iterator<Item = SegmentId>) -> io::Result<(Self, Vec<SegmentId>)> {
         let mut found = Vec::new();
         for file in path.read_dir()? {
             found.extend(file?.file_name().to_str().and_then(SegmentId::parse));
         }
-        let next_number = found.iter().map(|id| id.number().saturating_add(1)).max().unwrap_or(0);
+        found.sort_unstable_by_key(|id| id.number());
+        let numbers = found.iter().copied().chain(known).map(|id| id.number().saturating_add(1));
+        let next_number = numbers.max().unwrap_or(0);
         Ok((Self { path, next_number, open: HashMap::new(), dead: HashMap::new() }, found))
+    }
+
+    /// What a segment holds from `start` on.
+    pub(super) fn tail(&self, id: SegmentId, start: u64) -> io::Result<Tail> {
+        Tail::open(&self.path.join(id.file_name()), id, start)
     }
 
     /// Writes an entry behind the others of its hour. It is not durable before [`Segments::sync`].
@@ -110,10 +178,15 @@ impl Segments {
         }
         let Some(open) = self.open.get_mut(&hour) else { return Err(io::ErrorKind::NotFound.into()) };
         let start = open.end;
-        // The end moves only behind a whole entry: after an error the next entry overwrites what there is of this one.
-        write_all_at(&open.file, [&entry.front, &entry.raw], start)?;
+        open.make_room(start + entry.len());
+        if let Err(error) = write_all_at(&open.file, [&entry.front, &entry.raw], start) {
+            // Where this fails too, the next entry overwrites what there is of this one, as the end has not moved.
+            if let Err(error) = open.cut(start) {
+                tracing::warn!(segment = open.id.file_name(), %error, "half an entry could not be cut off");
+            }
+            return Err(error);
+        }
         open.end += entry.len();
-        open.is_dirty = true;
         Ok(Place { segment: open.id, start })
     }
 
@@ -124,7 +197,7 @@ impl Segments {
         let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
         // A file without a durable name would be lost with the power, with all that was synced into it.
         directory::sync(&self.path)?;
-        Ok(Open { id, file, end: 0, is_dirty: false })
+        Ok(Open::new(id, file))
     }
 
     /// Makes durable what was written since the last time. Returns the segments where that failed; they are not written
@@ -132,18 +205,30 @@ impl Segments {
     pub(super) fn sync(&mut self) -> Vec<SegmentId> {
         let mut failed = Vec::new();
         self.open.retain(|_, open| {
-            if !open.is_dirty {
+            if open.synced_end == open.end {
                 return true;
             }
-            open.is_dirty = false;
-            let synced = open.file.sync_data();
-            if let Err(error) = &synced {
-                tracing::error!(segment = open.id.file_name(), %error, "a segment could not be synced and is given up");
-                failed.push(open.id);
+            let Err(error) = open.sync() else {
+                open.synced_end = open.end;
+                return true;
+            };
+            tracing::error!(segment = open.id.file_name(), %error, "a segment could not be synced and is given up");
+            if let Err(error) = open.cut(open.synced_end).and_then(|()| open.file.sync_all()) {
+                tracing::error!(segment = open.id.file_name(), %error, "mail that was refused may be found after a restart");
             }
-            synced.is_ok()
+            failed.push(open.id);
+            false
         });
         failed
+    }
+
+    /// Gives back the room that was made ahead, while no mail is coming.
+    pub(super) fn cut_back(&mut self) {
+        for open in self.open.values_mut().filter(|open| open.room_end > open.end) {
+            if let Err(error) = open.cut(open.end) {
+                tracing::debug!(segment = open.id.file_name(), %error, "room that was made ahead is not given back");
+            }
+        }
     }
 
     /// Stops writing the segments whose hour is over, and returns them.
@@ -156,13 +241,17 @@ impl Segments {
         self.open.get(&id.hour()).is_some_and(|open| open.id == id)
     }
 
-    /// Removes a segment.
+    /// Removes a segment. That is not durable before [`Segments::sync_names`].
     pub(super) fn unlink(&mut self, id: SegmentId) -> io::Result<()> {
         self.dead.remove(&id);
         match std::fs::remove_file(self.path.join(id.file_name())) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
+    }
+
+    pub(super) fn sync_names(&self) -> io::Result<()> {
+        directory::sync(&self.path)
     }
 
     /// Gives back the room of bytes that nobody needs any more, as far as they fill whole blocks.
@@ -202,13 +291,19 @@ impl Segments {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// From now on the segments that are being written cannot be synced.
+    #[cfg(test)]
+    pub(super) fn fail_syncs(&mut self) {
+        self.open.values_mut().for_each(|open| open.is_broken = true);
+    }
+
     /// From now on the segment of this hour is `file`, which fails in the way that a test needs.
     #[cfg(test)]
     pub(super) fn divert(&mut self, expires_at: Timestamp, file: File) {
         let hour = u32::try_from(expires_at.as_millis() / HOUR_MS).unwrap();
-        let open = Open { id: SegmentId::new(hour, self.next_number), file, end: 0, is_dirty: false };
+        let id = SegmentId::new(hour, self.next_number);
         self.next_number += 1;
-        self.open.insert(hour, open);
+        self.open.insert(hour, Open::new(id, file));
     }
 }
 
@@ -292,7 +387,7 @@ mod tests {
     const HOUR: Timestamp = Timestamp::from_millis(5 * HOUR_MS);
 
     fn entry(raw: &'static [u8]) -> Entry {
-        Entry::new(&message(0, 0), Bytes::from_static(raw)).unwrap()
+        Entry::new(&message(0, 0), &[], Bytes::from_static(raw)).unwrap()
     }
 
     #[test]
@@ -310,7 +405,7 @@ mod tests {
     #[test]
     fn entries_of_one_hour_lie_behind_each_other_in_one_file() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut segments, found) = Segments::open(dir.path().to_owned()).unwrap();
+        let (mut segments, found) = Segments::open(dir.path().to_owned(), std::iter::empty()).unwrap();
         assert!(found.is_empty());
         let first = segments.append(HOUR, &entry(b"first")).unwrap();
         let second = segments.append(Timestamp::from_millis(6 * HOUR_MS - 1), &entry(b"second")).unwrap();
@@ -318,6 +413,7 @@ mod tests {
         assert!(segments.sync().is_empty());
         assert_eq!((first.start, second.start, other.start), (0, entry(b"first").len(), 0));
         assert!(first.segment == second.segment && first.segment != other.segment);
+        segments.cut_back();
         let files = SegmentFiles::new(dir.path());
         let start = second.start + entry(b"second").len() - 6;
         assert_eq!(files.read(Place { start, ..second }, 6).unwrap(), b"second");
@@ -327,7 +423,7 @@ mod tests {
     #[test]
     fn a_number_is_never_given_to_two_segments() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut segments, _) = Segments::open(dir.path().to_owned()).unwrap();
+        let (mut segments, _) = Segments::open(dir.path().to_owned(), std::iter::empty()).unwrap();
         let first = segments.append(HOUR, &entry(b"")).unwrap().segment;
         assert!(segments.is_open(first));
         assert!(segments.retire(Timestamp::from_millis(6 * HOUR_MS - 1)).is_empty());
@@ -337,7 +433,7 @@ mod tests {
         segments.unlink(first).unwrap();
         let late = segments.append(HOUR, &entry(b"")).unwrap().segment;
         assert_ne!(late, first);
-        let (mut segments, found) = Segments::open(dir.path().to_owned()).unwrap();
+        let (mut segments, found) = Segments::open(dir.path().to_owned(), std::iter::empty()).unwrap();
         assert_eq!(found, [late]);
         assert!(segments.append(HOUR, &entry(b"")).unwrap().segment.number() > late.number());
     }
@@ -345,7 +441,7 @@ mod tests {
     #[test]
     fn an_unlinked_segment_is_gone_for_readers_once_it_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut segments, _) = Segments::open(dir.path().to_owned()).unwrap();
+        let (mut segments, _) = Segments::open(dir.path().to_owned(), std::iter::empty()).unwrap();
         let place = segments.append(HOUR, &entry(b"")).unwrap();
         let files = SegmentFiles::new(dir.path());
         assert!(files.read(place, 1).is_ok());

@@ -1,0 +1,113 @@
+//! What the writer is asked for, and how it answers.
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::entry::{Entry, Recipient};
+use super::index::Update;
+use crate::clock::Timestamp;
+use crate::mail::{MailboxName, MessageId};
+use crate::store::StoreError;
+
+/// The most jobs, and the most bytes, that are done together: so long at most the first of them waits for the others.
+const BATCH_JOBS: usize = 512;
+const BATCH_BYTES: u64 = 32 * 1024 * 1024;
+
+/// What the writer is asked for.
+pub(super) enum Job {
+    Append(Append),
+    Chore(Chore),
+    /// To bring the index up to date.
+    Flush(Answer<()>),
+    /// After a sweep that removed so many messages, or that found no room to remove any.
+    Tidy(Timestamp, u64, Answer<()>),
+    Close,
+}
+
+/// A message to be kept.
+pub(super) struct Append {
+    pub(super) entry: Entry,
+    /// Whom it is for, each mailbox once.
+    pub(super) recipients: Vec<Recipient>,
+    /// The seq of each recipient.
+    pub(super) answer: Answer<Vec<u64>>,
+    /// Its share of the bytes that may wait, given back when it is done.
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// Anything else that changes rows.
+pub(super) enum Chore {
+    Delete(MailboxName, MessageId, Timestamp, Answer<bool>),
+    Clear(MailboxName, Timestamp, Answer<u64>),
+    Expire(Timestamp, Answer<u64>),
+}
+
+/// An answer that is found before it is known to hold.
+pub(super) struct Answer<T> {
+    to: oneshot::Sender<Result<T, StoreError>>,
+    pub(super) value: T,
+}
+
+impl<T: Default> Answer<T> {
+    pub(super) fn channel() -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
+        let (to, from) = oneshot::channel();
+        (Self { to, value: T::default() }, from)
+    }
+
+    pub(super) fn give(self, done: Result<(), StoreError>) {
+        // Who asked may have gone away.
+        let _ = self.to.send(done.map(|()| self.value));
+    }
+}
+
+impl Chore {
+    pub(super) fn run(&mut self, update: &mut Update<'_>) -> rusqlite::Result<()> {
+        match self {
+            Self::Delete(mailbox, id, now, answer) => answer.value = update.delete(mailbox, *id, *now)?,
+            Self::Clear(mailbox, now, answer) => answer.value = update.clear(mailbox, *now)?,
+            Self::Expire(now, answer) => answer.value = update.expire(*now)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn give(self, done: Result<(), StoreError>) {
+        match self {
+            Self::Delete(.., answer) => answer.give(done),
+            Self::Clear(.., answer) | Self::Expire(.., answer) => answer.give(done),
+        }
+    }
+}
+
+/// Jobs that are done together.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) appends: Vec<Append>,
+    pub(super) chores: Vec<Chore>,
+    pub(super) flushes: Vec<Answer<()>>,
+    pub(super) tidies: Vec<(Timestamp, u64, Answer<()>)>,
+    pub(super) is_last: bool,
+}
+
+impl Batch {
+    /// Takes `first` and what else is waiting.
+    pub(super) fn gather(first: Job, queue: &mut mpsc::Receiver<Job>) -> Self {
+        let mut batch = Self::default();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        let mut jobs = 0;
+        while let Some(job) = next {
+            jobs += 1;
+            match job {
+                Job::Append(append) => {
+                    bytes += append.entry.len();
+                    batch.appends.push(append);
+                }
+                Job::Chore(chore) => batch.chores.push(chore),
+                Job::Flush(answer) => batch.flushes.push(answer),
+                Job::Tidy(now, removed, answer) => batch.tidies.push((now, removed, answer)),
+                Job::Close => batch.is_last = true,
+            }
+            next = if jobs < BATCH_JOBS && bytes < BATCH_BYTES { queue.try_recv().ok() } else { None };
+        }
+        batch
+    }
+}

@@ -1,0 +1,100 @@
+//! What is acknowledged and lies in a segment, and is not in the index yet.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::entry::{Head, Recipient};
+use super::segments::{Place, SegmentId};
+use crate::mail::{MailboxName, MessageId};
+
+/// A message that the index has yet to be told of.
+pub(super) struct Unindexed {
+    pub(super) head: Head,
+    pub(super) recipients: Vec<Recipient>,
+    pub(super) place: Place,
+}
+
+/// How many messages are pending, for those who only want to know whether there are any.
+#[derive(Clone, Default)]
+pub(super) struct Backlog(Arc<AtomicUsize>);
+
+impl Backlog {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+}
+
+/// The messages to be indexed, in the order of their seqs.
+#[derive(Default)]
+pub(super) struct Pending {
+    messages: Vec<Unindexed>,
+    ids: HashSet<MessageId>,
+    /// Where what is known of each segment ends.
+    ends: HashMap<SegmentId, u64>,
+    rows: usize,
+    backlog: Backlog,
+}
+
+impl Pending {
+    pub(super) fn new(backlog: Backlog) -> Self {
+        Self { backlog, ..Self::default() }
+    }
+
+    pub(super) fn push(&mut self, message: Unindexed) {
+        self.pass(message.place, message.head.len());
+        self.ids.insert(message.head.id);
+        self.rows += message.recipients.len();
+        self.messages.push(message);
+        self.backlog.0.store(self.messages.len(), Ordering::Release);
+    }
+
+    /// Counts an entry as looked at.
+    pub(super) fn pass(&mut self, place: Place, len: u64) {
+        self.ends.insert(place.segment, place.start + len);
+    }
+
+    /// To be called when all of it is in the index.
+    pub(super) fn clear(&mut self) {
+        self.messages.clear();
+        self.ids.clear();
+        self.ends.clear();
+        self.rows = 0;
+        self.backlog.0.store(0, Ordering::Release);
+    }
+
+    pub(super) fn messages(&self) -> &[Unindexed] {
+        &self.messages
+    }
+
+    /// Up to where the index knows each segment once it has all this.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (SegmentId, u64)> {
+        self.ends.iter().map(|(segment, end)| (*segment, *end))
+    }
+
+    /// Whether there is nothing that the index does not know.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// How many rows of the index it will be.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn has(&self, id: MessageId) -> bool {
+        self.ids.contains(&id)
+    }
+
+    /// Whether any of it lies in this segment.
+    pub(super) fn needs(&self, segment: SegmentId) -> bool {
+        self.ends.contains_key(&segment)
+    }
+
+    /// The seq of a message in a mailbox.
+    pub(super) fn seq(&self, id: MessageId, mailbox: &MailboxName) -> Option<u64> {
+        let same = self.messages.iter().filter(|message| message.head.id == id);
+        same.flat_map(|message| message.recipients.iter().zip(message.head.first_seq..))
+            .find_map(|(recipient, seq)| (recipient.mailbox == *mailbox).then_some(seq))
+    }
+}
