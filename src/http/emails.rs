@@ -12,7 +12,7 @@ use super::path::{MailboxPath, MessagePath};
 use super::problem::Problem;
 use super::query::{self, MailboxPage, Strict};
 use super::view::{MailboxView, MessageView, encoded, mailbox_url};
-use crate::inbox::{Inbox, Page};
+use crate::inbox::{Inbox, Listing, Page};
 
 /// `GET /emails`: the mailboxes that hold mail, by name.
 pub(super) async fn mailboxes(
@@ -38,10 +38,7 @@ pub(super) async fn list(
     MailboxPath(mailbox): MailboxPath,
     Strict(page): Strict<Page>,
 ) -> Result<Response, Problem> {
-    // One more than wanted tells whether there is a next page.
-    let mut messages = inbox.list(&mailbox, Page { limit: page.limit + 1, ..page }).await?;
-    let more = messages.len() > page.limit;
-    messages.truncate(page.limit);
+    let Listing { messages, more } = inbox.list(&mailbox, page).await?;
     let url = mailbox_url(&inbox, &mailbox);
     let next = messages.last().filter(|_| more).map(|last| {
         let after = page.after.map(|seq| format!("&after={seq}")).unwrap_or_default();

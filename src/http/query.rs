@@ -10,6 +10,9 @@ use super::problem::Problem;
 use crate::inbox::Page;
 
 const LIMIT_DEFAULT: u64 = 50;
+/// A page of a list ends before its messages have more than this, so that no answer takes the memory that a mailbox takes
+/// on the disk.
+const PAGE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 const LIMITS: RangeInclusive<u64> = 1..=200;
 
 /// The query parameters of a route as its handler wants them. `Strict<()>` is a route that takes none.
@@ -46,6 +49,7 @@ impl Parameters for Page {
             before: query.number("before", 0..=u64::MAX)?,
             after: query.number("after", 0..=u64::MAX)?,
             limit: query.limit()?,
+            max_bytes: PAGE_MAX_BYTES,
         })
     }
 }
@@ -149,10 +153,11 @@ mod tests {
 
     #[test]
     fn a_page_has_defaults_and_limits() {
-        assert_eq!(page(""), Ok(Page { before: None, after: None, limit: 50 }));
+        let whole = Page { before: None, after: None, limit: 0, max_bytes: PAGE_MAX_BYTES };
+        assert_eq!(page(""), Ok(Page { limit: 50, ..whole }));
         let all = page("before=9&after=3&limit=200");
-        assert_eq!(all, Ok(Page { before: Some(9), after: Some(3), limit: 200 }));
-        assert_eq!(page("&limit=1&"), Ok(Page { before: None, after: None, limit: 1 }));
+        assert_eq!(all, Ok(Page { before: Some(9), after: Some(3), limit: 200, ..whole }));
+        assert_eq!(page("&limit=1&"), Ok(Page { limit: 1, ..whole }));
         assert_eq!(page("%6Cimit=%31"), page("limit=1"));
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use self::domains::{DomainPattern, Domains};
-pub use crate::store::{MailboxSummary, Page, StoreError, Stored};
+pub use crate::store::{Listing, MailboxSummary, Page, StoreError, Stored};
 
 use self::rate::SenderRate;
 use crate::clock::Clock;
@@ -67,7 +67,7 @@ impl Inbox {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub async fn list(&self, mailbox: &MailboxName, page: Page) -> Result<Vec<Stored>, StoreError> {
+    pub async fn list(&self, mailbox: &MailboxName, page: Page) -> Result<Listing, StoreError> {
         self.store.list(mailbox, page).await
     }
 

@@ -66,7 +66,7 @@ impl Lab {
     }
 
     async fn page(&self, mailbox: &str, page: Page) -> Vec<u64> {
-        self.store.list(&name(mailbox), page).await.unwrap().iter().map(|stored| stored.seq).collect()
+        self.store.list(&name(mailbox), page).await.unwrap().messages.iter().map(|stored| stored.seq).collect()
     }
 
     pub(in crate::store) async fn raw(&self, mailbox: &str, id: MessageId) -> Option<Bytes> {
@@ -74,7 +74,7 @@ impl Lab {
     }
 }
 
-pub(in crate::store) const ALL: Page = Page { before: None, after: None, limit: 1000 };
+pub(in crate::store) const ALL: Page = Page { before: None, after: None, limit: 1000, max_bytes: u64::MAX };
 
 pub(in crate::store) fn name(text: &str) -> MailboxName {
     MailboxName::stored(text.to_owned())
@@ -132,6 +132,7 @@ contract! {
     what_is_not_there_is_none_and_no_error
     all_mailboxes_of_a_message_get_it_and_each_sees_its_own_recipient
     the_newest_come_first_and_pages_lead_to_the_oldest
+    a_page_has_so_many_bytes_but_always_one_message
     pages_stay_where_they_are_while_mail_arrives
     a_seq_is_never_used_again
     delete_takes_one_message_from_one_mailbox
@@ -165,7 +166,7 @@ async fn what_is_kept_is_found_as_it_was(subject: Subject) {
     assert_eq!(stored.mailbox, alice);
     assert_eq!(stored.rcpt_to.to_string(), "alice@example.com");
     assert_eq!(*stored.message, message);
-    assert_eq!(lab.store.list(&alice, ALL).await.unwrap(), [stored]);
+    assert_eq!(lab.store.list(&alice, ALL).await.unwrap().messages, [stored]);
     assert_eq!(lab.raw("alice", message.id).await, Some(raw));
     assert!(lab.store.ready().await.is_ok());
 }
@@ -223,9 +224,34 @@ async fn the_newest_come_first_and_pages_lead_to_the_oldest(subject: Subject) {
     assert_eq!(lab.page("alice", Page { after: Some(seqs[2]), ..ALL }).await, seqs[..2]);
     assert_eq!(lab.page("alice", Page { before: Some(seqs[1]), after: Some(seqs[4]), ..ALL }).await, seqs[2..4]);
     assert!(lab.page("alice", Page { before: Some(seqs[4]), after: Some(seqs[1]), ..ALL }).await.is_empty());
-    assert!(lab.page("alice", Page { after: Some(u64::MAX), before: Some(0), limit: 9 }).await.is_empty());
-    assert_eq!(lab.page("alice", Page { after: Some(0), before: Some(u64::MAX), limit: 9 }).await, seqs);
+    assert!(lab.page("alice", Page { after: Some(u64::MAX), before: Some(0), ..ALL }).await.is_empty());
+    assert_eq!(lab.page("alice", Page { after: Some(0), before: Some(u64::MAX), ..ALL }).await, seqs);
     assert!(lab.page("alice", Page { limit: 0, ..ALL }).await.is_empty());
+}
+
+async fn a_page_has_so_many_bytes_but_always_one_message(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let mut seqs = Vec::new();
+    for _ in 0..5 {
+        let text = Some("x".repeat(100_000));
+        let content = Content { text, ..Content::default() };
+        let message = Message { content, ..lab.message() };
+        seqs.insert(0, lab.store.append(to(&["alice"]), message, Bytes::new()).await.unwrap()[0]);
+    }
+    for (max_bytes, limit, expected, more) in [
+        (250_000, 1000, &seqs[..2], true),
+        (0, 1000, &seqs[..1], true),
+        (u64::MAX, 1000, &seqs[..], false),
+        (u64::MAX, 5, &seqs[..], false),
+        (u64::MAX, 4, &seqs[..4], true),
+    ] {
+        let page = Page { limit, max_bytes, ..ALL };
+        let listing = lab.store.list(&name("alice"), page).await.unwrap();
+        let found: Vec<_> = listing.messages.iter().map(|stored| stored.seq).collect();
+        assert_eq!((&found[..], listing.more), (expected, more), "{page:?}");
+    }
+    let rest = Page { before: Some(seqs[3]), max_bytes: 0, ..ALL };
+    assert!(!lab.store.list(&name("alice"), rest).await.unwrap().more);
 }
 
 async fn pages_stay_where_they_are_while_mail_arrives(subject: Subject) {
@@ -237,7 +263,7 @@ async fn pages_stay_where_they_are_while_mail_arrives(subject: Subject) {
     let mut seen = Vec::new();
     let mut before = None;
     loop {
-        let page = lab.page("alice", Page { before, after: None, limit: 6 }).await;
+        let page = lab.page("alice", Page { before, limit: 6, ..ALL }).await;
         lab.deliver("alice", b"later").await;
         let Some(last) = page.last() else { break };
         before = Some(*last);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use super::{Delivery, Event, MailboxSummary, Page, Settings, StoreError, Stored, closing};
+use super::{Delivery, Event, Listing, MailboxSummary, Page, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
 use crate::mail::{Address, MailboxName, Message, MessageId};
 
@@ -87,17 +87,23 @@ impl Memory {
         Ok(seqs)
     }
 
-    pub(super) fn list(&self, mailbox: &MailboxName, page: Page, now: Timestamp) -> Result<Vec<Stored>, StoreError> {
+    pub(super) fn list(&self, mailbox: &MailboxName, page: Page, now: Timestamp) -> Result<Listing, StoreError> {
         let state = self.open_state()?;
-        let Some(found) = state.mailboxes.get(mailbox) else { return Ok(Vec::new()) };
+        let mut listing = Listing { messages: Vec::new(), more: false };
+        let Some(found) = state.mailboxes.get(mailbox) else { return Ok(listing) };
         let before = page.before.map_or(Bound::Unbounded, Bound::Excluded);
-        let newer = found.messages.range((Bound::Unbounded, before)).rev();
-        Ok(newer
-            .take_while(|(seq, _)| page.after.is_none_or(|after| **seq > after))
-            .filter(|(_, entry)| entry.is_live(now))
-            .take(page.limit)
-            .map(|(seq, entry)| entry.stored(*seq, mailbox))
-            .collect())
+        let mut bytes = 0;
+        let older = found.messages.range((Bound::Unbounded, before)).rev();
+        let wanted = older.take_while(|(seq, _)| page.after.is_none_or(|after| **seq > after));
+        for (seq, entry) in wanted.filter(|(_, entry)| entry.is_live(now)) {
+            bytes += entry.body.record_bytes();
+            listing.more = page.is_full(listing.messages.len(), bytes);
+            if listing.more {
+                break;
+            }
+            listing.messages.push(entry.stored(*seq, mailbox));
+        }
+        Ok(listing)
     }
 
     pub(super) fn message(
@@ -264,8 +270,12 @@ impl Entry {
 
 impl Body {
     fn size_bytes(&self) -> u64 {
+        self.raw.len() as u64 + self.record_bytes()
+    }
+
+    fn record_bytes(&self) -> u64 {
         let content = &self.message.content;
         let texts = [&content.text, &content.html].into_iter().flatten().map(String::len).sum::<usize>();
-        (self.raw.len() + texts) as u64 + RECORD_OVERHEAD_BYTES
+        texts as u64 + RECORD_OVERHEAD_BYTES
     }
 }

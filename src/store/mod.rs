@@ -57,6 +57,24 @@ pub struct Page {
     pub after: Option<u64>,
     /// At most so many.
     pub limit: usize,
+    /// At most so many bytes of records, but always one message: a mailbox may hold more text than there is memory.
+    pub max_bytes: u64,
+}
+
+impl Page {
+    /// Whether nothing more has place behind `count` messages, where their records with the next one's have `bytes`.
+    const fn is_full(&self, count: usize, bytes: u64) -> bool {
+        count >= self.limit || (count > 0 && bytes > self.max_bytes)
+    }
+}
+
+/// A page of a mailbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listing {
+    /// Its messages, newest first.
+    pub messages: Vec<Stored>,
+    /// Whether the mailbox goes on behind it, within the bounds that were asked for.
+    pub more: bool,
 }
 
 /// A mailbox that holds mail.
@@ -177,7 +195,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub async fn list(&self, mailbox: &MailboxName, page: Page) -> Result<Vec<Stored>, StoreError> {
+    pub async fn list(&self, mailbox: &MailboxName, page: Page) -> Result<Listing, StoreError> {
         let now = self.clock.now();
         match &self.backend {
             Backend::Memory(memory) => memory.list(mailbox, page, now),

@@ -47,6 +47,26 @@ async fn a_list_is_walked_page_by_page_from_the_newest() {
 }
 
 #[tokio::test]
+async fn a_page_of_large_messages_is_cut_and_names_the_next() {
+    let api = Api::start().await;
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let text = Some("x".repeat(10 << 20));
+        kept.extend(
+            api.keep(&["user@example.com"], message(&api.clock, Content { text, ..Content::default() }), "").await,
+        );
+    }
+    let mut path = Some("/emails/user".to_owned());
+    let mut pages = Vec::new();
+    while let Some(at) = path {
+        let answer = api.get(&at).await;
+        pages.push(seqs(&answer.json()));
+        path = next(answer.header("link")).map(str::to_owned);
+    }
+    assert_eq!(pages, [[kept[2]], [kept[1]], [kept[0]]]);
+}
+
+#[tokio::test]
 async fn a_full_last_page_names_no_next_one() {
     let api = Api::start().await;
     fill(&api, "user@example.com", 2).await;

@@ -37,7 +37,7 @@ use self::quota::Quota;
 use self::reader::Reader;
 use self::segments::SegmentFiles;
 use self::writer::Writer;
-use super::{Delivery, Event, MailboxSummary, OpenError, Page, Settings, StoreError, Stored, closing};
+use super::{Delivery, Event, Listing, MailboxSummary, OpenError, Page, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId};
 
@@ -128,12 +128,7 @@ impl Embedded {
         Ok(places.into_iter().map(|place| seqs[place]).collect())
     }
 
-    pub(super) async fn list(
-        &self,
-        mailbox: &MailboxName,
-        page: Page,
-        now: Timestamp,
-    ) -> Result<Vec<Stored>, StoreError> {
+    pub(super) async fn list(&self, mailbox: &MailboxName, page: Page, now: Timestamp) -> Result<Listing, StoreError> {
         let mailbox = mailbox.clone();
         self.read(move |reader, connection| reader.list(connection, &mailbox, page, now)).await
     }

@@ -17,7 +17,7 @@ use super::schema;
 use super::segments::{Place, SegmentFiles, SegmentId};
 use crate::clock::Timestamp;
 use crate::mail::{Address, MailboxName, Message, MessageId};
-use crate::store::{MailboxSummary, Page, StoreError, Stored, closing};
+use crate::store::{Listing, MailboxSummary, Page, StoreError, Stored, closing};
 
 /// So many reads run at once; more of them would only wait for the same disk.
 const CONNECTIONS: usize = 4;
@@ -99,18 +99,23 @@ impl Reader {
         mailbox: &MailboxName,
         page: Page,
         now: Timestamp,
-    ) -> Result<Vec<Stored>, StoreError> {
-        let mut listed = Vec::new();
-        let mut before = page.before;
-        // What cannot be read is left out, and the page filled up with what comes behind it.
-        while listed.len() < page.limit {
-            let wanted = page.limit - listed.len();
+    ) -> Result<Listing, StoreError> {
+        let mut messages = Vec::new();
+        let (mut before, mut bytes) = (page.before, 0);
+        loop {
+            // What cannot be read is left out, and the page filled up with what comes behind it; one row more than there
+            // is place for tells whether the mailbox goes on.
+            let wanted = page.limit - messages.len() + 1;
             let rows = rows(connection, mailbox, Page { before, limit: wanted, ..page }, now)?;
             before = rows.last().map(|row| row.seq);
             let was_last = rows.len() < wanted;
             for row in rows {
+                bytes += row.record_len;
+                if page.is_full(messages.len(), bytes) {
+                    return Ok(Listing { messages, more: true });
+                }
                 match self.stored(&row, mailbox) {
-                    Some(stored) => listed.push(stored),
+                    Some(stored) => messages.push(stored),
                     None if is_there(connection, row.seq)? => {
                         tracing::error!(id = %row.id, %mailbox, "a message is damaged and was left out of a list");
                     }
@@ -118,10 +123,9 @@ impl Reader {
                 }
             }
             if was_last {
-                break;
+                return Ok(Listing { messages, more: false });
             }
         }
-        Ok(listed)
     }
 
     pub(super) fn message(

@@ -71,9 +71,9 @@ async fn a_store_that_is_opened_again_has_everything_and_goes_on_counting() {
     let (first, id) = lab.deliver("alice", b"hello").await;
     let (cleared, _) = lab.deliver("bob", b"cleared").await;
     lab.store.clear(&name("bob")).await.unwrap();
-    let before = lab.store.list(&name("alice"), ALL).await.unwrap();
+    let before = lab.store.list(&name("alice"), ALL).await.unwrap().messages;
     let lab = lab.reopen(|_| ()).await;
-    assert_eq!(lab.store.list(&name("alice"), ALL).await.unwrap(), before);
+    assert_eq!(lab.store.list(&name("alice"), ALL).await.unwrap().messages, before);
     assert_eq!(lab.raw("alice", id).await.unwrap(), b"hello"[..]);
     let (next, _) = lab.deliver("alice", b"again").await;
     assert!(next > cleared && cleared > first, "{first} {cleared} {next}");
@@ -102,9 +102,9 @@ async fn what_was_answered_is_there_after_a_crash() {
         bytes
     });
     let store = lab.open_copy(&crashed).await;
-    let found = store.list(&name("alice"), ALL).await.unwrap();
+    let found = store.list(&name("alice"), ALL).await.unwrap().messages;
     assert_eq!(found.len(), 160);
-    assert_eq!(found, lab.store.list(&name("alice"), ALL).await.unwrap());
+    assert_eq!(found, lab.store.list(&name("alice"), ALL).await.unwrap().messages);
     for stored in found {
         let id = stored.message.id;
         assert_eq!(store.raw(&name("bob"), id).await.unwrap().unwrap(), id.to_string());
@@ -198,7 +198,7 @@ async fn one_damaged_record_does_not_hide_the_others() {
     let message = lab.store.message(&name("alice"), damaged).await;
     assert!(matches!(message, Err(StoreError::Damaged(_))), "{message:?}");
     let page = Page { limit: 2, ..ALL };
-    let listed = lab.store.list(&name("alice"), page).await.unwrap();
+    let listed = lab.store.list(&name("alice"), page).await.unwrap().messages;
     assert_eq!(listed.iter().map(|stored| stored.seq).collect::<Vec<_>>(), [newest, oldest], "the page is full");
     assert!(lab.store.delete(&name("alice"), damaged).await.unwrap());
 }
@@ -260,7 +260,7 @@ async fn the_disk_is_given_back_when_mail_is_deleted_or_pushed_out() {
         lab.deliver("alice", &[b'x'; 3000]).await;
     }
     lab.shrinks_below(64 * 1024).await;
-    for stored in lab.store.list(&name("alice"), ALL).await.unwrap() {
+    for stored in lab.store.list(&name("alice"), ALL).await.unwrap().messages {
         assert_eq!(lab.raw("alice", stored.message.id).await.unwrap(), [b'x'; 3000][..]);
     }
     assert_eq!(lab.raw("bob", kept).await.unwrap(), b"kept"[..]);

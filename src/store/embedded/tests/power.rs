@@ -28,7 +28,7 @@ pub(super) fn copy_segments(from: &Path, to: &Path, change: impl Fn(Vec<u8>) -> 
 }
 
 async fn seqs(store: &Store, mailbox: &str) -> Vec<u64> {
-    store.list(&name(mailbox), ALL).await.unwrap().iter().map(|stored| stored.seq).collect()
+    store.list(&name(mailbox), ALL).await.unwrap().messages.iter().map(|stored| stored.seq).collect()
 }
 
 #[tokio::test]
@@ -53,8 +53,8 @@ async fn an_index_that_lost_its_end_with_the_power_is_brought_up_to_date() {
     copy_segments(&lab.data_dir(), &cut, |bytes| bytes);
     let store = lab.open_copy(&cut).await;
     for mailbox in ["alice", "bob", "carol"] {
-        let found = store.list(&name(mailbox), ALL).await.unwrap();
-        assert_eq!(found, lab.store.list(&name(mailbox), ALL).await.unwrap(), "{mailbox}");
+        let found = store.list(&name(mailbox), ALL).await.unwrap().messages;
+        assert_eq!(found, lab.store.list(&name(mailbox), ALL).await.unwrap().messages, "{mailbox}");
         for stored in found {
             let id = stored.message.id;
             assert_eq!(store.raw(&name(mailbox), id).await.unwrap(), lab.raw(mailbox, id).await);
@@ -138,7 +138,7 @@ async fn what_was_answered_or_told_of_is_listed_at_once() {
     let told = async {
         for _ in 0..16 * 20 {
             let event = events.recv().await.unwrap();
-            let listed = lab.store.list(&event.mailbox, ALL).await.unwrap();
+            let listed = lab.store.list(&event.mailbox, ALL).await.unwrap().messages;
             assert!(listed.iter().any(|stored| stored.seq == event.seq), "{event:?}");
         }
     };
