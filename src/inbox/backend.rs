@@ -164,10 +164,10 @@ mod tests {
         let inbox = inbox(settings(), u64::MAX).await;
         let to = ["User@example.com", "other@example.com", "user@example.com"];
         inbox.deliver(envelope(&to), Bytes::from_static(b"Subject: x\r\n\r\n")).await.unwrap();
-        let all = Page { before: None, after: None, limit: 10 };
+        let all = Page { before: None, after: None, limit: 10, max_bytes: 1 << 20 };
         for (mailbox, rcpt_to) in [("user", to[0]), ("other", to[1])] {
             let listed = inbox.list(&inbox.mailbox(mailbox).unwrap(), all).await.unwrap();
-            let [stored] = &listed[..] else { panic!("{listed:?}") };
+            let [stored] = &listed.messages[..] else { panic!("{listed:?}") };
             assert_eq!(stored.rcpt_to.to_string(), rcpt_to);
             assert_eq!(stored.message.received_at, inbox.clock.now());
             assert_eq!(stored.message.expires_at, inbox.clock.now().after(RETENTION));
