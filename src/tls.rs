@@ -84,12 +84,17 @@ pub enum TlsError {
 /// What is wrong with the files, by name.
 pub fn load(settings: &Settings) -> Result<Tls, TlsError> {
     let Settings { cert_file, key_file, .. } = settings;
-    match (cert_file.exists(), key_file.exists()) {
+    match (is_there(cert_file)?, is_there(key_file)?) {
         (true, true) => from_files(cert_file, key_file),
         (false, false) => self_signed(&settings.hostname),
         (true, false) => Err(TlsError::Half { present: cert_file.clone(), missing: key_file.clone() }),
         (false, true) => Err(TlsError::Half { present: key_file.clone(), missing: cert_file.clone() }),
     }
+}
+
+/// A file in a directory that must not be looked into may be there: that is for the operator to put right.
+fn is_there(file: &Path) -> Result<bool, TlsError> {
+    file.try_exists().map_err(|error| unreadable(file, &pem::Error::Io(error), "PEM"))
 }
 
 fn from_files(cert_file: &Path, key_file: &Path) -> Result<Tls, TlsError> {
@@ -174,6 +179,15 @@ mod tests {
     fn without_files_a_certificate_is_made() {
         let dir = TempDir::new().unwrap();
         assert_eq!(load(&settings(&dir, None, None)).unwrap().source, Source::SelfSigned);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_looked_into_is_not_taken_for_an_empty_one() {
+        let dir = TempDir::new().unwrap();
+        let good = settings(&dir, Some("no directory"), None);
+        let error =
+            load(&Settings { cert_file: good.cert_file.join("fullchain.pem"), ..good }).unwrap_err().to_string();
+        assert!(error.contains("fullchain.pem/fullchain.pem: "), "{error}");
     }
 
     #[test]

@@ -42,8 +42,12 @@ fn kept(file: &Path) -> io::Result<String> {
         Ok(text) => Ok(text.trim().to_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let text = generated()?;
-            let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+            // Under another name until it is whole: what a full disk or a kill leaves must not be taken for a key.
+            let unfinished = file.with_extension("new");
+            let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
             writeln!(new, "{text}")?;
+            new.sync_all()?;
+            fs::rename(unfinished, file)?;
             Ok(text)
         }
         Err(error) => Err(error),
@@ -76,6 +80,15 @@ mod tests {
         assert_eq!(keys(&[], Some(&path)).unwrap().0, first);
         let Key::Generated { text, .. } = first else { panic!("{first:?}") };
         assert_eq!(text.len(), 2 * KEY_BYTES);
+    }
+
+    #[test]
+    fn a_start_that_was_cut_short_leaves_no_half_key() {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("api-key.new"), "0123").unwrap();
+        let Key::Generated { text, .. } = keys(&[], Some(&dir.path().to_path_buf())).unwrap().0 else { panic!() };
+        assert_eq!(fs::read_to_string(dir.path().join(FILE_NAME)).unwrap(), text + "\n");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -88,10 +88,6 @@ impl App {
     /// What is in the way, and what to do.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let certificate = tls::load(&config.tls)?;
-        if certificate.source == Source::SelfSigned {
-            let wanted = config.tls.cert_file.display();
-            tracing::warn!(%wanted, "there are no certificate files; STARTTLS has a self-signed certificate for this run");
-        }
         let smtp_listeners = listen(&config.smtp_addrs, "SMTP_ADDR").await?;
         let http_listeners = listen(&config.http_addrs, "HTTP_ADDR").await?;
         let (smtp_addrs, http_addrs) = (local_addrs(&smtp_listeners), local_addrs(&http_listeners));
@@ -106,9 +102,14 @@ impl App {
         for listener in smtp_listeners {
             smtp.listen(listener);
         }
-        let settings = http::Settings { keys, ..config.http.clone() };
+        let http = http::Server::new(&http::Settings { keys, ..config.http.clone() }, inbox, traffic.clone());
         for listener in http_listeners {
-            serve(listener, settings.clone(), inbox.clone(), &traffic);
+            serve(http.clone(), listener, &traffic);
+        }
+        // Not before: a start that fails says nothing but why.
+        if certificate.source == Source::SelfSigned {
+            let wanted = config.tls.cert_file.display();
+            tracing::warn!(%wanted, "there are no certificate files; STARTTLS has a self-signed certificate for this run");
         }
         tracing::info!(smtp = ?smtp_addrs, http = ?http_addrs, "restante is ready");
         let certificate = certificate.source;
@@ -160,14 +161,9 @@ fn local_addrs(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
-fn serve(listener: TcpListener, settings: http::Settings, inbox: Inbox, traffic: &Shutdown) {
-    let tasks = traffic.clone();
+fn serve(http: http::Server, listener: TcpListener, traffic: &Shutdown) {
     traffic.spawn(async move {
-        let served = match listener.into_std() {
-            Ok(listener) => http::serve(listener, &settings, inbox, &tasks).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = served {
+        if let Err(error) = http.serve(listener).await {
             tracing::error!(%error, "the API cannot be served any more");
         }
     });

@@ -213,7 +213,7 @@ fn domains(text: &str) -> value::Parsed<Domains> {
     if text.is_empty() || text == "*" {
         return Ok(Domains::Any);
     }
-    value::list(text).map(str::parse::<DomainPattern>).collect::<Result<_, _>>().map(Domains::Listed)
+    some(value::list(text).map(str::parse::<DomainPattern>).collect::<Result<_, _>>()?).map(Domains::Listed)
 }
 
 fn hostname(text: &str) -> value::Parsed<Option<String>> {
@@ -236,7 +236,13 @@ fn first_domain(domains: &Domains) -> String {
 }
 
 fn api_keys(text: &str) -> value::Parsed<Vec<http::ApiKey>> {
-    value::list(text).map(|key| key.parse().map_err(|error: http::ApiKeyError| error.to_string())).collect()
+    let key = |text: &str| text.parse().map_err(|error: http::ApiKeyError| error.to_string());
+    if text.is_empty() { Ok(Vec::new()) } else { some(value::list(text).map(key).collect::<Result<_, _>>()?) }
+}
+
+/// A list of commas alone looks like a value, and must not pass for one.
+fn some<T>(items: Vec<T>) -> value::Parsed<Vec<T>> {
+    if items.is_empty() { Err("write at least one, several with commas between".to_owned()) } else { Ok(items) }
 }
 
 fn some_addresses(text: &str) -> value::Parsed<Vec<SocketAddr>> {

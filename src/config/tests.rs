@@ -81,6 +81,8 @@ fn a_public_address_needs_a_key_and_a_domain() {
             assert!(config(&[(name, addr), ("DOMAIN", "example.com")]).is_err());
             assert!(config(&[(name, addr), ("API_KEY", "secret")]).is_err());
             assert!(config(&[(name, addr), ("DOMAIN", "example.com"), ("API_KEY", " ")]).is_err());
+            assert!(config(&[(name, addr), ("DOMAIN", "example.com"), ("API_KEY", ",")]).is_err());
+            assert!(config(&[(name, addr), ("DOMAIN", ", ,"), ("API_KEY", "secret")]).is_err());
             assert!(config(&[(name, addr), ("DOMAIN", "*"), ("API_KEY", "secret")]).is_ok());
         }
         for addr in ["127.0.0.1:0", "127.8.8.8:25", "[::1]:0", "[::ffff:127.0.0.1]:25"] {

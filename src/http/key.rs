@@ -16,7 +16,7 @@ use subtle::{Choice, ConstantTimeEq};
 use super::problem::Problem;
 
 /// The longest key, in bytes.
-pub const API_KEY_MAX_BYTES: usize = 256;
+const API_KEY_MAX_BYTES: usize = 256;
 
 /// A key that opens the API. Only its SHA-256 is held, so that it can be neither printed nor logged.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! How many requests a minute one client may make.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,13 +13,11 @@ use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::KeyExtractor;
 
 use super::problem::Problem;
+use crate::mail::client_network;
 use crate::shutdown::Shutdown;
 
 /// How often clients are forgotten that have their whole share again, so that many addresses cannot fill the memory.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The bits of an IPv6 address that name a network; whoever has a network has all addresses in it.
-const IPV6_NETWORK: u128 = !(u64::MAX as u128);
 
 /// The layer that counts requests.
 pub(super) type Layer = tower_governor::GovernorLayer<Client, NoOpMiddleware, Body>;
@@ -34,7 +32,7 @@ impl KeyExtractor for Client {
 
     fn extract<T>(&self, request: &Request<T>) -> Result<IpAddr, GovernorError> {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        peer.map(|ConnectInfo(peer)| network(peer.ip())).ok_or(GovernorError::UnableToExtractKey)
+        peer.map(|ConnectInfo(peer)| client_network(peer.ip())).ok_or(GovernorError::UnableToExtractKey)
     }
 }
 
@@ -51,13 +49,6 @@ pub(super) fn layer(per_minute: u32, tasks: &Shutdown) -> Option<Layer> {
         }
     });
     Some(Layer::new(config).error_handler(refusal))
-}
-
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & IPV6_NETWORK)),
-        ip @ IpAddr::V4(_) => ip,
-    }
 }
 
 fn refusal(error: GovernorError) -> Response {
@@ -77,11 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_network_is_one_client() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    fn the_addresses_of_one_network_share_their_requests() {
+        let of = |text: &str| {
+            let mut request = Request::new(());
+            request.extensions_mut().insert(ConnectInfo(text.parse::<SocketAddr>().unwrap()));
+            Client.extract(&request).unwrap()
+        };
+        assert_eq!(of("[2001:db8::1]:1"), of("[2001:db8::2]:2"));
+        assert_ne!(of("[2001:db8::1]:1"), of("[2001:db8:0:1::1]:1"));
     }
 }

@@ -14,9 +14,9 @@ mod view;
 
 use std::time::Duration;
 
-pub use self::key::{API_KEY_MAX_BYTES, ApiKey, ApiKeyError};
+pub use self::key::{ApiKey, ApiKeyError};
 pub use self::router::router;
-pub use self::server::serve;
+pub use self::server::Server;
 
 /// Who may read, and how much one client may take.
 #[derive(Clone, Debug)]

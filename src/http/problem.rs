@@ -131,9 +131,9 @@ impl IntoResponse for Problem {
         if let Some(secs) = self.retry_after_secs {
             headers.insert(RETRY_AFTER, secs.into());
         }
-        // RFC 9110 section 15.5.2: a 401 names a way to authenticate.
+        // RFC 9110 section 15.5.2: a 401 names a way to authenticate; RFC 6750 section 3 wants a parameter behind it.
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"restante\""));
         }
         response
     }

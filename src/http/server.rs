@@ -14,11 +14,11 @@ use axum::body::HttpBody;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
 use axum::routing::future::RouteFuture;
+use axum_server::Handle;
 use axum_server::accept::Accept;
-use axum_server::{Handle, Server};
 use bytes::Bytes;
 use hyper_util::rt::TokioTimer;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tower::{BoxError, Service, service_fn};
 
@@ -34,51 +34,62 @@ const HEADER_MAX_BYTES: u32 = 32 * 1024;
 /// The most requests that one connection of HTTP/2 may have open.
 const STREAMS_MAX: u32 = 64;
 
-/// Serves the API on `listener` until `tasks` is asked to stop; then requests in hand are finished and idle connections
-/// closed. When the returned future is dropped, all connections are.
-///
-/// # Errors
-/// Where the listener cannot be used.
-pub async fn serve(
-    listener: std::net::TcpListener,
-    settings: &Settings,
-    inbox: Inbox,
-    tasks: &Shutdown,
-) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let open = Open(Handle::new());
-    let limits = Limits {
-        opening: settings.header_timeout,
-        idle: settings.request_timeout.saturating_add(settings.idle_timeout),
-    };
-    let mut server = axum_server::from_tcp(listener)?.handle(open.0.clone()).acceptor(limits);
-    bound(&mut server, settings);
+/// The API, to be served on any number of listeners. Clones share its limits.
+#[derive(Clone)]
+pub struct Server {
+    router: Router,
+    permits: Arc<Semaphore>,
+    limits: Limits,
+    tasks: Shutdown,
+}
 
-    let router = router(settings, inbox, tasks);
-    let permits = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
-    // The next connection is accepted when this one has its permit: those that are too many wait in the system's queue.
-    let serving = server.serve(service_fn(move |peer: SocketAddr| {
-        let (router, permits) = (router.clone(), permits.clone());
-        async move {
-            let permit = permits.acquire_owned().await?;
-            Ok::<_, AcquireError>(Connection { router, peer, opened: Arc::default(), _permit: Arc::new(permit) })
-        }
-    }));
-    tokio::pin!(serving);
-    tokio::select! {
-        served = &mut serving => return served,
-        () = tasks.requested() => open.0.graceful_shutdown(None),
+impl Server {
+    /// The API over `inbox`. Must be called in a Tokio runtime; what it keeps going in the background runs in `tasks`.
+    #[must_use]
+    pub fn new(settings: &Settings, inbox: Inbox, tasks: Shutdown) -> Self {
+        let limits = Limits {
+            opening: settings.header_timeout,
+            idle: settings.request_timeout.saturating_add(settings.idle_timeout),
+        };
+        let permits = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
+        Self { router: router(settings, inbox, &tasks), permits, limits, tasks }
     }
-    serving.await
+
+    /// Serves `listener` until the server is asked to stop; then requests in hand are finished and idle connections
+    /// closed. When the returned future is dropped, all its connections are.
+    ///
+    /// # Errors
+    /// Where the listener cannot be used.
+    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        let Self { router, permits, limits, tasks } = self;
+        let open = Open(Handle::new());
+        let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(open.0.clone()).acceptor(limits);
+        bound(&mut server, limits.opening);
+
+        // The next connection is accepted when this one has its permit: those that are too many wait in the system's queue.
+        let serving = server.serve(service_fn(move |peer: SocketAddr| {
+            let (router, permits) = (router.clone(), permits.clone());
+            async move {
+                let permit = permits.acquire_owned().await?;
+                Ok::<_, AcquireError>(Connection { router, peer, opened: Arc::default(), _permit: Arc::new(permit) })
+            }
+        }));
+        tokio::pin!(serving);
+        tokio::select! {
+            served = &mut serving => return served,
+            () = tasks.requested() => open.0.graceful_shutdown(None),
+        }
+        serving.await
+    }
 }
 
 /// Without these the library waits for ever.
-fn bound<A>(server: &mut Server<SocketAddr, A>, settings: &Settings) {
+fn bound<A>(server: &mut axum_server::Server<SocketAddr, A>, header_timeout: Duration) {
     let builder = server.http_builder();
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
+        .header_read_timeout(header_timeout)
         .max_buf_size(HEADER_MAX_BYTES as usize);
     // No pings of our own: they would keep an idle connection from looking idle, and a dead one is idle too.
     builder.http2().timer(TokioTimer::new()).max_header_list_size(HEADER_MAX_BYTES).max_concurrent_streams(STREAMS_MAX);

@@ -91,3 +91,96 @@ fn refusal(id: MessageId, error: &StoreError) -> Reply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::{Clock, Timestamp};
+    use crate::inbox::{Domains, Page, Settings};
+    use crate::mail::Naming;
+    use crate::shutdown::Shutdown;
+    use crate::store::{self, Kind, Store};
+
+    const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn settings() -> Settings {
+        Settings {
+            domains: Domains::Listed(vec!["example.com".parse().unwrap()]),
+            hostname: "mx.example.net".into(),
+            naming: Naming::default(),
+            retention: RETENTION,
+            rate_per_minute: 0,
+        }
+    }
+
+    async fn inbox(settings: Settings, max_bytes: u64) -> Inbox {
+        let store = store::Settings { kind: Kind::Memory, mailbox_max_messages: 10, max_bytes };
+        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+        let store = Store::open(&store, clock.clone(), &Shutdown::new()).await.unwrap();
+        Inbox::new(settings, store, clock)
+    }
+
+    fn envelope(rcpt_to: &[&str]) -> Envelope {
+        let addr = SocketAddr::from(([192, 0, 2, 1], 25));
+        Envelope {
+            peer: Peer { addr, local: addr, helo: "client.example".into(), tls: None },
+            mail_from: None,
+            rcpt_to: rcpt_to.iter().map(|to| Address::parse(to).unwrap()).collect(),
+            size: None,
+            smtputf8: false,
+        }
+    }
+
+    fn refused(answer: Result<impl Sized, Reply>) -> (u16, Option<(u8, u16, u16)>) {
+        let Err(reply) = answer else { panic!("not refused") };
+        (reply.code, reply.enhanced)
+    }
+
+    #[tokio::test]
+    async fn a_recipient_of_another_domain_is_refused() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let ask = async |to: &str| inbox.rcpt(&envelope(&[]), &Address::parse(to).unwrap()).await;
+        assert_eq!(ask("user@example.com").await, Ok(()));
+        assert_eq!(ask("Postmaster@MX.example.net").await, Ok(()));
+        for to in ["user@example.org", "user@mx.example.net", "postmaster@example.org", "user%example.org@[192.0.2.9]"]
+        {
+            assert_eq!(refused(ask(to).await), (550, Some((5, 7, 1))), "{to}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_is_too_fast_is_asked_to_wait() {
+        let inbox = inbox(Settings { rate_per_minute: 1, ..settings() }, u64::MAX).await;
+        let (envelope, sender) = (envelope(&[]), Address::parse("a@sender.example").unwrap());
+        assert_eq!(inbox.mail(&envelope.peer, Some(&sender)).await, Ok(()));
+        assert_eq!(refused(inbox.mail(&envelope.peer, Some(&sender)).await), (450, Some((4, 7, 1))));
+    }
+
+    #[tokio::test]
+    async fn each_mailbox_gets_the_message_once_and_for_its_time() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let to = ["User@example.com", "other@example.com", "user@example.com"];
+        inbox.deliver(envelope(&to), Bytes::from_static(b"Subject: x\r\n\r\n")).await.unwrap();
+        let all = Page { before: None, after: None, limit: 10, max_bytes: 1 << 20 };
+        for (mailbox, rcpt_to) in [("user", to[0]), ("other", to[1])] {
+            let listed = inbox.list(&inbox.mailbox(mailbox).unwrap(), all).await.unwrap();
+            let [stored] = &listed.messages[..] else { panic!("{listed:?}") };
+            assert_eq!(stored.rcpt_to.to_string(), rcpt_to);
+            assert_eq!(stored.message.received_at, inbox.clock.now());
+            assert_eq!(stored.message.expires_at, inbox.clock.now().after(RETENTION));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_store_does_not_keep_stays_with_its_sender() {
+        let raw = Bytes::from_static(b"Subject: x\r\n\r\n");
+        let full = inbox(settings(), 0).await;
+        assert_eq!(refused(full.deliver(envelope(&["a@example.com"]), raw.clone()).await), (452, Some((4, 3, 1))));
+        let closed = inbox(settings(), u64::MAX).await;
+        closed.store.close().await;
+        assert_eq!(refused(closed.deliver(envelope(&["a@example.com"]), raw).await), (451, Some((4, 3, 0))));
+    }
+}

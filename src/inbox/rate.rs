@@ -8,7 +8,7 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use crate::mail::Address;
+use crate::mail::{Address, client_network};
 
 /// Senders are forgotten again after so many questions, so that made-up addresses cannot fill the memory.
 const QUESTIONS_BETWEEN_CLEANUPS: u32 = 4096;
@@ -41,7 +41,10 @@ impl SenderRate {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
-        let sender = from.map_or(Sender::Null(client), |address| Sender::Address(address.to_string().to_lowercase()));
+        let sender = match from {
+            Some(address) => Sender::Address(address.to_string().to_lowercase()),
+            None => Sender::Null(client_network(client)),
+        };
         limiter.check_key(&sender).map_err(|early| early.wait_time_from(DefaultClock::default().now()))
     }
 }
@@ -64,6 +67,14 @@ mod tests {
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(30), "{wait:?}");
         assert!(rate.check(Some(&b), CLIENT).is_ok());
         assert!(rate.check(None, CLIENT).is_ok());
+    }
+
+    #[test]
+    fn bounces_are_counted_by_the_network_that_brings_them() {
+        let rate = SenderRate::new(1);
+        assert!(rate.check(None, "2001:db8::1".parse().unwrap()).is_ok());
+        assert!(rate.check(None, "2001:db8::2".parse().unwrap()).is_err());
+        assert!(rate.check(None, "2001:db8:0:1::1".parse().unwrap()).is_ok());
     }
 
     #[test]

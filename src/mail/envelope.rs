@@ -1,6 +1,6 @@
 //! What SMTP says about a message before the message itself: who sends it, from where, for whom.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,16 @@ pub struct Peer {
     pub helo: String,
     /// The encryption of the connection; `None` in clear text.
     pub tls: Option<TlsInfo>,
+}
+
+/// What limits count as one client: an IPv4 address, or the /64 of an IPv6 address, as whoever has a network has all
+/// addresses in it. An IPv4 address may come mapped into IPv6 (RFC 4291 section 2.5.5.2).
+#[must_use]
+pub const fn client_network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !(u64::MAX as u128))),
+        ip @ IpAddr::V4(_) => ip,
+    }
 }
 
 /// The encryption of a connection.
@@ -41,4 +51,18 @@ pub struct Envelope {
     pub size: Option<u64>,
     /// Whether the client asked for SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_network_is_one_client() {
+        let of = |text: &str| client_network(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of("2001:db8:1:3::"), "2001:db8:1:3::");
+        assert_eq!(of("192.0.2.1"), "192.0.2.1");
+        assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
+    }
 }

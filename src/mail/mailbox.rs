@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::address::{Address, Domain, quote, unquote};
 
 /// The longest name, in bytes.
-pub const MAILBOX_NAME_MAX_BYTES: usize = 128;
+const MAILBOX_NAME_MAX_BYTES: usize = 128;
 
 /// The name of a mailbox: 1 to 128 bytes of lower-cased UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -155,7 +155,7 @@ pub enum TransferEncoding {
 }
 
 /// One field of a message header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HeaderField {
     /// The field name as the sender wrote it.
     pub name: String,

@@ -7,8 +7,8 @@ mod message;
 mod parse;
 
 pub use self::address::{Address, AddressError, Domain};
-pub use self::envelope::{Envelope, Peer, TlsInfo};
-pub use self::mailbox::{MAILBOX_NAME_MAX_BYTES, MailboxName, MailboxNameError, Naming, NamingScheme, PlusAddressing};
+pub use self::envelope::{Envelope, Peer, TlsInfo, client_network};
+pub use self::mailbox::{MailboxName, MailboxNameError, Naming, NamingScheme, PlusAddressing};
 pub use self::message::{
     Attachment, Content, Disposition, HeaderAddress, HeaderField, Message, MessageId, TransferEncoding,
 };

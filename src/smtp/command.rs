@@ -6,7 +6,7 @@ use crate::mail::Address;
 
 /// One command line, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(super) enum Command {
     /// `EHLO name`
     Ehlo(String),
     /// `HELO name`
@@ -47,16 +47,16 @@ pub enum Command {
 
 /// The parameters of MAIL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MailParameters {
+pub(super) struct MailParameters {
     /// `SIZE=n`: the size in bytes that the client expects the message to have.
-    pub size: Option<u64>,
+    pub(super) size: Option<u64>,
     /// `SMTPUTF8`: addresses and header fields may be UTF-8.
-    pub smtputf8: bool,
+    pub(super) smtputf8: bool,
 }
 
 /// The forward-path of RCPT.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recipient {
+pub(super) enum Recipient {
     /// An address with its domain.
     Address(Address),
     /// `<Postmaster>`, the one recipient that needs no domain (RFC 5321 section 4.1.1.3).
@@ -68,7 +68,7 @@ impl Command {
     ///
     /// # Errors
     /// The refusal for the client.
-    pub fn parse(line: &[u8]) -> Result<Self, Reply> {
+    pub(super) fn parse(line: &[u8]) -> Result<Self, Reply> {
         let text = std::str::from_utf8(line).map_err(|_| syntax("command line is not UTF-8"))?;
         if text.chars().any(|c| c.is_control() && c != '\t') {
             return Err(syntax("command line has control characters"));

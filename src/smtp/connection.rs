@@ -158,7 +158,8 @@ impl<B: Backend> Connection<B> {
         S: AsyncRead + Unpin + Send,
     {
         let receiving = session.is_receiving();
-        if input.is_empty() && !receiving && input.capacity() > COMMAND_BUFFER_BYTES {
+        if input.is_empty() && !receiving {
+            // Its capacity does not tell how large it is: what has been taken off the front still belongs to it.
             *input = BytesMut::new();
         }
         input.reserve(session.held_bytes().clamp(COMMAND_BUFFER_BYTES, MESSAGE_BUFFER_BYTES));
@@ -199,8 +200,11 @@ async fn close<S>(stream: &mut S) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    stream.shutdown().await?;
-    timeout(LINGER, copy(stream, &mut sink())).await.map_or(Ok(()), |read| read.map(drop))
+    let closing = async {
+        stream.shutdown().await?;
+        copy(stream, &mut sink()).await
+    };
+    timeout(LINGER, closing).await.map_or(Ok(()), |closed| closed.map(drop))
 }
 
 fn tls_info(stream: &TlsStream<TcpStream>) -> TlsInfo {

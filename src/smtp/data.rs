@@ -180,7 +180,12 @@ impl Receipt {
                 (5, 6, 11),
                 "message has a bare CR or LF; lines end in CRLF (RFC 5321 section 2.3.8)",
             )),
-            None => Ok(Bytes::from(self.bytes)),
+            None => {
+                let mut bytes = self.bytes;
+                // A store in memory keeps it for a day, and it has grown by doubling.
+                bytes.shrink_to_fit();
+                Ok(Bytes::from(bytes))
+            }
         }
     }
 }
@@ -259,6 +264,14 @@ mod tests {
         let (mut decoder, mut receipt) = (DataDecoder::default(), Receipt::new(10));
         assert!(decoder.decode(&mut BytesMut::from(&b"12345678\r\n.\r\n"[..]), &mut receipt));
         assert_eq!(receipt.finish(BareLf::Reject).unwrap(), b"12345678\r\n"[..]);
+    }
+
+    #[test]
+    fn a_message_takes_no_more_memory_than_it_has_bytes() {
+        let mut receipt = Receipt::new(10_000);
+        (0..1_000).for_each(|_| receipt.push(b"text\r\n"));
+        let message = Vec::from(receipt.finish(BareLf::Reject).unwrap());
+        assert_eq!((message.len(), message.capacity()), (6_000, 6_000));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What all connections share: how many there are, and how many bytes of mail they hold.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::mail::client_network;
 
 /// Counts connections, in all and by client.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl Connections {
     }
 
     pub(super) fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Admission, TooMany> {
-        let network = network(client);
+        let network = client_network(client);
         let mut by_network = self.by_network.lock().unwrap_or_else(PoisonError::into_inner);
         if self.total.load(Ordering::Relaxed) >= self.max {
             return Err(TooMany::InAll);
@@ -59,14 +61,6 @@ impl Drop for Admission {
             }
         }
         self.connections.total.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// An IPv6 client has a whole /64 to itself, so that is what is counted.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -142,10 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_client_is_its_network_and_a_mapped_one_its_ipv4_address() {
-        let network = |ip: &str| network(ip.parse().unwrap()).to_string();
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
+    fn the_addresses_of_one_network_are_counted_as_one_client() {
+        let connections = Connections::new(3, 1);
+        let _first = connections.admit("2001:db8::1".parse().unwrap()).unwrap();
+        assert_eq!(connections.admit("2001:db8::2".parse().unwrap()).unwrap_err(), TooMany::OfThisClient);
+        assert!(connections.admit("2001:db8:0:1::1".parse().unwrap()).is_ok());
     }
 
     #[test]

@@ -10,7 +10,6 @@ mod server;
 mod session;
 
 pub use self::backend::Backend;
-pub use self::command::{Command, MailParameters, Recipient};
 pub use self::data::BareLf;
 pub use self::reply::Reply;
 pub use self::server::{Server, Settings};

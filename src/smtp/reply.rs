@@ -27,7 +27,7 @@ impl Reply {
 
     /// Whether the client is told that its command was not carried out.
     #[must_use]
-    pub const fn is_refusal(&self) -> bool {
+    pub(super) const fn is_refusal(&self) -> bool {
         self.code >= 400
     }
 

@@ -38,9 +38,9 @@ pub struct Settings {
     pub tls_handshake_timeout: Duration,
 }
 
-/// An SMTP server. Clones share their limits, so that one server can listen on several addresses.
+/// An SMTP server. It can listen on several addresses, which share its limits.
 pub struct Server<B> {
-    pub(super) shared: Arc<Shared<B>>,
+    shared: Arc<Shared<B>>,
 }
 
 /// What every connection needs.

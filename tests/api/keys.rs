@@ -31,7 +31,7 @@ async fn a_missing_and_a_wrong_key_read_the_same() {
     let api = Api::start().await;
     let missing = Answer::of(api.request("GET", "/emails")).await;
     assert_eq!(missing.problem(401).0, "invalid API key");
-    assert_eq!(missing.header("www-authenticate"), "Bearer");
+    assert_eq!(missing.header("www-authenticate"), "Bearer realm=\"restante\"");
     for (name, value) in [
         ("X-API-KEY", "wrong"),
         ("X-API-KEY", ""),

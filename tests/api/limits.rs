@@ -103,6 +103,22 @@ async fn one_connection_too_many_waits_for_its_turn() {
 }
 
 #[tokio::test]
+async fn several_addresses_share_their_limits() {
+    let api = Api::with(Settings { max_connections: 1, rate_per_minute: 1, ..settings() }).await;
+    let other = api.listen().await;
+    let request = format!("GET /emails HTTP/1.1\r\nHost: x\r\nX-API-KEY: {KEY}\r\n\r\n");
+    let mut first = api.connect(request.as_bytes()).await;
+    read_until(&mut first, b"\r\n\r\n[]").await;
+    let mut second = TcpStream::connect(other).await.unwrap();
+    second.write_all(request.as_bytes()).await.unwrap();
+    let early = tokio::time::timeout(SHORT, second.read_u8()).await;
+    assert!(early.is_err(), "answered beside the first: {early:?}");
+    drop(first);
+    let head = read_until(&mut second, b"\r\n").await;
+    assert_eq!(head, b"HTTP/1.1 429 Too Many Requests\r\n");
+}
+
+#[tokio::test]
 async fn a_stop_finishes_what_is_in_hand_and_closes_what_is_idle() {
     let api = Api::start().await;
     let mut idle = api.connect(HEALTH).await;

@@ -1,6 +1,6 @@
 //! A server of its own for each test, on a port of its own, with a clock that stands still.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use restante::smtp::Backend;
 use restante::store::{self, Delivery, Kind, Store};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// The key of every server here.
@@ -37,6 +37,7 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) tasks: Shutdown,
     pub(crate) served: JoinHandle<()>,
+    server: http::Server,
     client: Client,
 }
 
@@ -73,6 +74,12 @@ pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
     (Inbox::new(settings, store.clone(), clock.clone()), store)
 }
 
+async fn listen(server: http::Server, tasks: &Shutdown) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    (addr, tasks.spawn(async move { server.serve(listener).await.unwrap() }))
+}
+
 impl Api {
     pub(crate) async fn start() -> Self {
         Self::with(settings()).await
@@ -82,14 +89,15 @@ impl Api {
         let clock = Clock::manual(NOW);
         let tasks = Shutdown::new();
         let (inbox, store) = inbox(&clock, &tasks).await;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let addr = listener.local_addr().unwrap();
-        let (served_inbox, group) = (inbox.clone(), tasks.clone());
-        let served = tasks.spawn(async move {
-            http::serve(listener, &settings, served_inbox, &group).await.unwrap();
-        });
+        let server = http::Server::new(&settings, inbox.clone(), tasks.clone());
+        let (addr, served) = listen(server.clone(), &tasks).await;
         let client = Client::builder().timeout(DEADLINE).build().unwrap();
-        Self { addr, inbox, store, clock, tasks, served, client }
+        Self { addr, inbox, store, clock, tasks, server, served, client }
+    }
+
+    /// Serves the same API on one more address.
+    pub(crate) async fn listen(&self) -> SocketAddr {
+        listen(self.server.clone(), &self.tasks).await.0
     }
 
     /// A request without a key.

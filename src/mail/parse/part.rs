@@ -1,5 +1,6 @@
 //! What a single part is for the reader: a body or an attachment.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
@@ -26,7 +27,7 @@ pub(super) fn add(raw: &[u8], leaf: &Leaf<'_>, content: &mut Content) {
     }
     if let Some(body) = body(leaf, &disposition.value, filename.is_some(), content) {
         let decoded = charset::decode(leaf.content_type.text("charset").as_deref(), decoded.bytes);
-        append(body, &decoded.text);
+        append(body, decoded.text);
         content.problems.extend(decoded.problem.map(|problem| format!("{} {problem}", leaf.name)));
         return;
     }
@@ -96,12 +97,16 @@ fn encoding(leaf: &Leaf<'_>, problems: &mut Vec<String>) -> TransferEncoding {
 }
 
 /// Joins a body to those before it.
-fn append(body: &mut Option<String>, text: &str) {
-    let body = body.get_or_insert_default();
-    if !body.is_empty() && !body.ends_with('\n') {
-        body.push('\n');
+fn append(body: &mut Option<String>, text: Cow<'_, str>) {
+    match body {
+        None => *body = Some(text.into_owned()),
+        Some(body) => {
+            if !body.is_empty() && !body.ends_with('\n') {
+                body.push('\n');
+            }
+            body.push_str(&text);
+        }
     }
-    body.push_str(text);
 }
 
 fn hex(bytes: &[u8]) -> String {
