@@ -26,6 +26,8 @@ const LAST_HOUR: u32 = i32::MAX.cast_unsigned();
 const BLOCK_BYTES: u64 = 4096;
 /// How much room a segment is given ahead of its end while mail is coming, and what that is written with.
 const AHEAD_MAX_BYTES: u64 = 1024 * 1024;
+/// Where more than this is synced at once there is no room made: the room, too, has to be written to the disk.
+const SMALL_SYNC_MAX_BYTES: u64 = 64 * 1024;
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 /// With a retention of a day there are about 25 segments; more open files than this are not worth their descriptors.
 const CACHED_FILES: usize = 64;
@@ -92,8 +94,9 @@ struct Open {
     id: SegmentId,
     file: File,
     end: u64,
-    /// Up to where it is synced.
+    /// Up to where it is synced, and where the sync before had ended.
     synced_end: u64,
+    last_synced_end: u64,
     /// Up to where the file has room, and where its end was when it was last cut back to it.
     room_end: u64,
     quiet_end: u64,
@@ -108,6 +111,7 @@ impl Open {
             file,
             end: 0,
             synced_end: 0,
+            last_synced_end: 0,
             room_end: 0,
             quiet_end: 0,
             #[cfg(test)]
@@ -127,7 +131,8 @@ impl Open {
     /// mail takes little. The room is written, not only set aside: to sync bytes over others changes nothing in the file
     /// system, so that it is one write to the disk, where a new block is two or three.
     fn make_room(&mut self, end: u64) {
-        if end <= self.room_end {
+        let largest_sync = (end - self.synced_end).max(self.synced_end - self.last_synced_end);
+        if end <= self.room_end || largest_sync > SMALL_SYNC_MAX_BYTES {
             return;
         }
         self.room_end = end + (end - self.quiet_end).min(AHEAD_MAX_BYTES);
@@ -187,6 +192,7 @@ impl Segments {
             return Err(error);
         }
         open.end += entry.len();
+        open.room_end = open.room_end.max(open.end);
         Ok(Place { segment: open.id, start })
     }
 
@@ -209,7 +215,7 @@ impl Segments {
                 return true;
             }
             let Err(error) = open.sync() else {
-                open.synced_end = open.end;
+                open.last_synced_end = std::mem::replace(&mut open.synced_end, open.end);
                 return true;
             };
             tracing::error!(segment = open.id.file_name(), %error, "a segment could not be synced and is given up");
