@@ -46,7 +46,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     start_log(&config.log);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
     };
@@ -76,6 +77,12 @@ async fn run(config: Config) -> ExitCode {
         _ = terminate.recv() => ExitCode::from(EXIT_IMPATIENT),
         _ = interrupt.recv() => ExitCode::from(EXIT_IMPATIENT),
     }
+}
+
+/// The store writes in a thread of its own, and is the busiest of all. With one core left to it more mail is taken than
+/// with workers on every core, which would only wake each other.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
 fn signals() -> io::Result<(Signal, Signal)> {

@@ -10,15 +10,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use percent_encoding::utf8_percent_encode;
 
+use super::offload;
 use super::path::{AttachmentPath, MessagePath};
 use super::problem::Problem;
 use super::query::Strict;
 use super::view::RESERVED;
 use crate::inbox::Inbox;
 use crate::mail::{self, Content, HeaderField, Message};
-
-/// Raw messages up to this size are read where they are; larger ones would hold up other requests of the same thread.
-const READ_INLINE_MAX_BYTES: usize = 64 * 1024;
 
 /// The longest file name that is passed on: the longest that file systems take.
 const FILENAME_MAX_BYTES: usize = 255;
@@ -100,13 +98,7 @@ where
     T: Send + 'static,
     F: FnOnce(&Bytes) -> T + Send + 'static,
 {
-    if raw.len() <= READ_INLINE_MAX_BYTES {
-        return Ok(reading(&raw));
-    }
-    tokio::task::spawn_blocking(move || reading(&raw)).await.map_err(|error| {
-        tracing::error!(%error, "reading a message failed");
-        Problem::internal()
-    })
+    offload::run(raw.len(), move || reading(&raw)).await
 }
 
 /// One body of a message, served from where the store has it.

@@ -8,11 +8,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::content::headers_of;
+use super::offload;
 use super::path::{MailboxPath, MessagePath};
 use super::problem::Problem;
 use super::query::{self, MailboxPage, Strict};
 use super::view::{MailboxView, MessageView, encoded, mailbox_url};
-use crate::inbox::{Inbox, Listing, Page};
+use crate::inbox::{Inbox, Listing, Page, Stored};
 
 /// `GET /emails`: the mailboxes that hold mail, by name.
 pub(super) async fn mailboxes(
@@ -44,8 +45,12 @@ pub(super) async fn list(
         let after = page.after.map(|seq| format!("&after={seq}")).unwrap_or_default();
         format!("{url}?limit={}&before={}{after}", page.limit, last.seq)
     });
-    let views: Vec<MessageView<'_>> = messages.iter().map(|stored| MessageView::new(stored, &url, None)).collect();
-    Ok(linked(Json(views), next))
+    let bytes = messages.iter().map(text_bytes).sum();
+    let page = offload::run(bytes, move || {
+        let views: Vec<MessageView<'_>> = messages.iter().map(|stored| MessageView::new(stored, &url, None)).collect();
+        Json(views).into_response()
+    });
+    Ok(linked(page.await?, next))
 }
 
 /// `GET /emails/{mailbox}/{id}`: one message with all its headers.
@@ -56,7 +61,9 @@ pub(super) async fn message(
 ) -> Result<Response, Problem> {
     let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
     let headers = headers_of(&inbox, &path).await?;
-    Ok(Json(MessageView::new(&stored, &mailbox_url(&inbox, &path.mailbox), Some(&headers))).into_response())
+    let url = mailbox_url(&inbox, &path.mailbox);
+    offload::run(text_bytes(&stored), move || Json(MessageView::new(&stored, &url, Some(&headers))).into_response())
+        .await
 }
 
 /// `DELETE /emails/{mailbox}`.
@@ -79,6 +86,12 @@ pub(super) async fn delete(
         return Err(path.not_found());
     }
     Ok(Json(json!({ "message": format!("Message {} has been deleted", path.id) })).into_response())
+}
+
+/// How much text the JSON of a message has, but for what is small.
+fn text_bytes(stored: &Stored) -> usize {
+    let content = &stored.message.content;
+    [&content.text, &content.html].into_iter().flatten().map(String::len).sum()
 }
 
 /// A page of a list, with the way to the next one (RFC 8288).

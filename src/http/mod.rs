@@ -4,6 +4,7 @@ mod content;
 mod emails;
 mod key;
 mod limit;
+mod offload;
 mod path;
 mod problem;
 mod query;

@@ -42,6 +42,21 @@ pub(super) struct Parts {
     pub(super) max_messages: u64,
 }
 
+/// How often the writer looks for another job before it sleeps.
+const LOOKS: u32 = 50;
+
+/// The next job, if it comes at once. Under load it does, and to sleep and be woken would cost more than to look for it,
+/// the most for the task that would have to wake the writer.
+fn waiting(queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
+    for _ in 0..LOOKS {
+        if let Ok(job) = queue.try_recv() {
+            return Some(job);
+        }
+        std::thread::yield_now();
+    }
+    None
+}
+
 /// Owns all that is written.
 pub(super) struct Writer {
     parts: Parts,
@@ -121,9 +136,10 @@ impl Writer {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut pause = self.rest();
         loop {
-            let next = match pause {
-                Some(pause) => tokio::time::timeout(pause, queue.recv()).await,
-                None => Ok(queue.recv().await),
+            let next = match (waiting(&mut queue), pause) {
+                (Some(job), _) => Ok(Some(job)),
+                (None, Some(pause)) => tokio::time::timeout(pause, queue.recv()).await,
+                (None, None) => Ok(queue.recv().await),
             };
             match next {
                 Ok(Some(first)) => {
