@@ -77,6 +77,10 @@ impl Chore {
     }
 }
 
+/// How often the writer looks for another job before it sleeps, or is content with few. Under load the next one is only a
+/// moment away, and to sleep and be woken costs more than to look, the most for the task that would have to wake the writer.
+pub(super) const LOOKS: u32 = 64;
+
 /// Jobs that are done together.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -87,9 +91,23 @@ pub(super) struct Batch {
     pub(super) is_last: bool,
 }
 
+/// Takes a job that is waiting, or that comes within so many looks.
+pub(super) fn soon(looks: u32, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
+    for look in 0..looks {
+        if look > 0 {
+            std::thread::yield_now();
+        }
+        if let Ok(job) = queue.try_recv() {
+            return Some(job);
+        }
+    }
+    None
+}
+
 impl Batch {
-    /// Takes `first` and what else is waiting.
-    pub(super) fn gather(first: Job, queue: &mut mpsc::Receiver<Job>) -> Self {
+    /// Takes `first` and what else is waiting. Whose mail was in the last batch is about to send the next: while fewer than
+    /// half of `last` have come they are given a moment, or most of them would just miss this sync.
+    pub(super) fn gather(first: Job, last: usize, queue: &mut mpsc::Receiver<Job>) -> Self {
         let mut batch = Self::default();
         let mut bytes = 0;
         let mut next = Some(first);
@@ -106,7 +124,8 @@ impl Batch {
                 Job::Tidy(now, removed, answer) => batch.tidies.push((now, removed, answer)),
                 Job::Close => batch.is_last = true,
             }
-            next = if jobs < BATCH_JOBS && bytes < BATCH_BYTES { queue.try_recv().ok() } else { None };
+            let looks = if jobs < last / 2 { LOOKS } else { 1 };
+            next = if jobs < BATCH_JOBS && bytes < BATCH_BYTES { soon(looks, queue) } else { None };
         }
         batch
     }

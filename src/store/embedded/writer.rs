@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::directory::Directory;
 use super::index::{self, Counts, Extent, SWEEP_STEP, Update};
-use super::job::{Answer, Append, Batch, Chore, Job};
+use super::job::{Answer, Append, Batch, Chore, Job, LOOKS, soon};
 use super::pending::{Backlog, Pending, Unindexed};
 use super::quota::Quota;
 use super::segments::{Place, SegmentFiles, SegmentId, Segments};
@@ -40,21 +40,6 @@ pub(super) struct Parts {
     pub(super) files: Arc<SegmentFiles>,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) max_messages: u64,
-}
-
-/// How often the writer looks for another job before it sleeps.
-const LOOKS: u32 = 50;
-
-/// The next job, if it comes at once. Under load it does, and to sleep and be woken would cost more than to look for it,
-/// the most for the task that would have to wake the writer.
-fn waiting(queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
-    for _ in 0..LOOKS {
-        if let Ok(job) = queue.try_recv() {
-            return Some(job);
-        }
-        std::thread::yield_now();
-    }
-    None
 }
 
 /// Owns all that is written.
@@ -135,15 +120,17 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut pause = self.rest();
+        let mut last = 0;
         loop {
-            let next = match (waiting(&mut queue), pause) {
+            let next = match (soon(LOOKS, &mut queue), pause) {
                 (Some(job), _) => Ok(Some(job)),
                 (None, Some(pause)) => tokio::time::timeout(pause, queue.recv()).await,
                 (None, None) => Ok(queue.recv().await),
             };
             match next {
                 Ok(Some(first)) => {
-                    let batch = Batch::gather(first, &mut queue);
+                    let batch = Batch::gather(first, last, &mut queue);
+                    last = batch.appends.len();
                     if batch.is_last {
                         queue.close();
                     }
