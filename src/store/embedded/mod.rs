@@ -185,6 +185,9 @@ impl Embedded {
         let quota = self.quota.clone();
         let read = move |_: &Reader, connection: &rusqlite::Connection| {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            if !quota.has_directory()? {
+                return Err(StoreError::Unavailable("the data directory has been deleted".to_owned()));
+            }
             quota.admit(1, quota.free_bytes()?)
         };
         self.read(read).await

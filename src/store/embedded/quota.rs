@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,6 +25,11 @@ impl Quota {
     pub(super) fn free_bytes(&self) -> io::Result<u64> {
         let disk = rustix::fs::fstatvfs(&self.directory)?;
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Whether the directory is there; somebody may have deleted it under us.
+    pub(super) fn has_directory(&self) -> io::Result<bool> {
+        Ok(self.directory.metadata()?.nlink() > 0)
     }
 
     /// Whether `more` bytes may be written on a disk with `free_bytes`.

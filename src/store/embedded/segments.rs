@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -124,7 +124,12 @@ impl Open {
         if self.is_broken {
             return Err(io::ErrorKind::Other.into());
         }
-        self.file.sync_data()
+        self.file.sync_data()?;
+        // A file that somebody has deleted takes writes and syncs as before, and is gone when it is closed.
+        if self.file.metadata()?.nlink() == 0 {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the file has been deleted"));
+        }
+        Ok(())
     }
 
     /// Makes room behind an entry that ends at `end`, for as much again as came since the segment was last quiet: a little

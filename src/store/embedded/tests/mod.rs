@@ -307,6 +307,24 @@ async fn mail_is_refused_before_the_disk_is_full_and_can_still_be_read() {
 }
 
 #[tokio::test]
+async fn no_mail_is_taken_into_files_that_somebody_has_deleted() {
+    let lab = Lab::open(Subject::Embedded).await;
+    lab.deliver("alice", b"before").await;
+    for segment in fs::read_dir(lab.data_dir().join("segments")).unwrap() {
+        fs::remove_file(segment.unwrap().path()).unwrap();
+    }
+    let append = async || lab.store.append(to(&["alice"]), lab.message(), Bytes::from_static(b"behind it")).await;
+    assert!(matches!(append().await, Err(StoreError::Unavailable(_))));
+    let (_, id) = lab.deliver("alice", b"behind it").await;
+    assert_eq!(lab.raw("alice", id).await.unwrap(), b"behind it"[..]);
+
+    fs::remove_dir_all(lab.data_dir()).unwrap();
+    assert!(matches!(append().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(append().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(lab.store.ready().await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
 async fn mail_with_no_end_is_kept_and_never_swept() {
     let lab = Lab::open(Subject::Embedded).await;
     let mut message = lab.message();
