@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod mail;
+pub mod connections;
 pub mod shutdown;
 pub mod tls;
 pub mod smtp;

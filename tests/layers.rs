@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("mail", &["clock"]),
+    ("connections", &["mail"]),
     ("shutdown", &[]),
     ("tls", &["shutdown"]),
-    ("smtp", &["mail", "shutdown"]),
+    ("smtp", &["mail", "connections", "shutdown"]),
     ("store", &["clock", "mail", "shutdown"]),
     ("inbox", &["clock", "mail", "smtp", "store"]),
-    ("http", &["mail", "inbox", "shutdown"]),
+    ("http", &["mail", "connections", "inbox", "shutdown"]),
     ("config", &["mail", "tls", "smtp", "store", "inbox", "http"]),
     ("app", &["clock", "mail", "shutdown", "tls", "smtp", "store", "inbox", "http", "config"]),
 ];

@@ -175,6 +175,7 @@ fn http_settings(reader: &mut Reader<'_>) -> http::Settings {
         keys: reader.read("API_KEY", api_keys),
         rate_per_minute: reader.read("API_RATE_PER_MINUTE", value::number(0, 1_000_000)),
         max_connections: reader.read("HTTP_MAX_CONNECTIONS", value::number(1, 1_000_000)),
+        max_connections_per_ip: reader.read("HTTP_MAX_CONNECTIONS_PER_IP", value::number(1, 1_000_000)),
         header_timeout: reader.read("HTTP_HEADER_TIMEOUT", value::duration),
         request_timeout: reader.read("HTTP_REQUEST_TIMEOUT", value::duration),
         idle_timeout: reader.read("HTTP_IDLE_TIMEOUT", value::duration),

@@ -112,6 +112,11 @@ pub const VARIABLES: &[Variable] = &[
         "The most API requests a minute of one client, refused with `429`; 0 is without limit.",
     ),
     variable("HTTP_MAX_CONNECTIONS", "1000", "The most HTTP connections at a time; further ones wait."),
+    variable(
+        "HTTP_MAX_CONNECTIONS_PER_IP",
+        "250",
+        "The most HTTP connections of one client at a time (IPv6: of one /64); further ones are answered with `429` and closed.",
+    ),
     variable("HTTP_HEADER_TIMEOUT", "10s", "How long an HTTP client may take for the header of a request."),
     variable("HTTP_REQUEST_TIMEOUT", "30s", "How long the server may take for the answer to a request."),
     variable("HTTP_IDLE_TIMEOUT", "1m", "How long an HTTP connection stays open on which nothing moves."),

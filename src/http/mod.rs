@@ -30,6 +30,8 @@ pub struct Settings {
     /// How many connections are open at a time; further ones wait until one is closed. At least 1. It bounds
     /// memory and file descriptors.
     pub max_connections: usize,
+    /// How many of them one client may have; of an IPv6 client, its /64. It keeps one client from taking all places.
+    pub max_connections_per_ip: usize,
     /// How long a client may take for the header of a request, and how long a kept connection waits for the next
     /// request. It frees connections on which nobody speaks.
     pub header_timeout: Duration,

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +25,7 @@ use tower::{BoxError, Service, service_fn};
 use super::Settings;
 use super::router::router;
 use super::stream::Watched;
+use crate::connections::{Admission, Connections};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 
@@ -48,6 +49,7 @@ impl Server {
     #[must_use]
     pub fn new(settings: &Settings, inbox: Inbox, tasks: Shutdown) -> Self {
         let limits = Limits {
+            connections: Connections::new(settings.max_connections, settings.max_connections_per_ip),
             opening: settings.header_timeout,
             idle: settings.request_timeout.saturating_add(settings.idle_timeout),
         };
@@ -63,7 +65,7 @@ impl Server {
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         let Self { router, permits, limits, tasks } = self;
         let open = Open(Handle::new());
-        let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(open.0.clone()).acceptor(limits);
+        let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(open.0.clone()).acceptor(limits.clone());
         bound(&mut server, limits.opening);
 
         // The next connection is accepted when this one has its permit: those that are too many wait in the system's queue.
@@ -71,7 +73,7 @@ impl Server {
             let (router, permits) = (router.clone(), permits.clone());
             async move {
                 let permit = permits.acquire_owned().await?;
-                Ok::<_, AcquireError>(Connection { router, peer, opened: Arc::default(), _permit: Arc::new(permit) })
+                Ok::<_, AcquireError>(Connection::new(router, peer, permit))
             }
         }));
         tokio::pin!(serving);
@@ -104,9 +106,10 @@ impl Drop for Open {
     }
 }
 
-/// Puts the time limits on a connection.
-#[derive(Clone, Copy)]
+/// Puts the limits of a client and of time on a connection.
+#[derive(Clone)]
 struct Limits {
+    connections: Arc<Connections>,
     opening: Duration,
     idle: Duration,
 }
@@ -116,12 +119,32 @@ impl Accept<TcpStream, Connection> for Limits {
     type Service = Connection;
     type Future = Ready<io::Result<(Self::Stream, Connection)>>;
 
-    fn accept(&self, stream: TcpStream, connection: Connection) -> Self::Future {
+    fn accept(&self, stream: TcpStream, mut connection: Connection) -> Self::Future {
+        match self.connections.admit(connection.peer.ip()) {
+            Ok(admission) => connection.admission = Some(Arc::new(admission)),
+            Err(too_many) => {
+                tracing::warn!(addr = %connection.peer, ?too_many, "HTTP connection refused");
+                return ready(turn_away(stream).and(Err(io::ErrorKind::ConnectionRefused.into())));
+            }
+        }
         // Small answers go out at once.
         let undelayed = stream.set_nodelay(true);
         let watched = Watched::new(stream, connection.opened.clone(), self.opening, self.idle);
         ready(undelayed.map(|()| (watched, connection)))
     }
+}
+
+/// Says why, without waiting for anything; the connection is closed behind it. No request has been read, so the answer is
+/// written by hand.
+fn turn_away(stream: TcpStream) -> io::Result<()> {
+    let problem = r#"{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"too many connections from this address","error":"too many connections"}"#;
+    let answer = format!(
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\
+         Retry-After: 1\r\nConnection: close\r\n\r\n{problem}",
+        problem.len()
+    );
+    // The socket is not blocking, and its buffer is still empty: the one write takes all or fails.
+    stream.into_std()?.write_all(answer.as_bytes())
 }
 
 /// One connection: the router, and who is at the other end.
@@ -132,6 +155,14 @@ struct Connection {
     opened: Arc<AtomicBool>,
     /// Given back when the connection has ended.
     _permit: Arc<OwnedSemaphorePermit>,
+    /// Counted off when the connection has ended.
+    admission: Option<Arc<Admission>>,
+}
+
+impl Connection {
+    fn new(router: Router, peer: SocketAddr, permit: OwnedSemaphorePermit) -> Self {
+        Self { router, peer, opened: Arc::default(), _permit: Arc::new(permit), admission: None }
+    }
 }
 
 impl<B> Service<Request<B>> for Connection

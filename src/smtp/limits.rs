@@ -1,68 +1,7 @@
-//! What all connections share: how many there are, and how many bytes of mail they hold.
+//! What all connections share: the bytes of mail that they may hold.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use crate::mail::client_network;
-
-/// Counts connections, in all and by client.
-#[derive(Debug)]
-pub(super) struct Connections {
-    max: usize,
-    max_per_ip: usize,
-    by_network: Mutex<HashMap<IpAddr, usize>>,
-    total: AtomicUsize,
-}
-
-/// A counted connection; dropping it counts it off.
-#[derive(Debug)]
-pub(super) struct Admission {
-    connections: Arc<Connections>,
-    network: IpAddr,
-}
-
-/// Why a connection is one too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TooMany {
-    InAll,
-    OfThisClient,
-}
-
-impl Connections {
-    pub(super) fn new(max: usize, max_per_ip: usize) -> Arc<Self> {
-        Arc::new(Self { max, max_per_ip, by_network: Mutex::default(), total: AtomicUsize::new(0) })
-    }
-
-    pub(super) fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Admission, TooMany> {
-        let network = client_network(client);
-        let mut by_network = self.by_network.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.total.load(Ordering::Relaxed) >= self.max {
-            return Err(TooMany::InAll);
-        }
-        let count = by_network.entry(network).or_default();
-        if *count >= self.max_per_ip {
-            return Err(TooMany::OfThisClient);
-        }
-        *count += 1;
-        self.total.fetch_add(1, Ordering::Relaxed);
-        Ok(Admission { connections: self.clone(), network })
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let mut by_network = self.connections.by_network.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_network.get_mut(&self.network) {
-            *count -= 1;
-            if *count == 0 {
-                by_network.remove(&self.network);
-            }
-        }
-        self.connections.total.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// So many bytes of each message are not counted: whoever uses up the budget with large mails does not stop small ones.
 /// A connection takes as much for its input.
@@ -120,28 +59,6 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn connections_are_limited_in_all_and_by_client() {
-        let connections = Connections::new(3, 2);
-        let [a, b, c]: [IpAddr; 3] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|ip| ip.parse().unwrap());
-        let first = connections.admit(a).unwrap();
-        let _second = connections.admit(a).unwrap();
-        assert_eq!(connections.admit(a).unwrap_err(), TooMany::OfThisClient);
-        let _third = connections.admit(b).unwrap();
-        assert_eq!(connections.admit(c).unwrap_err(), TooMany::InAll);
-        drop(first);
-        assert!(connections.admit(c).is_ok());
-        assert_eq!(connections.by_network.lock().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn the_addresses_of_one_network_are_counted_as_one_client() {
-        let connections = Connections::new(3, 1);
-        let _first = connections.admit("2001:db8::1".parse().unwrap()).unwrap();
-        assert_eq!(connections.admit("2001:db8::2".parse().unwrap()).unwrap_err(), TooMany::OfThisClient);
-        assert!(connections.admit("2001:db8:0:1::1".parse().unwrap()).is_ok());
-    }
 
     #[test]
     fn the_budget_is_shared_and_given_back() {

@@ -11,9 +11,10 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::backend::Backend;
 use super::connection::Connection;
-use super::limits::{Budget, Connections, TooMany};
+use super::limits::Budget;
 use super::reply::Reply;
 use super::session::SessionSettings;
+use crate::connections::{Connections, TooMany};
 use crate::shutdown::Shutdown;
 
 /// How long no connection is accepted after an error such as too many open files.

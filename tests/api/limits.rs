@@ -103,6 +103,26 @@ async fn one_connection_too_many_waits_for_its_turn() {
 }
 
 #[tokio::test]
+async fn one_client_does_not_take_all_places() {
+    let api = Api::with(Settings { max_connections_per_ip: 1, ..settings() }).await;
+    let mut first = api.connect(HEALTH).await;
+    read_until(&mut first, b"{\"status\":\"ok\"}").await;
+    let mut second = TcpStream::connect(api.addr).await.unwrap();
+    let refusal = String::from_utf8(rest(&mut second).await).unwrap();
+    assert!(refusal.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{refusal}");
+    assert!(refusal.ends_with("\"error\":\"too many connections\"}"), "{refusal}");
+    drop(first);
+    // Its place is free once the server has seen it go.
+    for _ in 0..1000 {
+        let mut next = api.connect(HEALTH).await;
+        if read_until(&mut next, b"\r\n").await == b"HTTP/1.1 200 OK\r\n" {
+            return;
+        }
+    }
+    panic!("the place was not given back");
+}
+
+#[tokio::test]
 async fn several_addresses_share_their_limits() {
     let api = Api::with(Settings { max_connections: 1, rate_per_minute: 1, ..settings() }).await;
     let other = api.listen().await;

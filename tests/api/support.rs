@@ -54,6 +54,7 @@ pub(crate) fn settings() -> Settings {
         keys: vec![KEY.parse().unwrap(), "another-key".parse().unwrap()],
         rate_per_minute: 0,
         max_connections: 100,
+        max_connections_per_ip: 100,
         header_timeout: DEADLINE,
         request_timeout: DEADLINE,
         idle_timeout: DEADLINE,
