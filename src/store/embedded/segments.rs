@@ -18,10 +18,13 @@ use super::directory::{self, FILE_MODE};
 use super::entry::Entry;
 use super::recovery::Tail;
 use crate::clock::Timestamp;
+use crate::store::StoreError;
 
 const HOUR_MS: u64 = 3_600_000;
 /// The largest hour that a segment id has room for; what expires later still is put there.
 const LAST_HOUR: u32 = i32::MAX.cast_unsigned();
+/// The most parts of one write: `IOV_MAX` of Linux and the BSDs.
+const PARTS_MAX: usize = 1024;
 /// What a file system frees at once.
 const BLOCK_BYTES: u64 = 4096;
 /// How much room a segment is given ahead of its end while mail is coming, and what that is written with.
@@ -119,6 +122,20 @@ impl Open {
         }
     }
 
+    /// Writes what has been given a place since the last sync.
+    fn write(&mut self, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        self.make_room(self.end);
+        let written = write_all_at(&self.file, parts, self.synced_end);
+        self.room_end = self.room_end.max(self.end);
+        if written.is_err()
+            && let Err(error) = self.cut(self.synced_end)
+        {
+            // What comes next overwrites what there is of this.
+            tracing::warn!(segment = self.id.file_name(), %error, "half an entry could not be cut off");
+        }
+        written
+    }
+
     fn sync(&self) -> io::Result<()> {
         #[cfg(test)]
         if self.is_broken {
@@ -132,7 +149,7 @@ impl Open {
         Ok(())
     }
 
-    /// Makes room behind an entry that ends at `end`, for as much again as came since the segment was last quiet: a little
+    /// Makes room behind what ends at `end`, for as much again as came since the segment was last quiet: a little
     /// mail takes little. The room is written, not only set aside: to sync bytes over others changes nothing in the file
     /// system, so that it is one write to the disk, where a new block is two or three.
     fn make_room(&mut self, end: u64) {
@@ -179,8 +196,8 @@ impl Segments {
         Tail::open(&self.path.join(id.file_name()), id, start)
     }
 
-    /// Writes an entry behind the others of its hour. It is not durable before [`Segments::sync`].
-    pub(super) fn append(&mut self, expires_at: Timestamp, entry: &Entry) -> io::Result<Place> {
+    /// Gives an entry of `len` bytes its place behind the others of its hour. [`Segments::write`] puts it there.
+    pub(super) fn place(&mut self, expires_at: Timestamp, len: u64) -> io::Result<Place> {
         let hour = u32::try_from(expires_at.as_millis() / HOUR_MS).unwrap_or(LAST_HOUR).min(LAST_HOUR);
         if !self.open.contains_key(&hour) {
             let open = self.create(hour)?;
@@ -188,16 +205,7 @@ impl Segments {
         }
         let Some(open) = self.open.get_mut(&hour) else { return Err(io::ErrorKind::NotFound.into()) };
         let start = open.end;
-        open.make_room(start + entry.len());
-        if let Err(error) = write_all_at(&open.file, [&entry.front, &entry.raw], start) {
-            // Where this fails too, the next entry overwrites what there is of this one, as the end has not moved.
-            if let Err(error) = open.cut(start) {
-                tracing::warn!(segment = open.id.file_name(), %error, "half an entry could not be cut off");
-            }
-            return Err(error);
-        }
-        open.end += entry.len();
-        open.room_end = open.room_end.max(open.end);
+        open.end += len;
         Ok(Place { segment: open.id, start })
     }
 
@@ -211,23 +219,34 @@ impl Segments {
         Ok(Open::new(id, file))
     }
 
-    /// Makes durable what was written since the last time. Returns the segments where that failed; they are not written
-    /// any more, as the kernel may have dropped the pages and would call the next sync a success.
-    pub(super) fn sync(&mut self) -> Vec<SegmentId> {
-        let mut failed = Vec::new();
+    /// Writes entries, all that have been given a place since the last time, and makes them durable. Returns the segments
+    /// where that failed, and why: none of their entries is there.
+    pub(super) fn write<'a>(
+        &mut self,
+        entries: impl Iterator<Item = (Place, &'a Entry)>,
+    ) -> HashMap<SegmentId, StoreError> {
+        let mut parts: HashMap<SegmentId, Vec<IoSlice<'_>>> = HashMap::new();
+        for (place, entry) in entries {
+            let parts = parts.entry(place.segment).or_default();
+            parts.extend([IoSlice::new(&entry.front), IoSlice::new(&entry.raw)]);
+        }
+        let mut failed = HashMap::new();
         self.open.retain(|_, open| {
-            if open.synced_end == open.end {
+            let Some(parts) = parts.get_mut(&open.id) else { return true };
+            if let Err(error) = open.write(parts) {
+                failed.insert(open.id, error.into());
                 return true;
             }
             let Err(error) = open.sync() else {
                 open.last_synced_end = std::mem::replace(&mut open.synced_end, open.end);
                 return true;
             };
+            // The kernel may have dropped the pages, and would call the next sync a success.
             tracing::error!(segment = open.id.file_name(), %error, "a segment could not be synced and is given up");
             if let Err(error) = open.cut(open.synced_end).and_then(|()| open.file.sync_all()) {
                 tracing::error!(segment = open.id.file_name(), %error, "mail that was refused may be found after a restart");
             }
-            failed.push(open.id);
+            failed.insert(open.id, StoreError::Unavailable("the disk did not confirm the write".to_owned()));
             false
         });
         failed
@@ -318,16 +337,14 @@ impl Segments {
     }
 }
 
-fn write_all_at(file: &File, parts: [&[u8]; 2], start: u64) -> io::Result<()> {
-    let total: usize = parts.iter().map(|part| part.len()).sum();
-    let mut slices = parts.map(IoSlice::new);
-    let mut left = &mut slices[..];
-    let mut written = 0;
-    while written < total {
-        match rustix::io::pwritev(file, left, start + written as u64) {
+fn write_all_at(file: &File, mut left: &mut [IoSlice<'_>], mut start: u64) -> io::Result<()> {
+    // Empty parts would look like a disk that takes nothing.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match rustix::io::pwritev(file, &left[..left.len().min(PARTS_MAX)], start) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
-                written += count;
+                start += count as u64;
                 IoSlice::advance_slices(&mut left, count);
             }
             Err(rustix::io::Errno::INTR) => {}
@@ -401,6 +418,13 @@ mod tests {
         Entry::new(&message(0, 0), &[], Bytes::from_static(raw)).unwrap()
     }
 
+    fn append(segments: &mut Segments, expires_at: Timestamp, raw: &'static [u8]) -> Place {
+        let entry = entry(raw);
+        let place = segments.place(expires_at, entry.len()).unwrap();
+        assert!(segments.write([(place, &entry)].into_iter()).is_empty());
+        place
+    }
+
     #[test]
     fn the_name_of_a_file_is_the_id_of_its_segment() {
         for id in [SegmentId::new(500_000, 3), SegmentId::new(u32::MAX, u32::MAX), SegmentId::new(0, 0)] {
@@ -418,10 +442,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut segments, found) = Segments::open(dir.path().to_owned(), std::iter::empty()).unwrap();
         assert!(found.is_empty());
-        let first = segments.append(HOUR, &entry(b"first")).unwrap();
-        let second = segments.append(Timestamp::from_millis(6 * HOUR_MS - 1), &entry(b"second")).unwrap();
-        let other = segments.append(Timestamp::from_millis(6 * HOUR_MS), &entry(b"other")).unwrap();
-        assert!(segments.sync().is_empty());
+        let first = append(&mut segments, HOUR, b"first");
+        let second = append(&mut segments, Timestamp::from_millis(6 * HOUR_MS - 1), b"second");
+        let other = append(&mut segments, Timestamp::from_millis(6 * HOUR_MS), b"other");
         assert_eq!((first.start, second.start, other.start), (0, entry(b"first").len(), 0));
         assert!(first.segment == second.segment && first.segment != other.segment);
         segments.cut_back();
@@ -435,25 +458,25 @@ mod tests {
     fn a_number_is_never_given_to_two_segments() {
         let dir = tempfile::tempdir().unwrap();
         let (mut segments, _) = Segments::open(dir.path().to_owned(), std::iter::empty()).unwrap();
-        let first = segments.append(HOUR, &entry(b"")).unwrap().segment;
+        let first = append(&mut segments, HOUR, b"").segment;
         assert!(segments.is_open(first));
         assert!(segments.retire(Timestamp::from_millis(6 * HOUR_MS - 1)).is_empty());
         assert!(segments.is_open(first), "its hour has a millisecond left");
         assert_eq!(segments.retire(Timestamp::from_millis(6 * HOUR_MS)), [first]);
         assert!(!segments.is_open(first));
         segments.unlink(first).unwrap();
-        let late = segments.append(HOUR, &entry(b"")).unwrap().segment;
+        let late = append(&mut segments, HOUR, b"").segment;
         assert_ne!(late, first);
         let (mut segments, found) = Segments::open(dir.path().to_owned(), std::iter::empty()).unwrap();
         assert_eq!(found, [late]);
-        assert!(segments.append(HOUR, &entry(b"")).unwrap().segment.number() > late.number());
+        assert!(append(&mut segments, HOUR, b"").segment.number() > late.number());
     }
 
     #[test]
     fn an_unlinked_segment_is_gone_for_readers_once_it_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let (mut segments, _) = Segments::open(dir.path().to_owned(), std::iter::empty()).unwrap();
-        let place = segments.append(HOUR, &entry(b"")).unwrap();
+        let place = append(&mut segments, HOUR, b"");
         let files = SegmentFiles::new(dir.path());
         assert!(files.read(place, 1).is_ok());
         segments.unlink(place.segment).unwrap();

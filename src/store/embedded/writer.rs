@@ -196,20 +196,19 @@ impl Writer {
                 Err(error) => append.answer.give(Err(error)),
             }
         }
-        let failed = self.segments.sync();
-        for id in &failed {
+        let failed = self.segments.write(written.iter().map(|(append, place)| (*place, &append.entry)));
+        for id in failed.keys() {
             self.live.entry(*id).or_default();
         }
         for (append, place) in written {
-            if failed.contains(&place.segment) {
-                append.answer.give(Err(StoreError::Unavailable("the disk did not confirm the write".to_owned())));
-            } else {
-                self.confirm(append, place);
+            match failed.get(&place.segment) {
+                Some(error) => append.answer.give(Err(error.clone())),
+                None => self.confirm(append, place),
             }
         }
     }
 
-    /// Gives a message its seqs and writes it, if there is room; `None` if all its mailboxes have it already.
+    /// Gives a message its seqs and its place, if there is room; `None` if all its mailboxes have it already.
     fn place(&mut self, append: &mut Append, more: u64, free_bytes: u64) -> Result<Option<Place>, StoreError> {
         let Append { entry, recipients, answer, .. } = append;
         let id = entry.head.id;
@@ -236,7 +235,7 @@ impl Writer {
         self.parts.quota.admit(more + entry.len(), free_bytes)?;
         entry.number(self.last_seq + 1);
         self.last_seq += recipients.len() as u64;
-        Ok(Some(self.segments.append(entry.head.expires_at, entry)?))
+        Ok(Some(self.segments.place(entry.head.expires_at, entry.len())?))
     }
 
     /// Tells everybody of a message that is durable.
