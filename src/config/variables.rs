@@ -82,7 +82,8 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "SMTP_RATE_PER_MINUTE",
         "50",
-        "The most mails a minute of one sender address, refused with `450`; 0 is without limit.",
+        "The mails a minute of one sender address: so many at once, then each as its share of the minute passes; \
+         further ones are refused with `450`. 0 is without limit.",
     ),
     variable("SMTP_MAX_CONNECTIONS", "1000", "The most SMTP connections at a time; further ones read `421`."),
     variable(
@@ -109,7 +110,8 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "API_RATE_PER_MINUTE",
         "100",
-        "The most API requests a minute of one client, refused with `429`; 0 is without limit.",
+        "The API requests a minute of one client: so many at once, then each as its share of the minute passes; \
+         further ones are refused with `429`. 0 is without limit.",
     ),
     variable("HTTP_MAX_CONNECTIONS", "1000", "The most HTTP connections at a time; further ones wait."),
     variable(

@@ -70,7 +70,7 @@ pub(super) async fn require(
 ) -> Result<Response, Problem> {
     if !presented(request.headers()).is_some_and(|key| opens(&keys, key)) {
         let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|client| client.0.ip());
-        tracing::info!(?client, "request without a valid API key");
+        tracing::info!(client = client.map(display), "request without a valid API key");
         return Err(Problem::invalid_key());
     }
     Ok(next.run(request).await)
