@@ -1,9 +1,12 @@
 //! How many connections a server has, in all and of each client.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::TcpStream;
 
 use crate::mail::client_network;
 
@@ -70,6 +73,16 @@ impl Drop for Admission {
         }
         self.connections.total.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Sends a new connection that is one too many its last words, without waiting for anything: it is called between two
+/// accepts.
+///
+/// # Errors
+/// Where the client has gone already.
+pub fn say_and_close(stream: TcpStream, words: &[u8]) -> io::Result<()> {
+    // The socket is not blocking, and its buffer is still empty: the one write takes all or fails.
+    stream.into_std()?.write_all(words)
 }
 
 #[cfg(test)]

@@ -116,18 +116,6 @@ impl App {
         Ok(Self { smtp_addrs, http_addrs, certificate, key, config, store, traffic, background })
     }
 
-    /// Where mail comes in; port 0 of the configuration has become a real one.
-    #[must_use]
-    pub fn smtp_addrs(&self) -> &[SocketAddr] {
-        &self.smtp_addrs
-    }
-
-    /// Where the API listens.
-    #[must_use]
-    pub fn http_addrs(&self) -> &[SocketAddr] {
-        &self.http_addrs
-    }
-
     /// Stops in order: no more connections, then the messages and requests in progress, then the store.
     pub async fn stop(self) {
         let cut = self.traffic.stop(self.config.shutdown_grace).await;

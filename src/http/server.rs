@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ use tower::{BoxError, Service, service_fn};
 use super::Settings;
 use super::router::router;
 use super::stream::Watched;
-use crate::connections::{Admission, Connections};
+use crate::connections::{self, Admission, Connections};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 
@@ -134,8 +134,7 @@ impl Accept<TcpStream, Connection> for Limits {
     }
 }
 
-/// Says why, without waiting for anything; the connection is closed behind it. No request has been read, so the answer is
-/// written by hand.
+/// Says why and closes. No request has been read, so the answer is written by hand.
 fn turn_away(stream: TcpStream) -> io::Result<()> {
     let problem = r#"{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"too many connections from this address","error":"too many connections"}"#;
     let answer = format!(
@@ -143,8 +142,7 @@ fn turn_away(stream: TcpStream) -> io::Result<()> {
          Retry-After: 1\r\nConnection: close\r\n\r\n{problem}",
         problem.len()
     );
-    // The socket is not blocking, and its buffer is still empty: the one write takes all or fails.
-    stream.into_std()?.write_all(answer.as_bytes())
+    connections::say_and_close(stream, answer.as_bytes())
 }
 
 /// One connection: the router, and who is at the other end.
@@ -153,15 +151,15 @@ struct Connection {
     router: Router,
     peer: SocketAddr,
     opened: Arc<AtomicBool>,
+    /// Counted off when the connection has ended, and before its permit lets in another, which would be one too many.
+    admission: Option<Arc<Admission>>,
     /// Given back when the connection has ended.
     _permit: Arc<OwnedSemaphorePermit>,
-    /// Counted off when the connection has ended.
-    admission: Option<Arc<Admission>>,
 }
 
 impl Connection {
     fn new(router: Router, peer: SocketAddr, permit: OwnedSemaphorePermit) -> Self {
-        Self { router, peer, opened: Arc::default(), _permit: Arc::new(permit), admission: None }
+        Self { router, peer, opened: Arc::default(), admission: None, _permit: Arc::new(permit) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The SMTP server: accepts connections within limits and runs each in a task of its own.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::connection::Connection;
 use super::limits::Budget;
 use super::reply::Reply;
 use super::session::SessionSettings;
-use crate::connections::{Connections, TooMany};
+use crate::connections::{self, Connections, TooMany};
 use crate::shutdown::Shutdown;
 
 /// How long no connection is accepted after an error such as too many open files.
@@ -117,7 +117,7 @@ fn admit<B: Backend>(shared: &Arc<Shared<B>>, stream: TcpStream, addr: SocketAdd
     }
 }
 
-/// Says why and closes, without waiting for anything: this runs between two accepts.
+/// Says why and closes.
 fn turn_away(stream: TcpStream, too_many: TooMany) -> io::Result<()> {
     let text = match too_many {
         TooMany::InAll => "too many connections, try again later",
@@ -125,6 +125,5 @@ fn turn_away(stream: TcpStream, too_many: TooMany) -> io::Result<()> {
     };
     let mut wire = Vec::new();
     Reply::new(421, (4, 7, 0), text).write_to(&mut wire);
-    // The socket is not blocking, and its buffer is still empty: the one write takes all or fails.
-    stream.into_std()?.write_all(&wire)
+    connections::say_and_close(stream, &wire)
 }
