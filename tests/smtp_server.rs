@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use restante::mail::{Address, Envelope, Peer};
 use restante::shutdown::Shutdown;
-use restante::smtp::{Backend, Reply, Settings};
+use restante::smtp::{Attempt, Backend, Reply, Settings, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_millis(200);
 /// Starts a server with `settings` and a recorder behind it.
 async fn serve(settings: Settings) -> (SocketAddr, Recorder, Shutdown) {
     let (tasks, recorder) = (Shutdown::new(), Recorder::default());
-    let addr = listen(settings, recorder.clone(), None, &tasks).await;
+    let addr = listen(settings, recorder.clone(), None, Transport::Clear, &tasks).await;
     (addr, recorder, tasks)
 }
 
@@ -78,7 +78,7 @@ async fn send_message(client: &mut Client) {
 #[tokio::test]
 async fn starttls_is_recorded_with_the_message() {
     let (tasks, recorder, (server_tls, connector)) = (Shutdown::new(), Recorder::default(), tls());
-    let addr = listen(settings(), recorder.clone(), Some(server_tls), &tasks).await;
+    let addr = listen(settings(), recorder.clone(), Some(server_tls), Transport::Clear, &tasks).await;
 
     let mut plain = client(addr).await;
     send_message(&mut plain).await;
@@ -102,7 +102,7 @@ async fn starttls_is_recorded_with_the_message() {
 #[tokio::test]
 async fn what_was_injected_behind_starttls_is_never_run() {
     let (tasks, recorder, (server_tls, connector)) = (Shutdown::new(), Recorder::default(), tls());
-    let addr = listen(settings(), recorder.clone(), Some(server_tls), &tasks).await;
+    let addr = listen(settings(), recorder.clone(), Some(server_tls), Transport::Clear, &tasks).await;
 
     let mut plain = client(addr).await;
     let evil = "MAIL FROM:<evil@sender.example>\r\nRCPT TO:<user@example.com>\r\nDATA\r\nevil\r\n.\r\n";
@@ -119,7 +119,7 @@ async fn what_was_injected_behind_starttls_is_never_run() {
 async fn a_handshake_that_does_not_come_ends_the_connection() {
     let (tasks, (server_tls, _)) = (Shutdown::new(), tls());
     let settings = Settings { tls_handshake_timeout: SOON, ..settings() };
-    let addr = listen(settings, Recorder::default(), Some(server_tls), &tasks).await;
+    let addr = listen(settings, Recorder::default(), Some(server_tls), Transport::Clear, &tasks).await;
     let mut client = client(addr).await;
     ask(&mut client, "STARTTLS", "220 2.0.0").await;
     hear_the_end(&mut client).await;
@@ -299,8 +299,12 @@ impl Backend for Fragile {
         self.0.rcpt(envelope, to).await
     }
 
-    async fn deliver(&self, envelope: Envelope, raw: Bytes) -> Result<Reply, Reply> {
+    async fn deliver(&self, envelope: &Envelope, raw: Bytes) -> Result<Reply, Reply> {
         self.0.deliver(envelope, raw).await
+    }
+
+    fn refused(&self, attempt: Attempt) {
+        self.0.refused(attempt);
     }
 }
 
@@ -308,7 +312,7 @@ impl Backend for Fragile {
 async fn a_panic_behind_one_connection_leaves_the_others_alone() {
     let (tasks, recorder) = (Shutdown::new(), Recorder::default());
     let settings = Settings { max_connections: 2, ..settings() };
-    let addr = listen(settings, Fragile(recorder.clone()), None, &tasks).await;
+    let addr = listen(settings, Fragile(recorder.clone()), None, Transport::Clear, &tasks).await;
 
     let (mut other, mut unlucky) = (client(addr).await, client(addr).await);
     begin_message(&mut other).await;
