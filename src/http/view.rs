@@ -155,7 +155,7 @@ impl<'a> EnvelopeView<'a> {
             envid: parameters.envid.as_deref().and_then(decode_xtext),
             notify: recipient.notify.as_deref().map(|words| words.split(',').collect()),
             // An address in UTF-8 is not in xtext.
-            orcpt: recipient.orcpt.as_deref().map(|sent| decode_xtext(sent).map_or(sent.into(), Into::into)),
+            orcpt: recipient.orcpt.as_deref().map(|sent| decode_xtext(sent).map_or_else(|| sent.into(), Into::into)),
         }
     }
 }

@@ -10,7 +10,7 @@ use restante::clock::{Clock, Timestamp};
 use restante::http::{self, Settings};
 use restante::inbox::{self, Domains, Inbox};
 use restante::mail::{
-    Address, Attachment, Content, Disposition, Envelope, MailParameters, Message, MessageId, Naming, Peer,
+    Address, Attachment, Content, Disposition, Envelope, MailParameters, Message, MessageId, Naming, Peer, Recipient,
     TransferEncoding,
 };
 use restante::shutdown::Shutdown;
@@ -54,7 +54,6 @@ pub(crate) fn settings() -> Settings {
     Settings {
         keys: vec![KEY.parse().unwrap(), "another-key".parse().unwrap()],
         rate_per_minute: 0,
-        rate_per_minute_per_ip: 0,
         max_connections: 100,
         max_connections_per_ip: 100,
         header_timeout: DEADLINE,
@@ -73,6 +72,7 @@ pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
         naming: Naming::default(),
         retention: Duration::from_secs(86_400),
         rate_per_minute: 0,
+        rate_per_minute_per_ip: 0,
     };
     (Inbox::new(settings, store.clone(), clock.clone()), store)
 }
@@ -119,7 +119,10 @@ impl Api {
 
     /// Keeps `message` for `recipients`; returns the `seq` of each.
     pub(crate) async fn keep(&self, recipients: &[&str], message: Message, raw: impl Into<Bytes>) -> Vec<u64> {
-        let delivery = |to: &&str| Delivery { mailbox: self.inbox.mailbox(to).unwrap(), rcpt_to: address(to).into() };
+        let delivery = |to: &&str| {
+            let rcpt_to: Recipient = to.parse().unwrap();
+            Delivery { mailbox: self.inbox.mailbox(&rcpt_to.address.to_string()).unwrap(), rcpt_to }
+        };
         self.store.append(recipients.iter().map(delivery).collect(), message, raw.into()).await.unwrap()
     }
 
