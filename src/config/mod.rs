@@ -241,8 +241,8 @@ fn first_domain(domains: &Domains) -> String {
     let listed = match domains {
         Domains::Any => None,
         Domains::Listed(patterns) => patterns.iter().find_map(|pattern| match pattern {
-            DomainPattern::Exact(Domain::Name(name)) | DomainPattern::Subdomains(name) => Some(name.clone()),
-            DomainPattern::Exact(Domain::Literal(_)) => None,
+            DomainPattern::Exact(domain) => domain.ascii_name(),
+            DomainPattern::Subdomains(name) => Domain::Name(name.clone()).ascii_name(),
         }),
     };
     listed.unwrap_or_else(|| "localhost".to_owned())
