@@ -105,8 +105,8 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "SMTP_MAX_IN_FLIGHT",
         "256MiB",
-        "The most memory for messages on their way in, over all connections; then `452`. Messages up to 64 KiB are not \
-         counted.",
+        "The most memory for messages on their way in, over all connections, of which one client may take half; then `452`. \
+         Messages up to 64 KiB are not counted.",
     ),
     variable("SMTP_MAX_COMMAND_LINE", "2048", "The longest command line in bytes; a longer one is refused with `500`."),
     variable(

@@ -183,6 +183,8 @@ fn without_route(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parse(line: &str) -> Result<Command, Reply> {
@@ -267,5 +269,45 @@ mod tests {
             assert_eq!((reply.code, reply.enhanced), (code, Some(enhanced)), "{line:?}");
         }
         assert_eq!(Command::parse(b"NOOP \xff", true).unwrap_err().enhanced, Some((5, 5, 2)));
+    }
+
+    /// A line that is at least the beginning of a command, with whatever behind it.
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let starts = prop::sample::select(vec![
+            "",
+            "EHLO ",
+            "MAIL FROM:<",
+            "MAIL FROM:<a@b.example> ",
+            "RCPT TO:<",
+            "RCPT TO:<a@b.example> ",
+            "BDAT ",
+            "@a:",
+            "MAIL FROM:<@a.example:",
+            "RCPT TO:<\"",
+        ]);
+        let text = prop_oneof!["[ -~]{0,40}", "\\PC{0,20}", "(SIZE|BODY|RET|ENVID|NOTIFY|ORCPT)=[ -~]{0,20}"];
+        let bytes = prop::collection::vec(any::<u8>(), 0..20);
+        (starts, text, prop_oneof![4 => Just(Vec::new()), 1 => bytes])
+            .prop_map(|(start, text, bytes)| [start.as_bytes(), text.as_bytes(), &bytes].concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_a_command_or_is_refused_for_good_with_a_reason(line in line(), dsn in any::<bool>()) {
+            match Command::parse(&line, dsn) {
+                Ok(Command::Mail { from: Some(address), .. }) => {
+                    prop_assert_eq!(Address::parse_sender(&address.to_string()), Ok(address));
+                }
+                Ok(Command::Rcpt(Forward::To(recipient))) => {
+                    prop_assert_eq!(recipient.to_string().parse(), Ok(recipient));
+                }
+                Ok(_) => {}
+                Err(reply) => {
+                    prop_assert!((500..600).contains(&reply.code), "{}", reply);
+                    prop_assert!(reply.enhanced.is_some_and(|(class, ..)| class == 5), "{}", reply);
+                    prop_assert!(reply.text.len() > 10 && !reply.text.contains(char::is_control), "{}", reply);
+                }
+            }
+        }
     }
 }
