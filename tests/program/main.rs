@@ -9,6 +9,7 @@ mod dialogue;
 mod process;
 mod programs;
 mod python;
+mod relay;
 mod setup;
 mod signals;
 mod tls;
