@@ -6,6 +6,7 @@ mod clients;
 mod crash;
 mod curl;
 mod dialogue;
+mod idle;
 mod process;
 mod programs;
 mod python;
