@@ -9,6 +9,7 @@ mod dialogue;
 mod idle;
 mod process;
 mod programs;
+mod proxy;
 mod python;
 mod relay;
 mod setup;

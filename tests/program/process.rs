@@ -16,6 +16,8 @@ pub(crate) struct Restante {
     /// What it told the person who started it.
     pub(crate) welcome: String,
     pub(crate) smtp: SocketAddr,
+    /// Where TLS is spoken from the first byte on, if it was told to listen there.
+    pub(crate) smtps: Option<SocketAddr>,
     pub(crate) http: SocketAddr,
     pub(crate) key: String,
 }
@@ -65,6 +67,7 @@ impl Restante {
         let addr = |row: &str| row.trim_start_matches("http://").parse().unwrap();
         Self {
             smtp: addr(value(&welcome, "SMTP")),
+            smtps: welcome.contains(" SMTPS ").then(|| addr(value(&welcome, "SMTPS"))),
             http: addr(value(&welcome, "API")),
             key: configured.map_or_else(|| value(&welcome, "key").to_owned(), |(_, key)| (*key).to_owned()),
             child,
