@@ -14,4 +14,5 @@ mod python;
 mod relay;
 mod setup;
 mod signals;
+mod soak;
 mod tls;
