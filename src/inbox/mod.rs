@@ -2,7 +2,11 @@
 
 mod backend;
 mod domains;
+mod filter;
 mod rate;
+mod search;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +15,8 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 pub use self::domains::{DomainPattern, Domains};
+pub use self::filter::{Filter, FilterError};
+pub use self::search::Miss;
 pub use crate::store::{Listing, MailboxSummary, Page, StoreError, Stored};
 
 use self::rate::Rates;
