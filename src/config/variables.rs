@@ -158,6 +158,18 @@ pub const VARIABLES: &[Variable] = &[
         "What becomes of a message with a CR or LF that stands alone: `reject` with `550`, or `keep` its bytes.",
     ),
     variable(
+        "ATTEMPTS_PER_MAILBOX",
+        "50",
+        "How many refusals of mail for one mailbox are remembered, and how many of one client that are for none; the oldest go. \
+         At most 200.",
+    ),
+    variable(
+        "ATTEMPTS_MAX",
+        "10000",
+        "How many refusals are remembered in all, in memory: each takes less than 3 KiB. Then the oldest of the client with the \
+         most go. 0 remembers none.",
+    ),
+    variable(
         "API_RATE_PER_MINUTE",
         "100",
         "The API requests a minute of one client: so many at once, then each as its share of the minute passes; \
