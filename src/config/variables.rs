@@ -160,14 +160,14 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "ATTEMPTS_PER_MAILBOX",
         "50",
-        "How many refusals of mail for one mailbox are remembered, and how many of one client that are for none; the oldest go. \
-         At most 200.",
+        "How many refused mails for one mailbox are remembered, 200 at most, and how many of one client that named no mailbox; \
+         the oldest go.",
     ),
     variable(
         "ATTEMPTS_MAX",
         "10000",
-        "How many refusals are remembered in all, in memory: each takes less than 3 KiB. Then the oldest of the client with the \
-         most go. 0 remembers none.",
+        "How many refused mails are remembered in all; then the oldest of the client that has most of them go. Each takes at \
+         most 3 KiB of memory. 0 remembers none.",
     ),
     variable(
         "API_RATE_PER_MINUTE",
