@@ -248,12 +248,15 @@ mod tests {
         attempts.iter().map(|attempt| attempt.rcpt_to.as_ref().map_or("", Address::local_part)).collect()
     }
 
-    /// How many attempts each index names, which has to be the number of those that there are.
+    /// How many attempts there are, and how many each index names, which has to be as many; nothing empty is left in one.
+    #[track_caller]
     fn counts(ledger: &Ledger) -> [usize; 4] {
         let state = ledger.state();
-        let places = state.at_place.values().map(BTreeSet::len).sum();
-        let clients = state.of_client.values().map(BTreeSet::len).sum();
-        [state.attempts.len(), places, clients, state.shares.iter().map(|(share, ..)| share).sum()]
+        let (places, clients) =
+            (state.at_place.values().map(BTreeSet::len), state.of_client.values().map(BTreeSet::len));
+        assert!(places.clone().chain(clients.clone()).all(|count| count > 0));
+        assert_eq!(state.shares.len(), clients.len());
+        [state.attempts.len(), places.sum(), clients.sum(), state.shares.iter().map(|(share, ..)| share).sum()]
     }
 
     #[test]
