@@ -94,6 +94,15 @@ fn a_sender_that_is_too_fast_is_seen_and_its_recipient_where_it_was_named() {
 }
 
 #[test]
+fn mail_in_clear_text_is_seen_where_tls_is_required() {
+    let (server, _dir) = Restante::start_anywhere(&[("SMTP_TLS", "required")]);
+    refused(&server, "user@example.com", &["--pipeline"]);
+    assert!(reply(&server.attempt("user")).starts_with("530 5.7.0 "));
+    run(swaks(&server, "user@example.com").arg("--tls"), b"").ok();
+    assert_eq!(server.mails("user").len(), 1);
+}
+
+#[test]
 fn a_bare_lf_is_named_as_the_reason() {
     let (server, _dir) = Restante::start_anywhere(&[]);
     let mut client = Client::connect(server.smtp);
