@@ -1,4 +1,4 @@
-//! Messages and mailboxes as the API shows them. The first eight keys of a message are the contract of existing scripts.
+//! Messages, mailboxes and attempts as the API shows them. The first eight keys of a message are the contract of existing scripts.
 
 use std::borrow::Cow;
 use std::fmt::Display;

@@ -97,9 +97,10 @@ impl Ledger {
     /// Keeps `attempts`; the oldest of a place go when it has too many. When there are too many in all, the oldest of
     /// the client that has most of them go: whoever tries many names pushes out its own attempts, not those of others.
     pub(super) fn record(&self, attempts: Vec<Attempt>, now: Timestamp) {
-        let mut state = self.state();
-        state.sweep(|oldest| !self.is_shown(oldest, now));
+        // The lock is taken for each: a message may have thousands of recipients.
         for attempt in attempts {
+            let mut state = self.state();
+            state.sweep(|oldest| !self.is_shown(oldest, now));
             state.insert(attempt, self.limits.per_place);
             if state.attempts.len() > self.limits.in_all {
                 state.remove_one();
@@ -210,6 +211,8 @@ fn place(attempt: &Attempt) -> Place {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::mail::{Envelope, MailParameters, NamingScheme};
@@ -390,5 +393,44 @@ mod tests {
         let ledger = ledger(MANY, 0);
         ledger.record(attempts("192.0.2.1", &["a@example.com", "b@example.com"]), START);
         assert_eq!(counts(&ledger), [0; 4]);
+    }
+
+    /// What is left of attempts of these clients at these mailboxes, each kept in turn, by the rules and without an index.
+    fn left(tried: &[(u8, u8)], per_place: usize, in_all: usize) -> Vec<(u8, u8)> {
+        let mut left: Vec<(u8, u8)> = Vec::new();
+        for &(client, mailbox) in tried {
+            left.push((client, mailbox));
+            if left.iter().filter(|(_, other)| *other == mailbox).count() > per_place {
+                left.remove(left.iter().position(|(_, other)| *other == mailbox).unwrap());
+            }
+            if left.len() > in_all {
+                let of = |client| left.iter().filter(|(other, _)| *other == client).count();
+                let most = left.iter().map(|(client, _)| of(*client)).max().unwrap();
+                left.remove(left.iter().position(|(client, _)| of(*client) == most).unwrap());
+            }
+        }
+        left.reverse();
+        left
+    }
+
+    proptest! {
+        #[test]
+        fn the_ledger_keeps_what_the_rules_leave(
+            tried in prop::collection::vec((0_u8..5, 0_u8..6), 0..60),
+            per_place in 1_usize..6,
+            in_all in 0_usize..20,
+        ) {
+            let ledger = ledger(per_place, in_all);
+            for (client, mailbox) in &tried {
+                ledger.record(attempts(&format!("192.0.2.{client}"), &[&format!("m{mailbox}@x.example")]), START);
+            }
+            let told = |attempt: &Arc<Attempt>| {
+                format!("{} {}", attempt.peer.addr.ip(), attempt.mailbox.as_ref().unwrap())
+            };
+            let expected = left(&tried, per_place, in_all);
+            let expected: Vec<_> = expected.iter().map(|(client, mailbox)| format!("192.0.2.{client} m{mailbox}")).collect();
+            prop_assert_eq!(ledger.all(MANY, START).iter().map(told).collect::<Vec<_>>(), &expected[..]);
+            prop_assert_eq!(counts(&ledger), [expected.len(); 4]);
+        }
     }
 }
