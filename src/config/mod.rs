@@ -207,6 +207,9 @@ fn inbox_settings(reader: &mut Reader<'_>, domains: Domains, hostname: String) -
         retention: reader.read("RETENTION", units::duration),
         rate_per_minute: reader.read("SMTP_RATE_PER_MINUTE", value::number(0, 1_000_000)),
         rate_per_minute_per_ip: reader.read("SMTP_RATE_PER_MINUTE_PER_IP", value::number(0, 1_000_000)),
+        // A list of the API has no more entries.
+        attempts_per_mailbox: reader.read("ATTEMPTS_PER_MAILBOX", value::number(1, 200)),
+        attempts_max: reader.read("ATTEMPTS_MAX", value::number(0, 1_000_000)),
     }
 }
 

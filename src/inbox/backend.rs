@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::Inbox;
 use super::rate::TooFast;
+use super::{Attempt, Inbox};
 use crate::mail::{self, Address, Content, Domain, Envelope, Message, MessageId, Peer, Recipient};
-use crate::smtp::{Attempt, Backend, Reply};
+use crate::smtp::{self, Backend, Reply};
 use crate::store::{Delivery, StoreError};
 
 /// Messages up to this size are parsed where they arrive; larger ones would hold up other connections of the same thread.
@@ -63,8 +63,9 @@ impl Backend for Inbox {
         }
     }
 
-    fn refused(&self, attempt: Attempt) {
-        drop(attempt);
+    fn refused(&self, attempt: smtp::Attempt) {
+        let now = self.clock.now();
+        self.ledger.record(Attempt::each(attempt, self.settings.naming, now), now);
     }
 }
 

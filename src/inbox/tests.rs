@@ -19,6 +19,8 @@ pub(super) fn settings() -> Settings {
         retention: RETENTION,
         rate_per_minute: 0,
         rate_per_minute_per_ip: 0,
+        attempts_per_mailbox: 3,
+        attempts_max: 5,
     }
 }
 

@@ -165,7 +165,8 @@ impl<'a> Parser<'a> {
 
     /// `header:Name`, `header:Name=value`.
     fn header(&mut self) -> Result<Test, FilterError> {
-        let end = self.rest().find(|c: char| c == '=' || c == ')' || c.is_whitespace()).unwrap_or(self.rest().len());
+        let end =
+            self.rest().find(|c: char| c == '=' || c == ')' || c.is_whitespace()).unwrap_or_else(|| self.rest().len());
         let name = &self.rest()[..end];
         // RFC 5322 section 2.2.
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
