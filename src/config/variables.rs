@@ -158,12 +158,30 @@ pub const VARIABLES: &[Variable] = &[
         "What becomes of a message with a CR or LF that stands alone: `reject` with `550`, or `keep` its bytes.",
     ),
     variable(
+        "ATTEMPTS_PER_MAILBOX",
+        "50",
+        "How many refused mails for one mailbox are remembered, 200 at most, and how many of one client that named no mailbox; \
+         the oldest go.",
+    ),
+    variable(
+        "ATTEMPTS_MAX",
+        "10000",
+        "How many refused mails are remembered in all; then the oldest of the client that has most of them go. Each takes at \
+         most 3 KiB of memory. 0 remembers none.",
+    ),
+    variable(
         "API_RATE_PER_MINUTE",
         "100",
         "The API requests a minute of one client: so many at once, then each as its share of the minute passes; \
          further ones are refused with `429`. 0 is without limit.",
     ),
     variable("HTTP_MAX_CONNECTIONS", "1000", "The most HTTP connections at a time; further ones wait."),
+    variable(
+        "API_MAX_WAITERS",
+        "1000",
+        "The most requests that are held at a time until mail comes (`wait`, `for`); further ones are answered with `429`.",
+    ),
+    variable("API_MAX_WAITERS_PER_KEY", "500", "The most requests with the same key that are held at a time."),
     variable(
         "HTTP_MAX_CONNECTIONS_PER_IP",
         "250",
