@@ -2,6 +2,7 @@
 
 mod content;
 mod emails;
+mod html;
 mod key;
 mod limit;
 mod offload;

@@ -33,6 +33,17 @@ pub(super) struct MailboxPage {
     pub(super) after: Option<String>,
 }
 
+/// In which form the HTML body is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HtmlForm {
+    /// As it was sent.
+    Sent,
+    /// As it was sent, but with its parts at their URLs.
+    Inline,
+    /// As a page to look at, and whether that may load from other hosts.
+    View { remote: bool },
+}
+
 impl Parameters for () {
     const NAMES: &'static [&'static str] = &[];
 
@@ -59,6 +70,24 @@ impl Parameters for MailboxPage {
 
     fn read(query: &Query) -> Result<Self, Problem> {
         Ok(Self { limit: query.limit()?, after: query.value("after").map(str::to_owned) })
+    }
+}
+
+impl Parameters for HtmlForm {
+    const NAMES: &'static [&'static str] = &["inline", "view", "remote"];
+
+    fn read(query: &Query) -> Result<Self, Problem> {
+        let inline = match query.value("inline") {
+            None => false,
+            Some("cid") => true,
+            Some(other) => return Err(bad(format!("the query parameter inline is {other:?}; it must be cid"))),
+        };
+        match (query.switch("view")?, query.switch("remote")?) {
+            (true, remote) => Ok(Self::View { remote }),
+            (false, true) => Err(bad("the query parameter remote=1 needs view=1".to_owned())),
+            (false, false) if inline => Ok(Self::Inline),
+            (false, false) => Ok(Self::Sent),
+        }
     }
 }
 
@@ -107,6 +136,15 @@ impl Query {
                     "the query parameter {name} is {value:?}; it must be a whole number from {least} to {most}"
                 )))
             }
+        }
+    }
+
+    /// What is on or off; off if it is not given.
+    fn switch(&self, name: &str) -> Result<bool, Problem> {
+        match self.value(name) {
+            None | Some("0") => Ok(false),
+            Some("1") => Ok(true),
+            Some(other) => Err(bad(format!("the query parameter {name} is {other:?}; it must be 0 or 1"))),
         }
     }
 
@@ -159,6 +197,21 @@ mod tests {
         assert_eq!(all, Ok(Page { before: Some(9), after: Some(3), limit: 200, ..whole }));
         assert_eq!(page("&limit=1&"), Ok(Page { limit: 1, ..whole }));
         assert_eq!(page("%6Cimit=%31"), page("limit=1"));
+    }
+
+    #[test]
+    fn html_has_three_forms() {
+        let form = |text: &str| HtmlForm::read(&Query::parse(text, HtmlForm::NAMES)?);
+        assert_eq!(form(""), Ok(HtmlForm::Sent));
+        assert_eq!(form("view=0&remote=0"), Ok(HtmlForm::Sent));
+        assert_eq!(form("inline=cid"), Ok(HtmlForm::Inline));
+        assert_eq!(form("inline=cid&view=1"), Ok(HtmlForm::View { remote: false }));
+        assert_eq!(form("remote=1&view=1"), Ok(HtmlForm::View { remote: true }));
+        for query in
+            ["inline=", "inline=all", "view=", "view=yes", "remote=2&view=1", "remote=1", "remote=1&inline=cid"]
+        {
+            assert!(form(query).is_err(), "{query}");
+        }
     }
 
     #[test]
