@@ -5,6 +5,7 @@
 mod content;
 mod errors;
 mod hostile;
+mod html;
 mod keys;
 mod limits;
 mod lists;

@@ -45,12 +45,19 @@ pub(super) struct TooMuch;
 struct Output {
     /// What goes before everything else.
     prologue: String,
+    /// Whether a tag that the message does not finish is left out, as browsers do. Whatever somebody puts behind the page
+    /// would else become a part of it.
+    drops_unfinished: bool,
+    /// Whether the parser has come to the end of the message.
+    is_ending: bool,
     written: Vec<u8>,
 }
 
 impl Output {
     fn write(&mut self, chunk: &[u8]) {
-        if !chunk.is_empty() {
+        // All that is finished has been written by then, but for the end of a text, which has no tag in it.
+        let is_unfinished = self.is_ending && chunk.starts_with(b"<");
+        if !chunk.is_empty() && !(is_unfinished && self.drops_unfinished) {
             self.begin();
             self.written.extend_from_slice(chunk);
         }
@@ -85,7 +92,9 @@ fn rewrite<'h>(
     let sink = Rc::clone(output);
     let mut rewriter = HtmlRewriter::new(settings, move |chunk: &[u8]| sink.borrow_mut().write(chunk));
     // Handlers fail for want of room, and the parser for want of memory.
-    rewriter.write(html.as_bytes()).and_then(|()| rewriter.end()).map_err(|_| TooMuch)?;
+    rewriter.write(html.as_bytes()).map_err(|_| TooMuch)?;
+    output.borrow_mut().is_ending = true;
+    rewriter.end().map_err(|_| TooMuch)?;
     let mut output = output.borrow_mut();
     output.begin();
     output.room()?;

@@ -352,7 +352,9 @@ fn what_says_something_stays() {
         ("<form action=x>Name: <input> <button>Go</button></form>", "Name:  Go"),
         ("<object data=x>instead</object><o:p>&nbsp;</o:p>", "instead&nbsp;"),
         ("<!--[if mso]><p>old</p><![endif]--><![if !mso]>new<![endif]>", "new"),
-        ("<title>t</title><script>s</script><svg><text>v</text></svg>x", "x"),
+        ("<title>t</title><script>s</script><noscript>n</noscript>x", "x"),
+        ("<svg><title>t</title><text>v</text></svg>x<svg/>y<math>-<mi>z</math>", "xyz"),
+        ("<svg><path><text>v<p>x</p>y", "<p>x</p>y"),
         (
             "<a href='https://e/?a=1&amp;b=2'>x</a>",
             "<a href=\"https://e/?a=1&amp;b=2\" target=\"_blank\" rel=\"noopener noreferrer nofollow\">x</a>",
@@ -365,6 +367,31 @@ fn what_says_something_stays() {
     ] {
         assert_eq!(body(sent), written);
     }
+}
+
+/// A browser shows none of it either, as long as nothing follows.
+#[test]
+fn what_is_not_finished_is_left_out() {
+    for unfinished in [
+        "<img src='//evil.example/",
+        "<img src=x",
+        "<p",
+        "</p",
+        "</",
+        "<!-- x",
+        "<!doctype",
+        "<?x",
+        "<![CDATA[",
+        "<p a='>",
+    ] {
+        let shown = body(&format!("<p>a</p>b{unfinished}"));
+        assert!(["<p>a</p>b", "<p>a</p>b&lt;/"].contains(&shown.as_str()), "{unfinished}: {shown}");
+        assert_eq!(inlined(unfinished), unfinished);
+    }
+    assert_eq!(body("a <"), "a &lt;");
+    assert_eq!(body("<style>a{b:url(//e)"), "<style>a{b:url(\"data:,blocked\")");
+    assert_eq!(body("<style>a{b:url(//e)}</sty"), "<style>a{b:url(\"data:,blocked\")}\\3c /sty");
+    assert_eq!(body("<textarea>a</text"), "a&lt;/text");
 }
 
 #[test]

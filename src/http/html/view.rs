@@ -14,6 +14,8 @@ use super::{Output, StyleSheet, TooMuch, escape_into, rewrite};
 /// What stands in CSS where something is not loaded: a URL that is empty, so that what is around it keeps its meaning.
 const BLOCKED_IN_CSS: &str = "data:,blocked";
 
+const HTML_NAMESPACE: &str = "http://www.w3.org/1999/xhtml";
+
 /// What a browser may do with the page, for the header of the answer.
 ///
 /// The sandbox gives the page an origin of its own and takes scripts, forms and plug-ins from it; links may open windows,
@@ -46,12 +48,14 @@ fn prologue(doctype: &str, remote: bool) -> String {
 /// whose content is no markup only style sheets stay. So the page has the same tokens for every parser, in whatever state
 /// the original would have brought it.
 pub(in crate::http) fn view(html: &str, parts: &Parts, remote: bool) -> Result<Vec<u8>, TooMuch> {
-    let output = Rc::new(RefCell::new(Output { prologue: prologue("", remote), ..Output::default() }));
+    let prologue = prologue("", remote);
+    let output = Rc::new(RefCell::new(Output { prologue, drops_unfinished: true, ..Output::default() }));
     let page = Rc::new(Page {
         reach: Reach { parts, remote },
         output: Rc::clone(&output),
         sheet: RefCell::default(),
         has_begun: Cell::new(false),
+        is_drawing: Rc::default(),
     });
     let (of_elements, of_texts, of_doctypes) = (Rc::clone(&page), Rc::clone(&page), page);
     let document = DocumentContentHandlers::default()
@@ -74,6 +78,8 @@ struct Page<'p> {
     sheet: RefCell<StyleSheet>,
     /// Whether there has been an element or text; a document type behind it is none.
     has_begun: Cell<bool>,
+    /// Whether what comes is the content of SVG or MathML.
+    is_drawing: Rc<Cell<bool>>,
 }
 
 impl Page<'_> {
@@ -97,10 +103,10 @@ impl Page<'_> {
     fn element(&self, element: &mut Element<'_, '_>) -> HandlerResult {
         let room = self.output.borrow().room()?;
         self.has_begun.set(true);
-        let is_html = element.namespace_uri() == "http://www.w3.org/1999/xhtml";
+        let is_html = element.namespace_uri() == HTML_NAMESPACE;
+        self.set_drawing(!is_html, element)?;
         let fate = match fate(&element.tag_name()) {
-            // In SVG its content is markup.
-            Fate::Keep("style") if !is_html => Fate::Drop,
+            _ if !is_html => Fate::Unwrap,
             Fate::Keep("link") if !is_style_sheet(element) => Fate::Drop,
             fate => fate,
         };
@@ -112,6 +118,19 @@ impl Page<'_> {
             }
             Fate::Unwrap => element.remove_and_keep_content(),
             Fate::Drop => element.remove(),
+        }
+        Ok(())
+    }
+
+    /// SVG and MathML go, and so does their text but for the HTML in it and the letters of a formula. One that is never closed ends, as it does in a browser, where HTML goes on.
+    fn set_drawing(&self, is_drawing: bool, element: &mut Element<'_, '_>) -> HandlerResult {
+        self.is_drawing.set(is_drawing && element.can_have_content());
+        if is_drawing && matches!(&*element.tag_name(), "svg" | "math") && element.can_have_content() {
+            let is_drawing = Rc::clone(&self.is_drawing);
+            element.on_end_tag(Box::new(move |_| {
+                is_drawing.set(false);
+                Ok(())
+            }))?;
         }
         Ok(())
     }
@@ -179,7 +198,7 @@ impl Page<'_> {
         }
         self.has_begun.set(true);
         let is_literal = !chunk.text_type().allows_html_entities();
-        if chunk.text_type() == TextType::CDataSection {
+        if self.is_drawing.get() || chunk.text_type() == TextType::CDataSection {
             chunk.remove();
         } else if text.contains('<') || is_literal {
             let text = if is_literal { text.replace('&', "&amp;") } else { text.to_owned() };

@@ -41,8 +41,8 @@ const KEPT: [&str; 94] = [
 
 /// Elements whose content is no text of the message, sorted.
 #[rustfmt::skip]
-const DROPPED: [&str; 9] = [
-    "iframe", "math", "noembed", "noframes", "noscript", "script", "svg", "template", "title",
+const DROPPED: [&str; 7] = [
+    "iframe", "noembed", "noframes", "noscript", "script", "template", "title",
 ];
 
 /// Attributes that neither load, nor run, nor send anything on any element of [`KEPT`], sorted.
