@@ -56,11 +56,12 @@ struct Output {
 impl Output {
     fn write(&mut self, chunk: &[u8]) {
         // All that is finished has been written by then, but for the end of a text, which has no tag in it.
-        let is_unfinished = self.is_ending && chunk.starts_with(b"<");
-        if !chunk.is_empty() && !(is_unfinished && self.drops_unfinished) {
-            self.begin();
-            self.written.extend_from_slice(chunk);
+        let is_left_out = self.drops_unfinished && self.is_ending && chunk.starts_with(b"<");
+        if chunk.is_empty() || is_left_out {
+            return;
         }
+        self.begin();
+        self.written.extend_from_slice(chunk);
     }
 
     fn begin(&mut self) {
