@@ -10,6 +10,10 @@ use super::css::{self, Rules};
 use super::url::{self, Parts};
 use super::{Output, StyleSheet, TooMuch, escape_into, rewrite};
 
+/// An element refers to a part or two. To write an attribute takes time in proportion to how many there are, so that a tag
+/// with thousands of references would take its square.
+const REFERENCES_MAX: usize = 32;
+
 /// `html` with each `cid:` that names a part replaced by the URL of that part: where it is the value of an attribute, in a
 /// `srcset`, and in CSS.
 pub(in crate::http) fn inline(html: &str, parts: &Parts) -> Result<Vec<u8>, TooMuch> {
@@ -45,7 +49,7 @@ fn resolve(element: &mut Element<'_, '_>, parts: &Parts, room: usize) -> Handler
             changes.push((name, resolved));
         }
     }
-    for (name, value) in changes {
+    for (name, value) in changes.into_iter().take(REFERENCES_MAX) {
         let mut escaped = String::with_capacity(value.len());
         escape_into(&mut escaped, &value);
         element.set_attribute(&name, &escaped)?;

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::css::{self, Rules};
 use super::*;
-use crate::mail::{Attachment, Disposition, TransferEncoding};
+use crate::mail;
 
 /// The host that the hostile messages here want to be asked.
 const EVIL: &str = "evil.example";
@@ -40,19 +40,17 @@ const LOADING: [&str; 12] = [
 ];
 
 fn parts() -> Parts {
-    let part = |index, id: &str| Attachment {
-        index,
-        filename: None,
-        content_type: "image/png".to_owned(),
-        content_id: Some(id.to_owned()),
-        disposition: Disposition::Inline,
-        size: 1,
-        sha256: String::new(),
-        start: 0,
-        end: 1,
-        encoding: TransferEncoding::Identity,
-    };
-    Parts::new(&[part(0, "logo@x"), part(1, "Photo 1@x"), part(2, "logo@x")], "/emails/user/1")
+    parts_below("/emails/user/1")
+}
+
+/// Three parts of a message at this URL, two of them with one content id.
+fn parts_below(message_url: &str) -> Parts {
+    let part = |id: &str| format!("--b\r\nContent-Type: image/png\r\nContent-ID: <{id}>\r\n\r\nx\r\n");
+    let parts = [part("logo@x"), part("Photo 1@x"), part("logo@x")].concat();
+    let raw = format!("MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=b\r\n\r\n{parts}--b--\r\n");
+    let content = mail::parse(raw.as_bytes());
+    assert_eq!(content.attachments.len(), 3);
+    Parts::new(&content.attachments, message_url)
 }
 
 fn page(html: &str, remote: bool) -> String {
@@ -444,6 +442,13 @@ fn hostile_nesting_and_size_end() {
         "&".repeat(500_000),
         "<".repeat(500_000),
         "<a href='".to_owned() + &"&Tab;".repeat(200_000) + "'>",
+        "<p title='".to_owned() + &"&".repeat(500_000) + "'>",
+        "<p title='".to_owned() + &"&#".repeat(250_000) + "'>",
+        "<p title='&#".to_owned() + &"1".repeat(500_000) + "'>",
+        "<p title='&".to_owned() + &"a".repeat(500_000) + "'>",
+        "<style>".to_owned() + &"url(".repeat(100_000),
+        "<style>".to_owned() + &"/*\"".repeat(100_000),
+        "<p ".to_owned() + &(0..100_000).map(|n| format!("a{n}=cid:logo@x ")).collect::<String>() + ">",
         "<img srcset='".to_owned() + &"a,".repeat(500_000) + "'>",
     ] {
         let (length, name) = (html.len(), html[..20].to_owned());
@@ -455,17 +460,18 @@ fn hostile_nesting_and_size_end() {
 
 #[test]
 fn what_would_take_too_much_is_refused() {
-    let endless = "<b>".repeat(3_000_000);
-    let attributes = "<p".to_owned() + &" a".repeat(3_000_000) + ">";
-    let reference = "<img src=cid:logo@x>".repeat(1_800_000);
-    let long = Parts::new(&[], "");
-    assert_eq!(view(&endless, &long, false), Err(TooMuch));
-    assert_eq!(inline(&endless, &long), Err(TooMuch));
-    assert_eq!(view(&attributes, &long, false), Err(TooMuch));
-    assert_eq!(view(&reference, &parts(), false), Err(TooMuch));
-    assert_eq!(inline(&reference, &parts()), Err(TooMuch));
-    let sheet = format!("<style>{}", "url(cid:logo@x)".repeat(2_000_000));
-    assert_eq!(view(&sheet, &parts(), false), Err(TooMuch));
+    let far = parts_below(&"/".repeat(10_000));
+    for html in [
+        "<b>".repeat(200_000),
+        "<p".to_owned() + &" a".repeat(400_000) + ">",
+        "<img src=cid:logo@x>".repeat(7000),
+        "<p style='".to_owned() + &"a:url(cid:logo@x);".repeat(7000) + "'>",
+        "<style>".to_owned() + &"url(cid:logo@x)".repeat(7000),
+    ] {
+        let name = html[..20].to_owned();
+        assert_eq!(view(&html, &far, false), Err(TooMuch), "{name}");
+        assert_eq!(inline(&html, &far), Err(TooMuch), "{name}");
+    }
 }
 
 /// Pieces of which hostile messages are made.

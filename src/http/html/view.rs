@@ -19,7 +19,8 @@ const HTML_NAMESPACE: &str = "http://www.w3.org/1999/xhtml";
 /// What a browser may do with the page, for the header of the answer.
 ///
 /// The sandbox gives the page an origin of its own and takes scripts, forms and plug-ins from it; links may open windows,
-/// which are ordinary ones. The rest is [`loads`]. Only pages of this server may have it in a frame.
+/// which are ordinary ones. Only pages of this server may have it in a frame. The rest, from `default-src` on, is what it may
+/// load.
 pub(in crate::http) const fn policy(remote: bool) -> &'static str {
     if remote {
         "sandbox allow-popups allow-popups-to-escape-sandbox; frame-ancestors 'self'; default-src 'none'; \
