@@ -123,7 +123,7 @@ async fn html_that_takes_too_much_is_refused_and_still_served_as_it_was_sent() {
     for query in ["view=1", "inline=cid"] {
         let (error, detail) = api.get(&format!("{path}/html?{query}")).await.problem(422);
         assert_eq!(error, "HTML too large");
-        assert!(detail.contains("64 MiB") && detail.contains("without view and inline"), "{detail}");
+        assert!(detail.contains("32 MiB of it") && detail.contains("without view and inline"), "{detail}");
     }
     assert_eq!(page(&api.get(&format!("{path}/html")).await), sent);
 }

@@ -26,16 +26,16 @@ pub(super) use self::view::{policy, view};
 /// 250,000. It bounds what a message costs that never closes a tag.
 const PARSER_MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long a rewritten body may be: the largest message that is taken by default, and what is written into it. A reference
-/// to a part is short and the URL of that part is long.
-const OUTPUT_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// How long a body may be, before and after: as the largest mail that mail services take, with images in its text. It bounds
+/// the memory of a request, which is several times as much; a reference to a part is short and the URL of that part is long.
+const BODY_MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// The rewrite would take more memory than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the HTML of the message is too large or too deep to be rewritten: {} MiB of output and {} MiB for its open \
-     elements are the limits; without view and inline it is served as it was sent",
-    OUTPUT_MAX_BYTES >> 20,
+    "the HTML of the message is too large or too deep to be rewritten: {} MiB of it and {} MiB for its open elements \
+     are the limits; without view and inline it is served as it was sent",
+    BODY_MAX_BYTES >> 20,
     PARSER_MAX_BYTES >> 20
 )]
 pub(super) struct TooMuch;
@@ -71,7 +71,7 @@ impl Output {
 
     /// How much room is left.
     fn room(&self) -> Result<usize, TooMuch> {
-        OUTPUT_MAX_BYTES.checked_sub(self.written.len()).ok_or(TooMuch)
+        BODY_MAX_BYTES.checked_sub(self.written.len()).ok_or(TooMuch)
     }
 }
 
@@ -84,6 +84,9 @@ fn rewrite<'h>(
     mut every_element: ElementHandler<'h>,
     document: DocumentContentHandlers<'h>,
 ) -> Result<Vec<u8>, TooMuch> {
+    if html.len() > BODY_MAX_BYTES {
+        return Err(TooMuch);
+    }
     let settings = Settings::new()
         .append_element_content_handler(element!("*", move |element| every_element(element)))
         .append_document_content_handler(document)
