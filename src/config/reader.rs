@@ -6,8 +6,9 @@ use super::value::Parsed;
 use super::variables::{VARIABLES, Variable};
 
 /// Beginnings of names that are most probably meant for us; a name that begins so and is not ours is a slip of the pen.
-const OUR_PREFIXES: [&str; 13] = [
+const OUR_PREFIXES: [&str; 14] = [
     "API_",
+    "ATTEMPTS_",
     "BARE_",
     "DATA_",
     "HTTP_",

@@ -44,6 +44,9 @@ pub(super) enum HtmlForm {
     View { remote: bool },
 }
 
+/// How much of a list is wanted that has no pages.
+pub(super) struct Limit(pub(super) usize);
+
 impl Parameters for () {
     const NAMES: &'static [&'static str] = &[];
 
@@ -88,6 +91,14 @@ impl Parameters for HtmlForm {
             (false, false) if inline => Ok(Self::Inline),
             (false, false) => Ok(Self::Sent),
         }
+    }
+}
+
+impl Parameters for Limit {
+    const NAMES: &'static [&'static str] = &["limit"];
+
+    fn read(query: &Query) -> Result<Self, Problem> {
+        query.limit().map(Self)
     }
 }
 
