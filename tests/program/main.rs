@@ -3,6 +3,7 @@
 
 mod api;
 mod attempts;
+mod browser;
 mod clients;
 mod crash;
 mod curl;
