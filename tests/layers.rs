@@ -10,11 +10,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mail", &["clock"]),
     ("connections", &["mail"]),
     ("shutdown", &[]),
-    ("tls", &["shutdown"]),
+    ("tls", &["clock", "shutdown"]),
     ("smtp", &["mail", "connections", "shutdown"]),
     ("store", &["clock", "mail", "shutdown"]),
     ("inbox", &["clock", "mail", "smtp", "store"]),
-    ("http", &["mail", "connections", "inbox", "shutdown"]),
+    ("http", &["mail", "connections", "shutdown", "tls", "inbox"]),
     ("config", &["mail", "tls", "smtp", "store", "inbox", "http"]),
     ("app", &["clock", "mail", "shutdown", "tls", "smtp", "store", "inbox", "http", "config"]),
 ];
@@ -28,7 +28,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("mail_parser", &["mail"]),
     ("axum", &["http"]),
-    ("async fn", &["shutdown", "smtp", "store", "inbox", "http", "app"]),
+    ("async fn", &["shutdown", "tls", "smtp", "store", "inbox", "http", "app"]),
 ];
 
 /// Every way in which `source`, a part of `module`, breaks the rules.

@@ -1,5 +1,6 @@
 //! The configuration: environment and `.env` into each module's own settings, all mistakes reported at once.
 
+mod certificates;
 mod reader;
 mod value;
 mod variables;
@@ -32,8 +33,12 @@ const ENV_FILE: &str = ".env";
 pub struct Config {
     /// Where mail comes in.
     pub smtp_addrs: Vec<SocketAddr>,
-    /// Where the API listens.
+    /// Where the API listens in clear text; with `https_addrs` it is only the way there.
     pub http_addrs: Vec<SocketAddr>,
+    /// Where the API listens for TLS.
+    pub https_addrs: Vec<SocketAddr>,
+    /// The host, and port where it is not 443, that clients in clear text are sent to.
+    pub https_host: Option<String>,
     /// The SMTP server.
     pub smtp: smtp::Settings,
     /// The API. Without keys one is to be generated.
@@ -99,6 +104,7 @@ impl Config {
         let mut reader = Reader::new(variables);
         let config = Self::read(&mut reader);
         config.check_exposure(&mut reader);
+        config.check_acme(&mut reader);
         reader.finish().map(|shown| Self { shown, ..config }).map_err(Mistakes)
     }
 
@@ -114,13 +120,11 @@ impl Config {
         Self {
             smtp_addrs: reader.read("SMTP_ADDR", some_addresses),
             http_addrs: reader.read("HTTP_ADDR", some_addresses),
+            https_addrs: reader.read("HTTPS_ADDR", value::addresses),
+            https_host: reader.read("HTTPS_HOST", certificates::authority),
             smtp: smtp_settings(reader, &hostname),
             http: http_settings(reader),
-            tls: tls::Settings {
-                cert_file: reader.read("TLS_CERT_FILE", path),
-                key_file: reader.read("TLS_KEY_FILE", path),
-                hostname: hostname.clone(),
-            },
+            tls: certificates::settings(reader, &hostname),
             inbox: inbox_settings(reader, domains, hostname),
             store: store_settings(reader),
             shutdown_grace: reader.read("SHUTDOWN_GRACE", value::duration),
@@ -134,8 +138,11 @@ impl Config {
 
     /// Strangers may reach the server only where it is said whose mail it takes and who may read it.
     fn check_exposure(&self, reader: &mut Reader<'_>) {
-        let exposed = |addrs: &[SocketAddr]| addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback()).copied();
-        let Some(addr) = exposed(&self.smtp_addrs).or_else(|| exposed(&self.http_addrs)) else { return };
+        let exposed =
+            |addrs: &Vec<SocketAddr>| addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback()).copied();
+        let Some(addr) = [&self.smtp_addrs, &self.http_addrs, &self.https_addrs].into_iter().find_map(exposed) else {
+            return;
+        };
         if !reader.is_set("DOMAIN") {
             reader.mistake(format!(
                 "DOMAIN is not set, but {addr} can be reached by strangers: say whose mail is taken, such as \
@@ -147,6 +154,17 @@ impl Config {
                 "API_KEY is not set, but {addr} can be reached by strangers: set a long random key, such as the output of \
                  `openssl rand -hex 32`"
             ));
+        }
+    }
+
+    /// A certificate authority asks on port 443 who has the names.
+    fn check_acme(&self, reader: &mut Reader<'_>) {
+        if self.tls.acme.is_some() && self.https_addrs.is_empty() {
+            reader.mistake(
+                "ACME_DOMAINS is set, but HTTPS_ADDR is not: the names are proved on port 443, write HTTPS_ADDR=0.0.0.0:443 \
+                 or the address that port 443 is passed on to"
+                    .to_owned(),
+            );
         }
     }
 }

@@ -8,6 +8,7 @@ mod offload;
 mod path;
 mod problem;
 mod query;
+mod redirect;
 mod router;
 mod server;
 mod stream;
@@ -32,7 +33,7 @@ pub struct Settings {
     pub max_connections: usize,
     /// How many of them one client may have; of an IPv6 client, its /64. It keeps one client from taking all places.
     pub max_connections_per_ip: usize,
-    /// How long a client may take for the header of a request, and how long a kept connection waits for the next
+    /// How long a client may take for the TLS handshake and the header of a request, and how long a kept connection waits for the next
     /// request. It frees connections on which nobody speaks.
     pub header_timeout: Duration,
     /// How long the server may take for the answer to a request.

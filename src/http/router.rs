@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
@@ -21,6 +24,7 @@ use super::query::{Strict, is_well_encoded};
 use super::{Settings, content, emails, key, limit};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
+use crate::tls::{Certificate, Tls};
 
 /// No route takes a body; this is what is let pass unread.
 const BODY_MAX_BYTES: u64 = 64 * 1024;
@@ -38,11 +42,15 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
+/// A year in which a browser asks over TLS alone (RFC 6797). Subdomains are not ours to speak for.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// The whole API. It wants to know the address of each client: it must be served with `ConnectInfo<SocketAddr>`.
 ///
 /// Must be called in a Tokio runtime; what it keeps going in the background runs in `tasks`.
-pub fn router(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
-    let readiness = Router::new().route("/ready", get(ready)).with_state((inbox.clone(), tasks.clone()));
+pub fn router(settings: &Settings, inbox: Inbox, tls: &Tls, tasks: &Shutdown) -> Router {
+    let state = Readiness { inbox: inbox.clone(), tls: tls.clone(), tasks: tasks.clone() };
+    let readiness = Router::new().route("/ready", get(ready)).with_state(state);
     let routes = Router::new()
         .route("/health", get(health))
         .merge(readiness)
@@ -52,8 +60,16 @@ pub fn router(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
     guarded(routes, settings.request_timeout)
 }
 
+/// The same for connections over TLS.
+pub(super) fn over_tls(routes: Router) -> Router {
+    routes.layer(map_response(async |mut response: Response<Body>| {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HSTS);
+        response
+    }))
+}
+
 /// What every request passes, the last line first.
-fn guarded(routes: Router, request_timeout: Duration) -> Router {
+pub(super) fn guarded(routes: Router, request_timeout: Duration) -> Router {
     routes
         .layer(from_fn(check))
         .layer(from_fn_with_state(request_timeout, in_time))
@@ -85,26 +101,40 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .with_state(inbox)
 }
 
-async fn health(Strict(()): Strict<()>) -> Json<Value> {
+/// Says that the program runs.
+pub(super) async fn health(Strict(()): Strict<()>) -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-async fn ready(
-    State((inbox, tasks)): State<(Inbox, Shutdown)>,
-    Strict(()): Strict<()>,
-) -> Result<Json<Value>, Problem> {
-    if tasks.is_requested() {
+/// What is asked for `/ready`.
+#[derive(Clone)]
+struct Readiness {
+    inbox: Inbox,
+    tls: Tls,
+    tasks: Shutdown,
+}
+
+async fn ready(State(state): State<Readiness>, Strict(()): Strict<()>) -> Result<Json<Value>, Problem> {
+    if state.tasks.is_requested() {
         return Err(Problem::unavailable("the server is stopping"));
     }
-    inbox.ready().await?;
-    Ok(Json(json!({ "status": "ready" })))
+    state.inbox.ready().await?;
+    let certificate = |certificate: &Certificate| {
+        let Certificate { source, names, expires_at, .. } = certificate;
+        json!({ "source": source.name(), "names": names, "expires_at": expires_at.as_secs() })
+    };
+    Ok(Json(json!({
+        "status": "ready",
+        "certificates": state.tls.certificates().iter().map(certificate).collect::<Vec<_>>(),
+        "warnings": state.tls.warnings(),
+    })))
 }
 
 async fn not_found() -> Problem {
     Problem::not_found("not found", "there is nothing at this path")
 }
 
-async fn method_not_allowed() -> Problem {
+pub(super) async fn method_not_allowed() -> Problem {
     Problem::method_not_allowed()
 }
 

@@ -4,7 +4,7 @@ use restante::shutdown::Shutdown;
 use tower::ServiceExt;
 
 use super::ROUTES;
-use super::support::{Answer, Api, KEY, NOW, inbox, settings};
+use super::support::{Answer, Api, KEY, NOW, inbox, settings, tls};
 
 #[tokio::test]
 async fn an_unknown_query_parameter_is_an_error_on_every_route() {
@@ -119,8 +119,9 @@ async fn a_store_that_is_away_is_a_pause_and_not_an_empty_mailbox() {
 #[tokio::test]
 async fn a_server_that_stops_is_alive_but_not_ready() {
     let tasks = Shutdown::new();
-    let (inbox, _store) = inbox(&Clock::manual(NOW), &tasks).await;
-    let router = http::router(&settings(), inbox, &tasks);
+    let clock = Clock::manual(NOW);
+    let (inbox, _store) = inbox(&clock, &tasks).await;
+    let router = http::router(&settings(), inbox, &tls(&clock), &tasks);
     let status = async |path: &str| {
         let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();
         router.clone().oneshot(request).await.unwrap().status().as_u16()

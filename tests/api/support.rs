@@ -15,6 +15,7 @@ use restante::mail::{
 use restante::shutdown::Shutdown;
 use restante::smtp::Backend;
 use restante::store::{self, Delivery, Kind, Store};
+use restante::tls::{self, Tls};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -75,6 +76,12 @@ pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
     (Inbox::new(settings, store.clone(), clock.clone()), store)
 }
 
+/// A certificate made for this run.
+pub(crate) fn tls(clock: &Clock) -> Tls {
+    let settings = tls::Settings { files: Vec::new(), hostname: "mx.example.com".to_owned(), acme: None };
+    Tls::open(&settings, clock.clone()).unwrap()
+}
+
 async fn listen(server: http::Server, tasks: &Shutdown) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -90,7 +97,7 @@ impl Api {
         let clock = Clock::manual(NOW);
         let tasks = Shutdown::new();
         let (inbox, store) = inbox(&clock, &tasks).await;
-        let server = http::Server::new(&settings, inbox.clone(), tasks.clone());
+        let server = http::Server::new(&settings, inbox.clone(), &tls(&clock), tasks.clone());
         let (addr, served) = listen(server.clone(), &tasks).await;
         let client = Client::builder().timeout(DEADLINE).build().unwrap();
         Self { addr, inbox, store, clock, tasks, server, served, client }

@@ -1,11 +1,14 @@
 //! The real program from outside: real clients bring mail, and curl reads it from the API.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod acme;
 mod api;
 mod clients;
 mod crash;
 mod curl;
 mod dialogue;
+mod https;
+mod pebble;
 mod process;
 mod programs;
 mod python;
