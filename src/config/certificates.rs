@@ -35,12 +35,12 @@ fn acme_settings(reader: &mut Reader<'_>) -> Option<AcmeSettings> {
     (!settings.domains.is_empty()).then_some(settings)
 }
 
-fn host_names(text: &str) -> value::Parsed<Vec<String>> {
+/// Names without a port, several with commas between.
+pub(super) fn host_names(text: &str) -> value::Parsed<Vec<String>> {
     let name = |item: &str| match item.parse() {
         Ok(Domain::Name(name)) if name.is_ascii() => Ok(name),
         _ => Err(format!(
-            "{item:?} is not a host name; write names such as mx.example.com, several with commas (no *: wildcards cannot be \
-             proved in this way)"
+            "{item:?} is not a host name; write names such as mx.example.com, several with commas, and no *"
         )),
     };
     value::list(text).map(name).collect()

@@ -102,7 +102,8 @@ impl Config {
     /// All mistakes.
     pub fn from_variables(variables: &HashMap<String, String>) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(variables);
-        let config = Self::read(&mut reader);
+        let mut config = Self::read(&mut reader);
+        config.http.hosts.extend(config.own_hosts());
         config.check_exposure(&mut reader);
         config.check_acme(&mut reader);
         reader.finish().map(|shown| Self { shown, ..config }).map_err(Mistakes)
@@ -134,6 +135,13 @@ impl Config {
             },
             shown: Vec::new(),
         }
+    }
+
+    /// The names under which the configuration itself knows this server.
+    fn own_hosts(&self) -> Vec<String> {
+        let https_host = self.https_host.iter().filter_map(|host| host.split(':').next().map(str::to_owned));
+        let ordered = self.tls.acme.iter().flat_map(|acme| acme.domains.iter().cloned());
+        https_host.chain(ordered).chain([self.smtp.session.hostname.clone()]).collect()
     }
 
     /// Strangers may reach the server only where it is said whose mail it takes and who may read it.
@@ -192,6 +200,10 @@ fn http_settings(reader: &mut Reader<'_>) -> http::Settings {
     http::Settings {
         keys: reader.read("API_KEY", api_keys),
         rate_per_minute: reader.read("API_RATE_PER_MINUTE", value::number(0, 1_000_000)),
+        failed_keys_per_minute: reader.read("API_FAILED_KEYS_PER_MINUTE", value::number(0, 1_000_000)),
+        hosts: reader.read("HTTP_HOSTS", certificates::host_names),
+        cors_origins: reader.read("CORS_ORIGINS", origins),
+        trusted_proxies: reader.read("TRUSTED_PROXIES", value::networks),
         max_connections: reader.read("HTTP_MAX_CONNECTIONS", value::number(1, 1_000_000)),
         max_connections_per_ip: reader.read("HTTP_MAX_CONNECTIONS_PER_IP", value::number(1, 1_000_000)),
         header_timeout: reader.read("HTTP_HEADER_TIMEOUT", value::duration),
@@ -257,6 +269,10 @@ fn first_domain(domains: &Domains) -> String {
 fn api_keys(text: &str) -> value::Parsed<Vec<http::ApiKey>> {
     let key = |text: &str| text.parse().map_err(|error: http::ApiKeyError| error.to_string());
     if text.is_empty() { Ok(Vec::new()) } else { some(value::list(text).map(key).collect::<Result<_, _>>()?) }
+}
+
+fn origins(text: &str) -> value::Parsed<Vec<http::Origin>> {
+    value::list(text).map(|item| item.parse().map_err(|error| format!("{item:?}: {error}"))).collect::<Result<_, _>>()
 }
 
 /// A list of commas alone looks like a value, and must not pass for one.

@@ -6,10 +6,11 @@ use super::value::Parsed;
 use super::variables::{VARIABLES, Variable};
 
 /// Beginnings of names that are most probably meant for us; a name that begins so and is not ours is a slip of the pen.
-const OUR_PREFIXES: [&str; 13] = [
+const OUR_PREFIXES: [&str; 15] = [
     "ACME_",
     "API_",
     "BARE_",
+    "CORS_",
     "DATA_",
     "HTTPS_",
     "HTTP_",
@@ -20,6 +21,7 @@ const OUR_PREFIXES: [&str; 13] = [
     "SMTP_",
     "STORE_",
     "TLS_",
+    "TRUSTED_",
 ];
 
 /// How many letters may be wrong in a name for us to guess which one was meant.

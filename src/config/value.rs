@@ -1,8 +1,10 @@
 //! How values are written: each parser's error says what is allowed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 /// The result of reading one value; the error says what is allowed.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -15,6 +17,17 @@ pub(super) fn addresses(text: &str) -> Parsed<Vec<SocketAddr>> {
                 format!(
                     "{item:?} is not an address with a port; write 127.0.0.1:2525 or [::1]:2525, several with commas"
                 )
+            })
+        })
+        .collect()
+}
+
+/// `10.0.0.0/8`, `2001:db8::/32`, a plain address, or several with commas between.
+pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
+    list(text)
+        .map(|item| {
+            item.parse().or_else(|_| item.parse().map(|ip: IpAddr| IpNet::from(ip.to_canonical()))).map_err(|_| {
+                format!("{item:?} is not a network; write 10.0.0.0/8, 2001:db8::/32 or an address, several with commas")
             })
         })
         .collect()
@@ -116,6 +129,17 @@ mod tests {
         assert_eq!(addresses(""), Ok(Vec::new()));
         for text in ["localhost:25", "127.0.0.1", ":25", "127.0.0.1:99999"] {
             assert!(addresses(text).unwrap_err().contains("127.0.0.1:2525"), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_may_be_plain_addresses() {
+        let read = networks("10.0.0.0/8, 192.0.2.1,2001:db8::/32,::1,::ffff:192.0.2.2").unwrap();
+        let read: Vec<_> = read.iter().map(ToString::to_string).collect();
+        assert_eq!(read, ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "::1/128", "192.0.2.2/32"]);
+        assert_eq!(networks(""), Ok(Vec::new()));
+        for text in ["10.0.0.0/33", "proxy", "10.0.0", "10.0.0.1:80"] {
+            assert!(networks(text).unwrap_err().contains("10.0.0.0/8"), "{text}");
         }
     }
 

@@ -151,11 +151,35 @@ pub const VARIABLES: &[Variable] = &[
         "The API requests a minute of one client: so many at once, then each as its share of the minute passes; \
          further ones are refused with `429`. 0 is without limit.",
     ),
+    variable(
+        "API_FAILED_KEYS_PER_MINUTE",
+        "20",
+        "The wrong API keys a minute of one client: so many at once, then each as its share of the minute passes; until then \
+         no key of that client is looked at, and it reads `429`. 0 is without limit.",
+    ),
+    variable(
+        "TRUSTED_PROXIES",
+        "",
+        "The networks and addresses, with commas between, whose `X-Forwarded-For` is believed: those of your reverse proxies. \
+         Limits then count the clients behind them.",
+    ),
+    variable(
+        "HTTP_HOSTS",
+        "",
+        "Further host names by which a loopback address may be asked, with commas between; else only `localhost`, addresses \
+         and the names in this configuration. A proxy on the same machine that passes on the name of the host needs it.",
+    ),
+    variable(
+        "CORS_ORIGINS",
+        "",
+        "The origins of web pages that may ask the API from a browser, with commas between, such as \
+         `https://app.example.com`. Nothing is none.",
+    ),
     variable("HTTP_MAX_CONNECTIONS", "1000", "The most HTTP connections at a time; further ones wait."),
     variable(
         "HTTP_MAX_CONNECTIONS_PER_IP",
         "250",
-        "The most HTTP connections of one client at a time (IPv6: of one /64); further ones are answered with `429` and closed.",
+        "The most HTTP connections of one client at a time (IPv6: of one /64); further ones are answered with `429` and closed. Not counted for `TRUSTED_PROXIES`.",
     ),
     variable(
         "HTTP_HEADER_TIMEOUT",

@@ -19,7 +19,7 @@ pub(super) fn router(settings: &Settings, authority: String) -> Router {
         .route("/health", get(health))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(move |OriginalUri(uri)| std::future::ready(redirect(&authority, &uri)));
-    guarded(routes, settings.request_timeout)
+    guarded(routes, settings)
 }
 
 fn redirect(authority: &str, uri: &axum::http::Uri) -> Response {

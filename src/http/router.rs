@@ -15,19 +15,24 @@ use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
 use axum::{Json, Router, middleware};
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::origin::Origin;
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
-use super::{Settings, content, emails, key, limit};
+use super::{Settings, accept, client, content, emails, key, limit, origin};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 use crate::tls::{Certificate, Tls};
 
 /// No route takes a body; this is what is let pass unread.
 const BODY_MAX_BYTES: u64 = 64 * 1024;
+
+/// Room for the tokens of any proxy. Below what the library reads: so who is over it is told why.
+const HEADER_MAX_BYTES: usize = 16 * 1024;
 
 /// Much more than the longest path that this server gives out.
 const URI_MAX_BYTES: usize = 8 * 1024;
@@ -57,7 +62,7 @@ pub fn router(settings: &Settings, inbox: Inbox, tls: &Tls, tasks: &Shutdown) ->
         .merge(mailboxes(settings, inbox, tasks))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
-    guarded(routes, settings.request_timeout)
+    guarded(routes, settings)
 }
 
 /// The same for connections over TLS.
@@ -69,10 +74,15 @@ pub(super) fn over_tls(routes: Router) -> Router {
 }
 
 /// What every request passes, the last line first.
-pub(super) fn guarded(routes: Router, request_timeout: Duration) -> Router {
+pub(super) fn guarded(routes: Router, settings: &Settings) -> Router {
+    let hosts: Arc<[String]> = settings.hosts.as_slice().into();
+    let proxies: Arc<[IpNet]> = settings.trusted_proxies.as_slice().into();
     routes
         .layer(from_fn(check))
-        .layer(from_fn_with_state(request_timeout, in_time))
+        .layer(option_layer(origin::cors(&settings.cors_origins)))
+        .layer(from_fn_with_state(hosts, origin::check_host))
+        .layer(from_fn_with_state(proxies, client::identify))
+        .layer(from_fn_with_state(settings.request_timeout, in_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(map_response(secured))
 }
@@ -80,15 +90,13 @@ pub(super) fn guarded(routes: Router, request_timeout: Duration) -> Router {
 /// Everything that needs a key, whether the path exists or not. Requests are counted before the key is looked at, so
 /// that guessing keys is slow.
 fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
-    let keys: Arc<[key::ApiKey]> = settings.keys.as_slice().into();
-    let below = Router::new()
-        .route("/", get(emails::mailboxes))
-        .route("/{mailbox}", get(emails::list).delete(emails::clear))
-        .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
-        .route("/{mailbox}/{id}/raw", get(content::raw))
-        .route("/{mailbox}/{id}/text", get(content::text))
-        .route("/{mailbox}/{id}/html", get(content::html))
-        .route("/{mailbox}/{id}/headers", get(content::headers))
+    let origins: Arc<[Origin]> = settings.cors_origins.as_slice().into();
+    let gives = |kind| from_fn_with_state(kind, accept::check);
+    let below = records()
+        .route("/{mailbox}/{id}/raw", get(content::raw).route_layer(gives("message/rfc822")))
+        .route("/{mailbox}/{id}/text", get(content::text).route_layer(gives("text/plain")))
+        .route("/{mailbox}/{id}/html", get(content::html).route_layer(gives("text/html")))
+        // Its type is that of the attachment, which is not known before it is read.
         .route("/{mailbox}/{id}/attachments/{index}", get(content::attachment))
         .fallback(not_found);
     Router::new()
@@ -96,9 +104,20 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         // Nesting leaves this one path to the fallback outside, which asks for no key.
         .route("/emails/", any(not_found))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(keys, key::require))
+        .layer(from_fn_with_state(key::Gate::new(settings), key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
+        .layer(from_fn_with_state(origins, origin::check_origin))
         .with_state(inbox)
+}
+
+/// What is answered in JSON.
+fn records() -> Router<Inbox> {
+    Router::new()
+        .route("/", get(emails::mailboxes))
+        .route("/{mailbox}", get(emails::list).delete(emails::clear))
+        .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
+        .route("/{mailbox}/{id}/headers", get(content::headers))
+        .route_layer(from_fn_with_state("application/json", accept::check))
 }
 
 /// Says that the program runs.
@@ -150,10 +169,17 @@ async fn check(request: Request, next: middleware::Next) -> Result<Response<Body
             "the path has a % that does not begin a percent-encoded byte; write %25 for a percent sign",
         ));
     }
+    if header_bytes(&request) > HEADER_MAX_BYTES {
+        return Err(Problem::header_too_large(HEADER_MAX_BYTES));
+    }
     if request.body().size_hint().lower() > BODY_MAX_BYTES {
         return Err(Problem::body_too_large(BODY_MAX_BYTES));
     }
     Ok(next.run(request).await)
+}
+
+fn header_bytes(request: &Request) -> usize {
+    request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 async fn in_time(
@@ -188,8 +214,9 @@ mod tests {
         let routes = Router::new()
             .route("/breaks", get(async || -> () { panic!("private cause") }))
             .route("/hangs", get(std::future::pending::<()>));
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        guarded(routes, Duration::from_millis(250)).oneshot(request).await.unwrap()
+        let settings = Settings { request_timeout: Duration::from_millis(250), ..Settings::for_tests() };
+        let request = Request::get(path).header("Host", "localhost").body(Body::empty()).unwrap();
+        guarded(routes, &settings).oneshot(request).await.unwrap()
     }
 
     async fn problem(response: Response<Body>) -> String {

@@ -19,6 +19,7 @@ use axum_server::Handle;
 use axum_server::accept::Accept;
 use bytes::Bytes;
 use hyper_util::rt::TokioTimer;
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
@@ -28,6 +29,8 @@ use tokio_rustls::server::TlsStream;
 use tower::{BoxError, Service, service_fn};
 
 use super::Settings;
+use super::client::is_trusted;
+use super::origin::Names;
 use super::redirect;
 use super::router::{over_tls, router};
 use super::stream::Watched;
@@ -36,7 +39,7 @@ use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 use crate::tls::{ACME_TLS_ALPN, Tls};
 
-/// The most bytes that the header of a request may have.
+/// The most bytes of a request that are held while its header is not complete; who sends more reads a bare 431.
 const HEADER_MAX_BYTES: u32 = 32 * 1024;
 
 /// The most requests that one connection of HTTP/2 may have open.
@@ -58,6 +61,7 @@ impl Server {
     pub fn new(settings: &Settings, inbox: Inbox, tls: &Tls, tasks: Shutdown) -> Self {
         let limits = Limits {
             connections: Connections::new(settings.max_connections, settings.max_connections_per_ip),
+            proxies: settings.trusted_proxies.as_slice().into(),
             opening: settings.header_timeout,
             idle: settings.request_timeout.saturating_add(settings.idle_timeout),
         };
@@ -72,7 +76,8 @@ impl Server {
     /// Where the listener cannot be used.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         let (router, acceptor) = (self.api.clone(), self.limits.clone());
-        self.run(listener, router, acceptor).await
+        let names = names(&listener)?;
+        self.run(listener, router, acceptor, names).await
     }
 
     /// The same over TLS.
@@ -82,7 +87,8 @@ impl Server {
     pub async fn serve_tls(self, listener: TcpListener, config: Arc<ServerConfig>) -> io::Result<()> {
         let router = over_tls(self.api.clone());
         let acceptor = Encrypted { limits: self.limits.clone(), tls: config.into(), tasks: self.tasks.clone() };
-        self.run(listener, router, acceptor).await
+        // A name that leads here and is not ours has no certificate here.
+        self.run(listener, router, acceptor, Names::Any).await
     }
 
     /// Serves no more in clear text than the way to `authority`, where the API is served over TLS.
@@ -91,10 +97,11 @@ impl Server {
     /// Where the listener cannot be used.
     pub async fn serve_redirect(self, listener: TcpListener, authority: String) -> io::Result<()> {
         let (router, acceptor) = (redirect::router(&self.settings, authority), self.limits.clone());
-        self.run(listener, router, acceptor).await
+        let names = names(&listener)?;
+        self.run(listener, router, acceptor, names).await
     }
 
-    async fn run<A>(self, listener: TcpListener, router: Router, acceptor: A) -> io::Result<()>
+    async fn run<A>(self, listener: TcpListener, router: Router, acceptor: A, names: Names) -> io::Result<()>
     where
         A: Accept<TcpStream, Connection, Service = Connection> + Clone + Send + Sync + 'static,
         A::Stream: AsyncRead + AsyncWrite + Unpin + Send,
@@ -110,7 +117,7 @@ impl Server {
             let (router, permits) = (router.clone(), permits.clone());
             async move {
                 let permit = permits.acquire_owned().await?;
-                Ok::<_, AcquireError>(Connection::new(router, peer, permit))
+                Ok::<_, AcquireError>(Connection::new(router, peer, names, permit))
             }
         }));
         tokio::pin!(serving);
@@ -134,6 +141,12 @@ fn bound<A>(server: &mut axum_server::Server<SocketAddr, A>, header_timeout: Dur
     builder.http2().timer(TokioTimer::new()).max_header_list_size(HEADER_MAX_BYTES).max_concurrent_streams(STREAMS_MAX);
 }
 
+/// By which names a listener may be asked in clear text.
+fn names(listener: &TcpListener) -> io::Result<Names> {
+    let is_loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+    Ok(if is_loopback { Names::Ours } else { Names::Any })
+}
+
 /// Closes all connections when it goes.
 struct Open(Handle<SocketAddr>);
 
@@ -147,6 +160,7 @@ impl Drop for Open {
 #[derive(Clone)]
 struct Limits {
     connections: Arc<Connections>,
+    proxies: Arc<[IpNet]>,
     opening: Duration,
     idle: Duration,
 }
@@ -158,11 +172,15 @@ impl Limits {
         stream: TcpStream,
         mut connection: Connection,
     ) -> Result<io::Result<(Watched<TcpStream>, Connection)>, TcpStream> {
-        match self.connections.admit(connection.peer.ip()) {
-            Ok(admission) => connection.admission = Some(Arc::new(admission)),
-            Err(too_many) => {
-                tracing::warn!(addr = %connection.peer, ?too_many, "HTTP connection refused");
-                return Err(stream);
+        let ip = connection.peer.ip();
+        // A proxy brings many clients; its connections are counted by their permits alone.
+        if !is_trusted(ip, &self.proxies) {
+            match self.connections.admit(ip) {
+                Ok(admission) => connection.admission = Some(Arc::new(admission)),
+                Err(too_many) => {
+                    tracing::warn!(addr = %connection.peer, ?too_many, "HTTP connection refused");
+                    return Err(stream);
+                }
             }
         }
         // Small answers go out at once.
@@ -231,6 +249,7 @@ fn turn_away(stream: TcpStream) -> io::Result<()> {
 struct Connection {
     router: Router,
     peer: SocketAddr,
+    names: Names,
     opened: Arc<AtomicBool>,
     /// Counted off when the connection has ended, and before its permit lets in another, which would be one too many.
     admission: Option<Arc<Admission>>,
@@ -239,8 +258,8 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(router: Router, peer: SocketAddr, permit: OwnedSemaphorePermit) -> Self {
-        Self { router, peer, opened: Arc::default(), admission: None, _permit: Arc::new(permit) }
+    fn new(router: Router, peer: SocketAddr, names: Names, permit: OwnedSemaphorePermit) -> Self {
+        Self { router, peer, names, opened: Arc::default(), admission: None, _permit: Arc::new(permit) }
     }
 }
 
@@ -260,6 +279,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         self.opened.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(self.names);
         self.router.call(request)
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
+mod browsers;
 mod content;
 mod errors;
 mod hostile;
@@ -9,6 +10,8 @@ mod keys;
 mod limits;
 mod lists;
 mod message;
+mod proxies;
+mod routes;
 mod support;
 
 /// Every route with the methods that it takes, at a message that is not there.

@@ -38,6 +38,7 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) tasks: Shutdown,
     pub(crate) served: JoinHandle<()>,
+    tls: Tls,
     server: http::Server,
     client: Client,
 }
@@ -54,6 +55,10 @@ pub(crate) fn settings() -> Settings {
     Settings {
         keys: vec![KEY.parse().unwrap(), "another-key".parse().unwrap()],
         rate_per_minute: 0,
+        failed_keys_per_minute: 0,
+        hosts: Vec::new(),
+        cors_origins: Vec::new(),
+        trusted_proxies: Vec::new(),
         max_connections: 100,
         max_connections_per_ip: 100,
         header_timeout: DEADLINE,
@@ -97,15 +102,34 @@ impl Api {
         let clock = Clock::manual(NOW);
         let tasks = Shutdown::new();
         let (inbox, store) = inbox(&clock, &tasks).await;
-        let server = http::Server::new(&settings, inbox.clone(), &tls(&clock), tasks.clone());
+        let tls = tls(&clock);
+        let server = http::Server::new(&settings, inbox.clone(), &tls, tasks.clone());
         let (addr, served) = listen(server.clone(), &tasks).await;
         let client = Client::builder().timeout(DEADLINE).build().unwrap();
-        Self { addr, inbox, store, clock, tasks, server, served, client }
+        Self { addr, inbox, store, clock, tasks, tls, server, served, client }
     }
 
     /// Serves the same API on one more address.
     pub(crate) async fn listen(&self) -> SocketAddr {
         listen(self.server.clone(), &self.tasks).await.0
+    }
+
+    /// Serves the same API over TLS.
+    pub(crate) async fn listen_tls(&self) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (server, config) = (self.server.clone(), self.tls.https_config().unwrap());
+        self.tasks.spawn(async move { server.serve_tls(listener, config).await.unwrap() });
+        addr
+    }
+
+    /// Serves no more than the way to the API over TLS, and `/health`.
+    pub(crate) async fn listen_redirect(&self) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = self.server.clone();
+        self.tasks.spawn(async move { server.serve_redirect(listener, "api.example.com".to_owned()).await.unwrap() });
+        addr
     }
 
     /// A request without a key.

@@ -87,12 +87,15 @@ fn clear_text_leads_to_tls_and_keeps_the_method() {
 #[test]
 fn the_host_of_a_request_leads_nobody_astray() {
     let dir = TempDir::new().unwrap();
-    let (server, cert) = start(dir.path(), &[("HTTPS_HOST", "www.example.com")]);
+    let variables = [("HTTPS_HOST", "www.example.com"), ("HTTP_HOSTS", "other.example")];
+    let (server, cert) = start(dir.path(), &variables);
     let from = format!("http://{}/emails", server.http);
-    for host in ["evil.example", "evil.example:80", NAME] {
-        let head = head(curl_to(&server, &cert).args(["--header", &format!("Host: {host}"), &from]));
-        assert!(head.contains("location: https://www.example.com/emails\r\n"), "{head}");
+    for host in ["other.example", "other.example:80", NAME] {
+        let answer = head(curl_to(&server, &cert).args(["--header", &format!("Host: {host}"), &from]));
+        assert!(answer.contains("location: https://www.example.com/emails\r\n"), "{answer}");
     }
+    let stranger = head(curl_to(&server, &cert).args(["--header", "Host: evil.example", &from]));
+    assert!(stranger.starts_with("http/1.1 421 ") && !stranger.contains("location:"), "{stranger}");
 }
 
 #[test]
