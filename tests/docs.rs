@@ -309,6 +309,25 @@ fn a_test_that_a_document_names_is_one() {
 }
 
 #[test]
+fn every_dialogue_is_in_the_table_of_the_rfcs_and_no_other() {
+    let text = read("docs/SMTP.md");
+    let named = code_spans(&text);
+    let entries = fs::read_dir(path("tests/dialogues")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "smtp"));
+    let mut dialogues: Vec<_> = files.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
+    dialogues.sort_unstable();
+    for dialogue in &dialogues {
+        assert!(named.iter().any(|span| span == dialogue), "{dialogue} is not in docs/SMTP.md");
+    }
+    let is_dialogue = |span: &&String| span.contains('-') && span.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    for span in named.iter().filter(is_dialogue) {
+        let is_haproxys = span.starts_with("send-proxy");
+        assert!(is_haproxys || dialogues.contains(&span.as_str()), "there is no dialogue {span}");
+    }
+}
+
+#[test]
 fn a_reply_that_a_document_names_is_given() {
     let all: String = sources(&path("src/smtp")) + &sources(&path("src/inbox"));
     let all: String = all.split_whitespace().collect();

@@ -11,6 +11,7 @@ use crate::config::Config;
 /// Bound sockets.
 pub(super) struct Listeners {
     pub(super) smtp: Vec<TcpListener>,
+    pub(super) smtps: Vec<TcpListener>,
     pub(super) http: Vec<TcpListener>,
     pub(super) https: Vec<TcpListener>,
 }
@@ -19,6 +20,7 @@ pub(super) struct Listeners {
 #[derive(Clone, Debug)]
 pub(super) struct Addrs {
     pub(super) smtp: Vec<SocketAddr>,
+    pub(super) smtps: Vec<SocketAddr>,
     pub(super) http: Vec<SocketAddr>,
     pub(super) https: Vec<SocketAddr>,
 }
@@ -28,6 +30,7 @@ impl Listeners {
     pub(super) async fn bind(config: &Config) -> Result<Self, StartError> {
         Ok(Self {
             smtp: listen(&config.smtp_addrs, "SMTP_ADDR").await?,
+            smtps: listen(&config.smtps_addrs, "SMTPS_ADDR").await?,
             http: listen(&config.http_addrs, "HTTP_ADDR").await?,
             https: listen(&config.https_addrs, "HTTPS_ADDR").await?,
         })
@@ -36,7 +39,7 @@ impl Listeners {
     pub(super) fn addrs(&self) -> Addrs {
         let of =
             |listeners: &[TcpListener]| listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        Addrs { smtp: of(&self.smtp), http: of(&self.http), https: of(&self.https) }
+        Addrs { smtp: of(&self.smtp), smtps: of(&self.smtps), http: of(&self.http), https: of(&self.https) }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
-use crate::smtp::Server;
+use crate::smtp::{Server, Transport};
 use crate::store::{Kind, OpenError, Store};
 use crate::tls::{Source, Tls, TlsError};
 use crate::{http, store};
@@ -99,8 +99,8 @@ impl App {
 
         let traffic = Shutdown::new();
         let smtp = Server::new(config.smtp.clone(), inbox.clone(), Some(tls.config()?), traffic.clone());
-        for listener in listeners.smtp {
-            smtp.listen(listener);
+        for (listeners, transport) in [(listeners.smtp, Transport::Clear), (listeners.smtps, Transport::Tls)] {
+            listeners.into_iter().for_each(|listener| smtp.listen(listener, transport));
         }
         let http = http::Server::new(&http::Settings { keys, ..config.http.clone() }, inbox, &tls, traffic.clone());
         if addrs.https.is_empty() {
@@ -115,7 +115,8 @@ impl App {
         if is_self_signed(&tls) {
             tracing::warn!("there is no certificate yet; clients are shown a self-signed one");
         }
-        tracing::info!(smtp = ?addrs.smtp, http = ?addrs.http, https = ?addrs.https, "restante is ready");
+        let Addrs { smtp, smtps, http, https } = &addrs;
+        tracing::info!(?smtp, ?smtps, ?http, ?https, "restante is ready");
         Ok(Self { addrs, tls, key, config, store, traffic, background })
     }
 

@@ -33,6 +33,8 @@ const ENV_FILE: &str = ".env";
 pub struct Config {
     /// Where mail comes in.
     pub smtp_addrs: Vec<SocketAddr>,
+    /// Where mail comes in by implicit TLS.
+    pub smtps_addrs: Vec<SocketAddr>,
     /// Where the API listens in clear text; with `https_addrs` it is only the way there.
     pub http_addrs: Vec<SocketAddr>,
     /// Where the API listens for TLS.
@@ -120,6 +122,7 @@ impl Config {
         let hostname = reader.read("SMTP_HOSTNAME", hostname).unwrap_or_else(|| first_domain(&domains));
         Self {
             smtp_addrs: reader.read("SMTP_ADDR", some_addresses),
+            smtps_addrs: reader.read("SMTPS_ADDR", value::addresses),
             http_addrs: reader.read("HTTP_ADDR", some_addresses),
             https_addrs: reader.read("HTTPS_ADDR", value::addresses),
             https_host: reader.read("HTTPS_HOST", certificates::authority),
@@ -146,11 +149,9 @@ impl Config {
 
     /// Strangers may reach the server only where it is said whose mail it takes and who may read it.
     fn check_exposure(&self, reader: &mut Reader<'_>) {
-        let exposed =
-            |addrs: &Vec<SocketAddr>| addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback()).copied();
-        let Some(addr) = [&self.smtp_addrs, &self.http_addrs, &self.https_addrs].into_iter().find_map(exposed) else {
-            return;
-        };
+        let exposed = |addrs: &[SocketAddr]| addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback()).copied();
+        let all = [&self.smtp_addrs, &self.smtps_addrs, &self.http_addrs, &self.https_addrs];
+        let Some(addr) = all.into_iter().find_map(|addrs| exposed(addrs)) else { return };
         if !reader.is_set("DOMAIN") {
             reader.mistake(format!(
                 "DOMAIN is not set, but {addr} can be reached by strangers: say whose mail is taken, such as \
@@ -184,8 +185,12 @@ fn smtp_settings(reader: &mut Reader<'_>, hostname: &str) -> smtp::Settings {
             max_command_bytes: reader.read("SMTP_MAX_COMMAND_LINE", value::number(512, 65_536)),
             max_message_bytes: reader.read("SMTP_MAX_MESSAGE_SIZE", message_size),
             max_recipients: reader.read("SMTP_MAX_RECIPIENTS", value::number(1, 10_000)),
+            max_text_line_bytes: reader.read("SMTP_MAX_TEXT_LINE", text_line),
             max_errors: reader.read("SMTP_MAX_ERRORS", value::number(1, 10_000)),
+            max_noops: reader.read("SMTP_MAX_NOOPS", value::number(1, 1_000_000)),
             bare_lf: reader.read("BARE_LF", value::choice(&[("reject", BareLf::Reject), ("keep", BareLf::Keep)])),
+            require_tls: reader.read("SMTP_TLS", value::choice(&[("optional", false), ("required", true)])),
+            dsn: reader.read("SMTP_DSN", value::choice(&[("record", true), ("off", false)])),
         },
         max_connections: reader.read("SMTP_MAX_CONNECTIONS", value::number(1, 1_000_000)),
         max_connections_per_ip: reader.read("SMTP_MAX_CONNECTIONS_PER_IP", value::number(1, 1_000_000)),
@@ -193,6 +198,9 @@ fn smtp_settings(reader: &mut Reader<'_>, hostname: &str) -> smtp::Settings {
         idle_timeout: reader.read("SMTP_IDLE_TIMEOUT", value::duration),
         session_timeout: reader.read("SMTP_SESSION_TIMEOUT", value::duration),
         tls_handshake_timeout: reader.read("SMTP_TLS_HANDSHAKE_TIMEOUT", value::duration),
+        data_timeout: reader.read("SMTP_DATA_TIMEOUT", value::duration),
+        min_data_bytes_per_second: reader.read("SMTP_MIN_DATA_RATE", data_rate),
+        proxies: reader.read("PROXY_PROTOCOL_FROM", value::networks),
     }
 }
 
@@ -225,6 +233,7 @@ fn inbox_settings(reader: &mut Reader<'_>, domains: Domains, hostname: String) -
         naming: Naming { scheme: reader.read("MAILBOX_NAMING", scheme), plus: reader.read("PLUS_ADDRESSING", plus) },
         retention: reader.read("RETENTION", value::duration),
         rate_per_minute: reader.read("SMTP_RATE_PER_MINUTE", value::number(0, 1_000_000)),
+        rate_per_minute_per_ip: reader.read("SMTP_RATE_PER_MINUTE_PER_IP", value::number(0, 1_000_000)),
     }
 }
 
@@ -259,8 +268,8 @@ fn first_domain(domains: &Domains) -> String {
     let listed = match domains {
         Domains::Any => None,
         Domains::Listed(patterns) => patterns.iter().find_map(|pattern| match pattern {
-            DomainPattern::Exact(Domain::Name(name)) | DomainPattern::Subdomains(name) => Some(name.clone()),
-            DomainPattern::Exact(Domain::Literal(_)) => None,
+            DomainPattern::Exact(domain) => domain.ascii_name(),
+            DomainPattern::Subdomains(name) => Domain::Name(name.clone()).ascii_name(),
         }),
     };
     listed.unwrap_or_else(|| "localhost".to_owned())
@@ -292,6 +301,21 @@ fn some_addresses(text: &str) -> value::Parsed<Vec<SocketAddr>> {
 fn message_size(text: &str) -> value::Parsed<usize> {
     // Offsets into a message are 32 bits wide in the MIME parser.
     bounded_size(text, 1024, 1 << 30, "1KiB to 1GiB")
+}
+
+/// RFC 5321 section 4.5.3.1.6 asks for 1000 at least.
+fn text_line(text: &str) -> value::Parsed<usize> {
+    match value::size(text)? {
+        0 => Ok(0),
+        _ => bounded_size(text, 1000, 1 << 30, "1000 to 1GiB, or 0"),
+    }
+}
+
+fn data_rate(text: &str) -> value::Parsed<u64> {
+    match value::size(text)? {
+        0 => Err("write a number of bytes a second, 1 at least, such as 1KiB".to_owned()),
+        bytes => Ok(bytes),
+    }
 }
 
 fn memory_size(text: &str) -> value::Parsed<usize> {

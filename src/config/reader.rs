@@ -6,7 +6,7 @@ use super::value::Parsed;
 use super::variables::{VARIABLES, Variable};
 
 /// Beginnings of names that are most probably meant for us; a name that begins so and is not ours is a slip of the pen.
-const OUR_PREFIXES: [&str; 15] = [
+const OUR_PREFIXES: [&str; 17] = [
     "ACME_",
     "API_",
     "BARE_",
@@ -17,7 +17,9 @@ const OUR_PREFIXES: [&str; 15] = [
     "LOG_",
     "MAILBOX_",
     "PLUS_",
+    "PROXY_",
     "SHUTDOWN_",
+    "SMTPS_",
     "SMTP_",
     "STORE_",
     "TLS_",

@@ -22,12 +22,13 @@ pub(super) fn addresses(text: &str) -> Parsed<Vec<SocketAddr>> {
         .collect()
 }
 
-/// `10.0.0.0/8`, `2001:db8::/32`, a plain address, or several with commas between.
+/// `10.0.0.0/8`, an address alone, or several with commas between.
 pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
     list(text)
         .map(|item| {
-            item.parse().or_else(|_| item.parse().map(|ip: IpAddr| IpNet::from(ip.to_canonical()))).map_err(|_| {
-                format!("{item:?} is not a network; write 10.0.0.0/8, 2001:db8::/32 or an address, several with commas")
+            let address = item.parse::<IpAddr>().map(IpNet::from);
+            address.or_else(|_| item.parse()).map(|network| network.trunc()).map_err(|_| {
+                format!("{item:?} is not a network; write 10.0.0.0/8, fd00::/8 or an address, several with commas")
             })
         })
         .collect()
@@ -133,12 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn networks_may_be_plain_addresses() {
-        let read = networks("10.0.0.0/8, 192.0.2.1,2001:db8::/32,::1,::ffff:192.0.2.2").unwrap();
-        let read: Vec<_> = read.iter().map(ToString::to_string).collect();
-        assert_eq!(read, ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "::1/128", "192.0.2.2/32"]);
+    fn networks_may_be_addresses_too() {
+        let read = networks("10.1.2.3/8, 192.0.2.1,fd00::/8").unwrap();
+        assert_eq!(
+            read.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]
+        );
         assert_eq!(networks(""), Ok(Vec::new()));
-        for text in ["10.0.0.0/33", "proxy", "10.0.0", "10.0.0.1:80"] {
+        for text in ["10.0.0.0/33", "localhost", "10.0.0/8", "/8"] {
             assert!(networks(text).unwrap_err().contains("10.0.0.0/8"), "{text}");
         }
     }

@@ -1,5 +1,6 @@
 //! Messages and mailboxes as the API shows them. The first eight keys of a message are the contract of existing scripts.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -7,7 +8,8 @@ use serde::{Serialize, Serializer};
 
 use crate::inbox::{Inbox, MailboxSummary, Stored};
 use crate::mail::{
-    Address, Attachment, Disposition, HeaderAddress, HeaderField, MailboxName, MessageId, Peer, TlsInfo,
+    Address, Attachment, Body, Disposition, HeaderAddress, HeaderField, MailParameters, MailboxName, MessageId, Peer,
+    Recipient, Ret, TlsInfo, decode_xtext,
 };
 
 /// RFC 3986 section 2.3 `unreserved` stays, everything else is encoded: right in a path, in a query and in a header.
@@ -39,6 +41,7 @@ pub(super) struct MessageView<'a> {
     cc: &'a [HeaderAddress],
     reply_to: &'a [HeaderAddress],
     peer: PeerView<'a>,
+    envelope: EnvelopeView<'a>,
     problems: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<&'a [HeaderField]>,
@@ -66,6 +69,18 @@ struct PeerView<'a> {
     tls: Option<&'a TlsInfo>,
 }
 
+/// What the client said in MAIL and RCPT beside the addresses; `null` is what it did not say.
+#[derive(Serialize)]
+struct EnvelopeView<'a> {
+    size: Option<u64>,
+    body: Option<Body>,
+    smtputf8: bool,
+    ret: Option<Ret>,
+    envid: Option<String>,
+    notify: Option<Vec<&'a str>>,
+    orcpt: Option<Cow<'a, str>>,
+}
+
 /// A mailbox that holds mail.
 #[derive(Serialize)]
 pub(super) struct MailboxView<'a> {
@@ -83,7 +98,7 @@ impl<'a> MessageView<'a> {
         Self {
             id: message.id,
             from: message.mail_from.as_ref(),
-            to: &stored.rcpt_to,
+            to: &stored.rcpt_to.address,
             subject: content.subject.as_deref().unwrap_or_default(),
             body_text: content.text.as_deref().unwrap_or_default(),
             body_html: content.html.as_deref().unwrap_or_default(),
@@ -101,6 +116,7 @@ impl<'a> MessageView<'a> {
             cc: &content.cc,
             reply_to: &content.reply_to,
             peer: PeerView::new(&message.peer),
+            envelope: EnvelopeView::new(&message.parameters, &stored.rcpt_to),
             problems: &content.problems,
             headers,
         }
@@ -126,6 +142,21 @@ impl<'a> AttachmentView<'a> {
 impl<'a> PeerView<'a> {
     fn new(peer: &'a Peer) -> Self {
         Self { ip: peer.addr.ip().to_canonical(), helo: &peer.helo, tls: peer.tls.as_ref() }
+    }
+}
+
+impl<'a> EnvelopeView<'a> {
+    fn new(parameters: &MailParameters, recipient: &'a Recipient) -> Self {
+        Self {
+            size: parameters.size,
+            body: parameters.body,
+            smtputf8: parameters.smtputf8,
+            ret: parameters.ret,
+            envid: parameters.envid.as_deref().and_then(decode_xtext),
+            notify: recipient.notify.as_deref().map(|words| words.split(',').collect()),
+            // An address in UTF-8 is not in xtext.
+            orcpt: recipient.orcpt.as_deref().map(|sent| decode_xtext(sent).map_or_else(|| sent.into(), Into::into)),
+        }
     }
 }
 

@@ -8,14 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 pub use self::domains::{DomainPattern, Domains};
 pub use crate::store::{Listing, MailboxSummary, Page, StoreError, Stored};
 
-use self::rate::SenderRate;
+use self::rate::Rates;
 use crate::clock::Clock;
 use crate::mail::{MailboxName, MailboxNameError, MessageId, Naming};
 use crate::store::Store;
+
+/// So many large messages are parsed at once: each takes several times its size while it is, and more of them would only
+/// wait for the same processors.
+const PARSED_AT_ONCE: usize = 2;
 
 /// What is accepted, and how it is kept.
 #[derive(Clone, Debug)]
@@ -28,8 +33,11 @@ pub struct Settings {
     pub naming: Naming,
     /// How long a message is kept, counted from its arrival.
     pub retention: Duration,
-    /// How many mails a minute one sender may bring; 0 is without limit. It keeps one runaway test from filling the store.
+    /// How many mails a minute one client may bring of one sender; 0 is without limit. It keeps one runaway test from
+    /// filling the store.
     pub rate_per_minute: u32,
+    /// How many mails a minute one client may bring; 0 is without limit.
+    pub rate_per_minute_per_ip: u32,
 }
 
 /// The mailboxes, for those who bring mail and for those who read it. Clones share the same mailboxes.
@@ -38,15 +46,18 @@ pub struct Inbox {
     settings: Arc<Settings>,
     store: Store,
     clock: Clock,
-    rate: Arc<SenderRate>,
+    rates: Arc<Rates>,
+    /// Turns at parsing large messages.
+    parsing: Arc<Semaphore>,
 }
 
 impl Inbox {
     /// Mailboxes in `store`.
     #[must_use]
     pub fn new(settings: Settings, store: Store, clock: Clock) -> Self {
-        let rate = Arc::new(SenderRate::new(settings.rate_per_minute));
-        Self { settings: Arc::new(settings), store, clock, rate }
+        let rates = Arc::new(Rates::new(settings.rate_per_minute, settings.rate_per_minute_per_ip));
+        let parsing = Arc::new(Semaphore::new(PARSED_AT_ONCE));
+        Self { settings: Arc::new(settings), store, clock, rates, parsing }
     }
 
     /// The mailbox that a reader means by `text`: a name or a full address.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::address::Address;
-use super::envelope::Peer;
+use super::envelope::{MailParameters, Peer};
 use crate::clock::Timestamp;
 
 /// The name of a message: a UUID of version 7 (RFC 9562), which begins with the time of its arrival.
@@ -63,6 +63,9 @@ pub struct Message {
     pub expires_at: Timestamp,
     /// The reverse-path; `None` is the null sender.
     pub mail_from: Option<Address>,
+    /// What MAIL said beside the sender.
+    #[serde(default)]
+    pub parameters: MailParameters,
     /// Who brought it.
     pub peer: Peer,
     /// The size of the raw message in bytes.

@@ -7,7 +7,7 @@ mod message;
 mod parse;
 
 pub use self::address::{Address, AddressError, Domain};
-pub use self::envelope::{Envelope, Peer, TlsInfo, client_network};
+pub use self::envelope::{Body, Envelope, MailParameters, Peer, Recipient, Ret, TlsInfo, client_network, decode_xtext};
 pub use self::mailbox::{MailboxName, MailboxNameError, Naming, NamingScheme, PlusAddressing};
 pub use self::message::{
     Attachment, Content, Disposition, HeaderAddress, HeaderField, Message, MessageId, TransferEncoding,

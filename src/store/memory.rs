@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 
 use super::{Delivery, Event, Listing, MailboxSummary, Page, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
-use crate::mail::{Address, MailboxName, Message, MessageId};
+use crate::mail::{MailboxName, Message, MessageId, Recipient};
 
 /// How many expired messages are removed before others get the lock.
 const SWEEP_STEP: usize = 500;
@@ -41,7 +41,7 @@ struct Mailbox {
 }
 
 struct Entry {
-    rcpt_to: Address,
+    rcpt_to: Recipient,
     body: Arc<Body>,
 }
 

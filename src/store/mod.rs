@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::embedded::Embedded;
 use self::memory::Memory;
 use crate::clock::{Clock, Timestamp};
-use crate::mail::{Address, MailboxName, Message, MessageId};
+use crate::mail::{MailboxName, Message, MessageId, Recipient};
 use crate::shutdown::Shutdown;
 
 /// How many events a slow receiver may fall behind before it is told that it lagged.
@@ -32,7 +32,7 @@ pub struct Delivery {
     /// The mailbox.
     pub mailbox: MailboxName,
     /// The envelope recipient.
-    pub rcpt_to: Address,
+    pub rcpt_to: Recipient,
 }
 
 /// A message as one mailbox sees it.
@@ -43,7 +43,7 @@ pub struct Stored {
     /// The mailbox.
     pub mailbox: MailboxName,
     /// The envelope recipient that led to this mailbox.
-    pub rcpt_to: Address,
+    pub rcpt_to: Recipient,
     /// The message.
     pub message: Arc<Message>,
 }

@@ -16,6 +16,8 @@ pub(crate) struct Restante {
     /// What it told the person who started it.
     pub(crate) welcome: String,
     pub(crate) smtp: SocketAddr,
+    /// Where it speaks SMTP over TLS from the beginning.
+    pub(crate) smtps: Option<SocketAddr>,
     /// Where it speaks HTTP in clear text.
     pub(crate) http: SocketAddr,
     /// Where it speaks HTTP over TLS.
@@ -57,7 +59,8 @@ impl Restante {
             Some(rest.split([' ', ',']).next().unwrap().parse().unwrap())
         };
         Self {
-            smtp: value(&welcome, "SMTP").parse().unwrap(),
+            smtp: value(&welcome, "SMTP ").parse().unwrap(),
+            smtps: welcome.contains("SMTPS ").then(|| value(&welcome, "SMTPS ").parse().unwrap()),
             http: addr("http://").unwrap(),
             https: addr("https://"),
             key: configured.map_or_else(|| value(&welcome, "key").to_owned(), |(_, key)| (*key).to_owned()),

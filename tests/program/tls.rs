@@ -33,6 +33,14 @@ pub(crate) fn certificate_for(dir: &Path, name: &str, days: u32) -> [String; 2] 
 /// How openssl connects to a port.
 pub(crate) const SMTP: &[&str] = &["-starttls", "smtp"];
 pub(crate) const HTTPS: &[&str] = &[];
+const SMTPS: &[&str] = &[];
+
+/// Every port with TLS.
+const ALL_PORTS: [(&str, &str); 2] = [("HTTPS_ADDR", "127.0.0.1:0"), ("SMTPS_ADDR", "127.0.0.1:0")];
+
+fn ports(server: &Restante) -> [(SocketAddr, &'static [&'static str]); 3] {
+    [(server.smtp, SMTP), (server.smtps.unwrap(), SMTPS), (server.https.unwrap(), HTTPS)]
+}
 
 /// What openssl says about a handshake with `addr`, however it ends.
 pub(crate) fn handshake(addr: SocketAddr, protocol: &[&str], options: &[&str]) -> String {
@@ -105,8 +113,8 @@ fn files_in_the_usual_place_need_no_variable() {
 fn old_versions_and_weak_ciphers_are_refused_on_every_port() {
     let dir = TempDir::new().unwrap();
     certificate(dir.path());
-    let server = Restante::start(dir.path(), &[("HTTPS_ADDR", "127.0.0.1:0")]);
-    for (addr, protocol) in [(server.smtp, SMTP), (server.https.unwrap(), HTTPS)] {
+    let server = Restante::start(dir.path(), &ALL_PORTS);
+    for (addr, protocol) in ports(&server) {
         // openssl would not offer them by itself.
         for version in ["-tls1", "-tls1_1"] {
             let said = handshake(addr, protocol, &[version, "-cipher", "ALL:@SECLEVEL=0"]);
@@ -153,13 +161,10 @@ fn several_certificates_are_chosen_by_name() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let [one_cert, one_key] = certificate_for(one.path(), "mx.example.com", 90);
     let [two_cert, two_key] = certificate_for(two.path(), "api.example.org", 90);
-    let variables = [
-        ("HTTPS_ADDR", "127.0.0.1:0"),
-        ("TLS_CERT_FILE", &*format!("{one_cert}, {two_cert}")),
-        ("TLS_KEY_FILE", &*format!("{one_key}, {two_key}")),
-    ];
+    let (certs, keys) = (format!("{one_cert}, {two_cert}"), format!("{one_key}, {two_key}"));
+    let variables = [&ALL_PORTS[..], &[("TLS_CERT_FILE", &*certs), ("TLS_KEY_FILE", &*keys)]].concat();
     let (server, _dir) = Restante::start_anywhere(&variables);
-    for (addr, protocol) in [(server.smtp, SMTP), (server.https.unwrap(), HTTPS)] {
+    for (addr, protocol) in ports(&server) {
         for (name, file) in
             [("mx.example.com", &one_cert), ("api.example.org", &two_cert), ("other.example", &one_cert)]
         {
