@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::{App, Key, is_self_signed};
 use crate::inbox::{DomainPattern, Domains};
 use crate::store::Kind;
-use crate::tls::Source;
 
 impl App {
     /// The addresses, the key, one line to send a mail and one to read it.
@@ -55,7 +54,7 @@ impl App {
         };
         let addr = reachable(*https);
         let certificates = self.tls.certificates();
-        let named = certificates.iter().find(|certificate| certificate.source != Source::SelfSigned);
+        let named = certificates.iter().find(|certificate| !certificate.self_issued);
         // A name with a wildcard is none to connect to.
         let name = named.and_then(|certificate| certificate.names.iter().find(|name| !name.starts_with('*')));
         Some(match name {

@@ -49,6 +49,8 @@ pub struct Certificate {
     pub valid_from: Timestamp,
     /// Until when it is valid.
     pub expires_at: Timestamp,
+    /// Whether nobody but itself vouches for it.
+    pub self_issued: bool,
 }
 
 impl Certificate {
@@ -105,6 +107,7 @@ impl Pair {
                 names: names(own),
                 valid_from: timestamp(validity.not_before),
                 expires_at: timestamp(validity.not_after),
+                self_issued: own.issuer().as_raw() == own.subject().as_raw(),
             }
         };
         let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(PairError::Mismatch)?;

@@ -55,7 +55,8 @@ mod tests {
 
     fn certificate(source: Source, days: u32) -> Certificate {
         let names = vec!["mx.example.com".to_owned()];
-        Certificate { source, names, valid_from: START, expires_at: START.after(DAY * days) }
+        let expires_at = START.after(DAY * days);
+        Certificate { source, names, valid_from: START, expires_at, self_issued: false }
     }
 
     fn said(certificate: &Certificate, days: u32, secs: u64) -> Option<String> {

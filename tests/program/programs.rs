@@ -65,7 +65,7 @@ pub(crate) fn wait(child: &mut Child, name: &str) -> ExitStatus {
 /// Waits until something is there; panics when it has been looked for too often.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    const PAUSE: Duration = Duration::from_millis(50);
+    const PAUSE: Duration = Duration::from_millis(100);
     for _ in 0..DEADLINE.as_millis() / PAUSE.as_millis() {
         if let Some(found) = look() {
             return found;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::dialogue::Client;
 use crate::process::{Restante, command, log_file, signal};
 use crate::programs::{Ended, file, program, run, wait};
-use crate::tls::certificate;
+use crate::tls::{certificate, signed_certificate};
 
 /// What is wrong is in the setup, not in the program.
 const EXIT_SETUP: i32 = 2;
@@ -79,13 +79,22 @@ fn the_lines_of_the_welcome_work_over_tls() {
 #[test]
 fn the_lines_of_the_welcome_work_with_a_certificate() {
     let dir = TempDir::new().unwrap();
-    let [cert, _key] = certificate(dir.path());
+    let ca = signed_certificate(dir.path(), "mx.example.com");
     let server = Restante::start(dir.path(), &[("HTTPS_ADDR", "127.0.0.1:0")]);
     assert!(line(&server.welcome, "Read it:").contains(" https://mx.example.com:"), "{}", server.welcome);
-    // The certificate of the test is known to this curl alone.
-    file(dir.path(), ".curlrc", format!("cacert = \"{cert}\"\n"));
+    // The authority of the test is known to this curl alone.
+    file(dir.path(), ".curlrc", format!("cacert = \"{ca}\"\n"));
     let shown = paste(&server, dir.path());
     assert!(shown.contains("Hello from swaks"), "{shown}");
+}
+
+#[test]
+fn the_lines_of_the_welcome_work_with_a_certificate_that_nobody_vouches_for() {
+    let dir = TempDir::new().unwrap();
+    certificate(dir.path());
+    let server = Restante::start(dir.path(), &[("HTTPS_ADDR", "127.0.0.1:0")]);
+    assert!(line(&server.welcome, "Read it:").contains(" -k https://127.0.0.1:"), "{}", server.welcome);
+    assert!(paste(&server, dir.path()).contains("Hello from swaks"));
 }
 
 #[test]

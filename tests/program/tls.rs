@@ -4,10 +4,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use crate::process::{Restante, log_file};
-use crate::programs::{program, run, until};
+use crate::programs::{file, program, run, until};
 
 /// Makes `certs/fullchain.pem` and `certs/privkey.pem` in `dir`, where restante looks for them; returns their paths.
 pub(crate) fn certificate(dir: &Path) -> [String; 2] {
@@ -28,6 +29,21 @@ pub(crate) fn certificate_for(dir: &Path, name: &str, days: u32) -> [String; 2] 
     )
     .ok();
     files
+}
+
+/// Makes the two files with a certificate that an authority has signed; returns the path of that one's certificate.
+pub(crate) fn signed_certificate(dir: &Path, name: &str) -> String {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "Test CA");
+    let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let ca = authority.self_signed(&ca_key).unwrap().pem();
+    let leaf = CertificateParams::new([name.to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &Issuer::new(authority, ca_key)).unwrap().pem();
+    fs::create_dir_all(dir.join("certs")).unwrap();
+    file(&dir.join("certs"), "fullchain.pem", leaf + &ca);
+    file(&dir.join("certs"), "privkey.pem", key.serialize_pem());
+    file(dir, "ca.pem", ca)
 }
 
 /// How openssl connects to a port.

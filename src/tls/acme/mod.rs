@@ -201,8 +201,13 @@ mod tests {
     #[test]
     fn a_certificate_is_renewed_when_a_third_of_its_time_is_left() {
         let valid_from = Timestamp::from_millis(1_000_000_000_000);
-        let certificate =
-            Certificate { source: Source::Acme, names: Vec::new(), valid_from, expires_at: valid_from.after(DAY * 90) };
+        let certificate = Certificate {
+            source: Source::Acme,
+            names: Vec::new(),
+            valid_from,
+            expires_at: valid_from.after(DAY * 90),
+            self_issued: false,
+        };
         assert_eq!(until(renewal(&certificate), valid_from), DAY * 60);
     }
 }
