@@ -223,7 +223,9 @@ fn the_commands_of_the_readme_do_what_they_say() {
 fn the_commands_of_the_api_do_what_they_say() {
     let commands = blocks(&read("docs/API.md"), "sh").concat();
     let said = Server::start().run(&commands);
-    for part in ["Plain text content", "<p>HTML content</p>", "%PDF", "has been deleted", "have been cleared"] {
+    let parts =
+        ["Plain text content", "<p>HTML content</p>", "%PDF", "552 5.3.4 ", "has been deleted", "have been cleared"];
+    for part in parts {
         assert!(said.contains(part), "{part} in {said}");
     }
 }
@@ -257,6 +259,24 @@ fn the_example_message_looks_like_a_real_one() {
     assert!(keys.len() > 8);
     for key in keys {
         assert!(api.contains(&format!("| `{key}` |")), "{key} has no row in docs/API.md");
+    }
+}
+
+#[test]
+fn the_example_attempt_looks_like_a_real_one() {
+    let api = read("docs/API.md");
+    let example: Value = serde_json::from_str(&blocks(&api, "json")[0]).unwrap();
+    let commands = blocks(&api, "sh");
+    let trying = commands.iter().position(|block| block.contains("SIZE=99999999")).unwrap();
+    let said =
+        Server::start().run(&["API_KEY=$(cat data/api-key)\n", &commands[trying], &commands[trying + 1]].concat());
+    let list: Value = serde_json::from_str(&said).unwrap();
+    assert!(same_shape(&example, &list), "{list:#}");
+    assert_eq!(list[0]["reply"], example[0]["reply"]);
+    for key in list[0].as_object().unwrap().keys() {
+        let is_in_row =
+            |row: &str| row.starts_with("| `") && row.split(" | ").next().unwrap().contains(&format!("`{key}`"));
+        assert!(api.lines().any(is_in_row), "{key} has no row in docs/API.md");
     }
 }
 

@@ -23,7 +23,7 @@ use crate::inbox::{self, DomainPattern, Domains};
 use crate::mail::{Domain, Naming, NamingScheme, PlusAddressing};
 use crate::smtp::{self, BareLf, SessionSettings};
 use crate::store::{self, Kind};
-use crate::{http, tls};
+use crate::{http, tls, units};
 
 /// The file that is read beside the environment, from the working directory.
 const ENV_FILE: &str = ".env";
@@ -131,7 +131,7 @@ impl Config {
             tls: certificates::settings(reader, &hostname),
             inbox: inbox_settings(reader, domains, hostname),
             store: store_settings(reader),
-            shutdown_grace: reader.read("SHUTDOWN_GRACE", value::duration),
+            shutdown_grace: reader.read("SHUTDOWN_GRACE", units::duration),
             log: Log {
                 filter: reader.read("LOG_LEVEL", log_filter),
                 json: reader.read("LOG_FORMAT", value::choice(&[("text", false), ("json", true)])),
@@ -195,10 +195,10 @@ fn smtp_settings(reader: &mut Reader<'_>, hostname: &str) -> smtp::Settings {
         max_connections: reader.read("SMTP_MAX_CONNECTIONS", value::number(1, 1_000_000)),
         max_connections_per_ip: reader.read("SMTP_MAX_CONNECTIONS_PER_IP", value::number(1, 1_000_000)),
         max_bytes_in_flight: reader.read("SMTP_MAX_IN_FLIGHT", memory_size),
-        idle_timeout: reader.read("SMTP_IDLE_TIMEOUT", value::duration),
-        session_timeout: reader.read("SMTP_SESSION_TIMEOUT", value::duration),
-        tls_handshake_timeout: reader.read("SMTP_TLS_HANDSHAKE_TIMEOUT", value::duration),
-        data_timeout: reader.read("SMTP_DATA_TIMEOUT", value::duration),
+        idle_timeout: reader.read("SMTP_IDLE_TIMEOUT", units::duration),
+        session_timeout: reader.read("SMTP_SESSION_TIMEOUT", units::duration),
+        tls_handshake_timeout: reader.read("SMTP_TLS_HANDSHAKE_TIMEOUT", units::duration),
+        data_timeout: reader.read("SMTP_DATA_TIMEOUT", units::duration),
         min_data_bytes_per_second: reader.read("SMTP_MIN_DATA_RATE", data_rate),
         proxies: reader.read("PROXY_PROTOCOL_FROM", value::networks),
     }
@@ -214,9 +214,9 @@ fn http_settings(reader: &mut Reader<'_>) -> http::Settings {
         trusted_proxies: reader.read("TRUSTED_PROXIES", value::networks),
         max_connections: reader.read("HTTP_MAX_CONNECTIONS", value::number(1, 1_000_000)),
         max_connections_per_ip: reader.read("HTTP_MAX_CONNECTIONS_PER_IP", value::number(1, 1_000_000)),
-        header_timeout: reader.read("HTTP_HEADER_TIMEOUT", value::duration),
-        request_timeout: reader.read("HTTP_REQUEST_TIMEOUT", value::duration),
-        idle_timeout: reader.read("HTTP_IDLE_TIMEOUT", value::duration),
+        header_timeout: reader.read("HTTP_HEADER_TIMEOUT", units::duration),
+        request_timeout: reader.read("HTTP_REQUEST_TIMEOUT", units::duration),
+        idle_timeout: reader.read("HTTP_IDLE_TIMEOUT", units::duration),
     }
 }
 
@@ -231,20 +231,23 @@ fn inbox_settings(reader: &mut Reader<'_>, domains: Domains, hostname: String) -
         domains,
         hostname,
         naming: Naming { scheme: reader.read("MAILBOX_NAMING", scheme), plus: reader.read("PLUS_ADDRESSING", plus) },
-        retention: reader.read("RETENTION", value::duration),
+        retention: reader.read("RETENTION", units::duration),
         rate_per_minute: reader.read("SMTP_RATE_PER_MINUTE", value::number(0, 1_000_000)),
         rate_per_minute_per_ip: reader.read("SMTP_RATE_PER_MINUTE_PER_IP", value::number(0, 1_000_000)),
+        // A list of the API has no more entries.
+        attempts_per_mailbox: reader.read("ATTEMPTS_PER_MAILBOX", value::number(1, 200)),
+        attempts_max: reader.read("ATTEMPTS_MAX", value::number(0, 1_000_000)),
     }
 }
 
 fn store_settings(reader: &mut Reader<'_>) -> store::Settings {
     let data_dir = reader.read("DATA_DIR", path);
-    let min_free_bytes = reader.read("STORE_MIN_FREE", value::size);
+    let min_free_bytes = reader.read("STORE_MIN_FREE", units::size);
     let embedded = reader.read("STORE", value::choice(&[("embedded", true), ("memory", false)]));
     store::Settings {
         kind: if embedded { Kind::Embedded { data_dir, min_free_bytes } } else { Kind::Memory },
         mailbox_max_messages: reader.read("MAILBOX_MAX_MESSAGES", value::number(1, 1_000_000)),
-        max_bytes: reader.read("STORE_MAX_BYTES", value::size),
+        max_bytes: reader.read("STORE_MAX_BYTES", units::size),
     }
 }
 
@@ -305,14 +308,14 @@ fn message_size(text: &str) -> value::Parsed<usize> {
 
 /// RFC 5321 section 4.5.3.1.6 asks for 1000 at least.
 fn text_line(text: &str) -> value::Parsed<usize> {
-    match value::size(text)? {
+    match units::size(text)? {
         0 => Ok(0),
         _ => bounded_size(text, 1000, 1 << 30, "1000 to 1GiB, or 0"),
     }
 }
 
 fn data_rate(text: &str) -> value::Parsed<u64> {
-    match value::size(text)? {
+    match units::size(text)? {
         0 => Err("write a number of bytes a second, 1 at least, such as 1KiB".to_owned()),
         bytes => Ok(bytes),
     }
@@ -323,7 +326,7 @@ fn memory_size(text: &str) -> value::Parsed<usize> {
 }
 
 fn bounded_size(text: &str, min: u64, max: u64, range: &str) -> value::Parsed<usize> {
-    match value::size(text)? {
+    match units::size(text)? {
         size if (min..=max).contains(&size) => usize::try_from(size).map_err(|error| error.to_string()),
         _ => Err(format!("write a size from {range}")),
     }

@@ -6,9 +6,10 @@ use super::value::Parsed;
 use super::variables::{VARIABLES, Variable};
 
 /// Beginnings of names that are most probably meant for us; a name that begins so and is not ours is a slip of the pen.
-const OUR_PREFIXES: [&str; 17] = [
+const OUR_PREFIXES: [&str; 18] = [
     "ACME_",
     "API_",
+    "ATTEMPTS_",
     "BARE_",
     "CORS_",
     "DATA_",

@@ -196,6 +196,18 @@ pub const VARIABLES: &[Variable] = &[
         "What becomes of a message with a CR or LF that stands alone: `reject` with `550`, or `keep` its bytes.",
     ),
     variable(
+        "ATTEMPTS_PER_MAILBOX",
+        "50",
+        "How many refused mails for one mailbox are remembered, 200 at most, and how many of one client that named no mailbox; \
+         the oldest go.",
+    ),
+    variable(
+        "ATTEMPTS_MAX",
+        "10000",
+        "How many refused mails are remembered in all; then the oldest of the client that has most of them go. Each takes at \
+         most 3 KiB of memory. 0 remembers none.",
+    ),
+    variable(
         "API_RATE_PER_MINUTE",
         "100",
         "The API requests a minute of one client: so many at once, then each as its share of the minute passes; \

@@ -1,6 +1,7 @@
 //! The HTTP API through which mail is called for.
 
 mod accept;
+mod attempts;
 mod client;
 mod content;
 mod emails;

@@ -23,7 +23,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
-use super::{Settings, accept, client, content, emails, key, limit, origin};
+use super::{Settings, accept, attempts, client, content, emails, key, limit, origin};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 use crate::tls::{Certificate, Tls};
@@ -103,6 +103,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .nest("/emails", below)
         // Nesting leaves this one path to the fallback outside, which asks for no key.
         .route("/emails/", any(not_found))
+        .route("/attempts", get(attempts::all).route_layer(gives("application/json")))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(key::Gate::new(settings), key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
@@ -115,6 +116,7 @@ fn records() -> Router<Inbox> {
     Router::new()
         .route("/", get(emails::mailboxes))
         .route("/{mailbox}", get(emails::list).delete(emails::clear))
+        .route("/{mailbox}/attempts", get(attempts::of_mailbox))
         .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
         .route("/{mailbox}/{id}/headers", get(content::headers))
         .route_layer(from_fn_with_state("application/json", accept::check))

@@ -1,4 +1,4 @@
-//! Messages and mailboxes as the API shows them. The first eight keys of a message are the contract of existing scripts.
+//! Messages, mailboxes and attempts as the API shows them. The first eight keys of a message are the contract of existing scripts.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -6,7 +6,7 @@ use std::fmt::Display;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, Serializer};
 
-use crate::inbox::{Inbox, MailboxSummary, Stored};
+use crate::inbox::{Attempt, Inbox, MailboxSummary, Stored};
 use crate::mail::{
     Address, Attachment, Body, Disposition, HeaderAddress, HeaderField, MailParameters, MailboxName, MessageId, Peer,
     Recipient, Ret, TlsInfo, decode_xtext,
@@ -79,6 +79,19 @@ struct EnvelopeView<'a> {
     envid: Option<String>,
     notify: Option<Vec<&'a str>>,
     orcpt: Option<Cow<'a, str>>,
+}
+
+/// Mail that did not get in, as its recipient sees it.
+#[derive(Serialize)]
+pub(super) struct AttemptView<'a> {
+    attempted_at: u64,
+    #[serde(serialize_with = "text_or_empty")]
+    from: Option<&'a Address>,
+    to: Option<String>,
+    mailbox: Option<&'a str>,
+    peer: PeerView<'a>,
+    code: Option<u16>,
+    reply: Option<String>,
 }
 
 /// A mailbox that holds mail.
@@ -156,6 +169,20 @@ impl<'a> EnvelopeView<'a> {
             notify: recipient.notify.as_deref().map(|words| words.split(',').collect()),
             // An address in UTF-8 is not in xtext.
             orcpt: recipient.orcpt.as_deref().map(|sent| decode_xtext(sent).map_or_else(|| sent.into(), Into::into)),
+        }
+    }
+}
+
+impl<'a> From<&'a Attempt> for AttemptView<'a> {
+    fn from(attempt: &'a Attempt) -> Self {
+        Self {
+            attempted_at: attempt.attempted_at.as_secs(),
+            from: attempt.mail_from.as_ref(),
+            to: attempt.rcpt_to.as_ref().map(Address::to_string),
+            mailbox: attempt.mailbox.as_ref().map(MailboxName::as_str),
+            peer: PeerView::new(&attempt.peer),
+            code: attempt.reply.as_ref().map(|reply| reply.code),
+            reply: attempt.reply.as_ref().map(ToString::to_string),
         }
     }
 }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::Inbox;
 use super::rate::TooFast;
+use super::{Attempt, Inbox};
 use crate::mail::{self, Address, Content, Domain, Envelope, Message, MessageId, Peer, Recipient};
-use crate::smtp::{Attempt, Backend, Reply};
+use crate::smtp::{self, Backend, Reply};
 use crate::store::{Delivery, StoreError};
 
 /// Messages up to this size are parsed where they arrive; larger ones would hold up other connections of the same thread.
@@ -63,8 +63,9 @@ impl Backend for Inbox {
         }
     }
 
-    fn refused(&self, attempt: Attempt) {
-        drop(attempt);
+    fn refused(&self, attempt: smtp::Attempt) {
+        let now = self.clock.now();
+        self.ledger.record(Attempt::each(attempt, self.settings.naming, now), now);
     }
 }
 
@@ -127,45 +128,9 @@ fn refusal(id: MessageId, error: &StoreError) -> Reply {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-    use std::time::Duration;
-
     use super::*;
-    use crate::clock::{Clock, Timestamp};
-    use crate::inbox::{Domains, Page, Settings};
-    use crate::mail::{MailParameters, Naming};
-    use crate::shutdown::Shutdown;
-    use crate::store::{self, Kind, Store};
-
-    const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-
-    fn settings() -> Settings {
-        Settings {
-            domains: Domains::Listed(vec!["example.com".parse().unwrap()]),
-            hostname: "mx.example.net".into(),
-            naming: Naming::default(),
-            retention: RETENTION,
-            rate_per_minute: 0,
-            rate_per_minute_per_ip: 0,
-        }
-    }
-
-    async fn inbox(settings: Settings, max_bytes: u64) -> Inbox {
-        let store = store::Settings { kind: Kind::Memory, mailbox_max_messages: 10, max_bytes };
-        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
-        let store = Store::open(&store, clock.clone(), &Shutdown::new()).await.unwrap();
-        Inbox::new(settings, store, clock)
-    }
-
-    fn envelope(rcpt_to: &[&str]) -> Envelope {
-        let addr = SocketAddr::from(([192, 0, 2, 1], 25));
-        Envelope {
-            peer: Peer { addr, local: addr, helo: "client.example".into(), tls: None },
-            mail_from: None,
-            parameters: MailParameters::default(),
-            rcpt_to: rcpt_to.iter().map(|to| Address::parse(to).unwrap().into()).collect(),
-        }
-    }
+    use crate::inbox::tests::{RETENTION, envelope, inbox, settings};
+    use crate::inbox::{Page, Settings};
 
     fn refused(answer: Result<impl Sized, Reply>) -> (u16, Option<(u8, u16, u16)>) {
         let Err(reply) = answer else { panic!("not refused") };

@@ -312,9 +312,10 @@ impl Session {
             Command::Noop => self.say_only(Reply::new(250, (2, 0, 0), "ok")),
             Command::Quit => self.close(Reply::new(221, (2, 0, 0), "bye")),
             Command::StartTls => self.start_tls(),
-            _ if self.wants_tls() => self.refuse(tls_first()),
+            // These two say whose mail is kept out, and look for TLS themselves.
             Command::Mail { from, parameters } => self.mail(from, parameters),
             Command::Rcpt(forward) => self.rcpt(forward),
+            _ if self.wants_tls() => self.refuse(tls_first()),
             Command::Data => self.data(),
             Command::Rset => {
                 self.reset();
@@ -332,6 +333,11 @@ impl Session {
     /// RFC 3207 section 4: but for NOOP, EHLO, STARTTLS and QUIT nothing is carried out before TLS is on.
     fn wants_tls(&self) -> bool {
         self.settings.require_tls && self.starttls
+    }
+
+    /// What has to come first: TLS, or what `text` says.
+    fn too_early(&self, text: &'static str) -> Reply {
+        if self.wants_tls() { tls_first() } else { out_of_order(text) }
     }
 
     /// Answers a command that brings no mail forward.
@@ -369,12 +375,15 @@ impl Session {
 
     fn mail(&mut self, from: Option<Address>, parameters: MailParameters) -> Action {
         if !self.greeted {
-            return self.refuse(out_of_order("send EHLO or HELO first"));
+            return self.refuse(self.too_early("send EHLO or HELO first"));
         }
         if self.envelope.is_some() {
             return self.refuse(out_of_order("a mail transaction is open; RSET ends it"));
         }
         let envelope = Envelope { peer: self.peer.clone(), mail_from: from.clone(), parameters, rcpt_to: Vec::new() };
+        if self.wants_tls() {
+            return self.refuse_mail(envelope, tls_first());
+        }
         let max = self.settings.max_message_bytes;
         if envelope.parameters.size.is_some_and(|size| size > max as u64) {
             // RFC 1870 section 6.1.
@@ -396,7 +405,7 @@ impl Session {
             if let Some(Attempt { envelope, reply: Some(reply) }) = self.refused_mail.as_deref() {
                 self.attempt = Some(attempt_for(envelope, to, reply));
             }
-            return self.refuse(out_of_order("send MAIL first"));
+            return self.refuse(self.too_early("send MAIL first"));
         };
         if self.chunked.is_some() {
             return self.refuse(in_chunks());
@@ -431,8 +440,7 @@ impl Session {
 
     fn wants_message(&self) -> Result<(), Reply> {
         match &self.envelope {
-            None if self.wants_tls() => Err(tls_first()),
-            None => Err(out_of_order("send MAIL and RCPT first")),
+            None => Err(self.too_early("send MAIL and RCPT first")),
             // RFC 5321 section 3.3.
             Some(envelope) if envelope.rcpt_to.is_empty() => Err(Reply::new(554, (5, 5, 1), "no valid recipients")),
             Some(_) => Ok(()),

@@ -14,7 +14,7 @@ use restante::mail::{
     TransferEncoding,
 };
 use restante::shutdown::Shutdown;
-use restante::smtp::Backend;
+use restante::smtp::{Attempt, Backend, Reply};
 use restante::store::{self, Delivery, Kind, Store};
 use restante::tls::{self, Tls};
 use serde_json::Value;
@@ -79,6 +79,8 @@ pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
         retention: Duration::from_secs(86_400),
         rate_per_minute: 0,
         rate_per_minute_per_ip: 0,
+        attempts_per_mailbox: 100,
+        attempts_max: 1000,
     };
     (Inbox::new(settings, store.clone(), clock.clone()), store)
 }
@@ -159,10 +161,18 @@ impl Api {
 
     /// Delivers `raw` from the null sender as the SMTP side would.
     pub(crate) async fn deliver(&self, recipients: &[&str], raw: impl Into<Bytes>) {
+        self.inbox.deliver(&self.envelope(recipients), raw.into()).await.unwrap();
+    }
+
+    /// Tells that mail from the null sender was refused, as the SMTP side would; without a reply, that its client went away.
+    pub(crate) fn refuse(&self, recipients: &[&str], reply: Option<Reply>) {
+        self.inbox.refused(Attempt { envelope: self.envelope(recipients), reply });
+    }
+
+    fn envelope(&self, recipients: &[&str]) -> Envelope {
         let peer = message(&self.clock, Content::default()).peer;
         let rcpt_to = recipients.iter().map(|to| address(to).into()).collect();
-        let envelope = Envelope { peer, mail_from: None, parameters: MailParameters::default(), rcpt_to };
-        self.inbox.deliver(&envelope, raw.into()).await.unwrap();
+        Envelope { peer, mail_from: None, parameters: MailParameters::default(), rcpt_to }
     }
 
     /// A connection on which `bytes` have been written.

@@ -3,6 +3,7 @@
 
 mod acme;
 mod api;
+mod attempts;
 mod clients;
 mod crash;
 mod curl;

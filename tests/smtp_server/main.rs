@@ -309,6 +309,13 @@ async fn a_client_that_vanishes_in_mid_message_delivers_nothing() {
     leaving.finish().await.unwrap();
     hear_the_end(&mut leaving).await;
 
+    // Who only asked for a recipient had no message to lose.
+    let mut asking = client(addr).await;
+    ask(&mut asking, "MAIL FROM:<a@sender.example>", "250 2.1.0").await;
+    ask(&mut asking, "RCPT TO:<other@example.com>", "250 2.1.5").await;
+    asking.finish().await.unwrap();
+    hear_the_end(&mut asking).await;
+
     let mut chunking = client(addr).await;
     ask(&mut chunking, "MAIL FROM:<a@sender.example>", "250 2.1.0").await;
     ask(&mut chunking, "RCPT TO:<user@example.com>", "250 2.1.5").await;
