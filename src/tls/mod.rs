@@ -91,7 +91,7 @@ struct Shared {
     files: Vec<FilePair>,
     /// Of what the files held at start.
     fingerprint: [u8; 32],
-    acme: Option<Acme>,
+    acme: Option<Arc<Acme>>,
     resolver: Arc<Resolver>,
     clock: Clock,
     /// Changes when somebody asks for the certificates to be looked at now.
@@ -108,7 +108,7 @@ impl Tls {
         let files = Snapshot::take(&settings.files);
         resolver.set_files(files.pairs(&settings.files)?);
         let acme = match &settings.acme {
-            Some(acme) => Some(Acme::open(acme, resolver.clone())?),
+            Some(acme) => Some(Arc::new(Acme::open(acme, resolver.clone())?)),
             None => None,
         };
         if resolver.certificates().is_empty() {
@@ -136,14 +136,12 @@ impl Tls {
                 () = watcher.run(asked) => {}
             }
         });
-        if self.shared.acme.is_some() {
-            let (shared, group, asked) = (self.shared.clone(), tasks.clone(), self.shared.asked.subscribe());
+        if let Some(acme) = self.shared.acme.clone() {
+            let (group, clock, asked) = (tasks.clone(), self.shared.clock.clone(), self.shared.asked.subscribe());
             tasks.spawn(async move {
-                if let Some(acme) = &shared.acme {
-                    tokio::select! {
-                        () = group.requested() => {}
-                        () = acme.run(&shared.clock, asked) => {}
-                    }
+                tokio::select! {
+                    () = group.requested() => {}
+                    () = acme.run(&clock, asked) => {}
                 }
             });
         }
@@ -157,7 +155,7 @@ impl Tls {
     /// TLS 1.2 and 1.3 with the certificate of the moment, for a protocol without ALPN.
     ///
     /// # Errors
-    /// Where the library has no use for its own parts.
+    /// Where TLS cannot be set up.
     pub fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
         self.shared.config(&[]).map(Arc::new).map_err(TlsError::Setup)
     }
@@ -165,7 +163,7 @@ impl Tls {
     /// The same for HTTP/2 and HTTP/1.1, and for the questions of an ACME server where one is used.
     ///
     /// # Errors
-    /// Where the library has no use for its own parts.
+    /// Where TLS cannot be set up.
     pub fn https_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let mut protocols = vec![&b"h2"[..], b"http/1.1"];
         if self.shared.acme.is_some() {

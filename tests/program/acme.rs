@@ -72,7 +72,7 @@ fn a_certificate_is_ordered_used_on_all_ports_and_kept_over_a_restart() {
 #[test]
 fn a_certificate_is_renewed_in_time() {
     let (dir, beside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let pebble = Pebble::start(beside.path(), 15);
+    let pebble = Pebble::start(beside.path(), 24);
     let server = start(dir.path(), &pebble);
     let first = issued(&server);
     let renewed = until("the next certificate", || {
