@@ -6,6 +6,7 @@ mod client;
 mod content;
 mod emails;
 mod guesses;
+mod held;
 mod key;
 mod limit;
 mod offload;
@@ -18,6 +19,7 @@ mod router;
 mod server;
 mod stream;
 mod view;
+mod wanted;
 
 use std::time::Duration;
 
@@ -50,10 +52,14 @@ pub struct Settings {
     /// How many of them one client may have; of an IPv6 client, its /64. It keeps one client from taking all places; the
     /// proxies are not counted in this way.
     pub max_connections_per_ip: usize,
-    /// How long a client may take for the TLS handshake and the header of a request, and how long a kept connection waits for the next
-    /// request. It frees connections on which nobody speaks.
+    /// How long a client may take for the TLS handshake and the header of a request, and how long a kept connection waits
+    /// for the next request. It frees connections on which nobody speaks.
     pub header_timeout: Duration,
-    /// How long the server may take for the answer to a request.
+    /// How many requests are held at a time, waiting for mail. Each takes some memory and a connection.
+    pub max_waiters: usize,
+    /// How many of them may have the same key. It keeps one user from taking all places.
+    pub max_waiters_per_key: usize,
+    /// How long the server may take for the answer to a request, on top of the time for which it was asked to hold it.
     pub request_timeout: Duration,
     /// How long a connection stays open on which no byte moves, on top of `request_timeout`. It frees connections whose
     /// client has gone or takes no answer.
@@ -72,6 +78,8 @@ impl Settings {
             hosts: Vec::new(),
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            max_waiters: 100,
+            max_waiters_per_key: 100,
             max_connections: 100,
             max_connections_per_ip: 100,
             header_timeout: LONG,

@@ -14,16 +14,17 @@ use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
-use axum::{Json, Router, middleware};
+use axum::{Extension, Json, Router, middleware};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::held::Places;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
-use super::{Settings, accept, attempts, client, content, emails, key, limit, origin};
+use super::{Settings, accept, attempts, client, content, emails, held, key, limit, origin, wanted};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 use crate::tls::{Certificate, Tls};
@@ -62,7 +63,7 @@ pub fn router(settings: &Settings, inbox: Inbox, tls: &Tls, tasks: &Shutdown) ->
         .merge(mailboxes(settings, inbox, tasks))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
-    guarded(routes, settings)
+    guarded(routes, settings, tasks)
 }
 
 /// The same for connections over TLS.
@@ -74,7 +75,7 @@ pub(super) fn over_tls(routes: Router) -> Router {
 }
 
 /// What every request passes, the last line first.
-pub(super) fn guarded(routes: Router, settings: &Settings) -> Router {
+pub(super) fn guarded(routes: Router, settings: &Settings, tasks: &Shutdown) -> Router {
     let hosts: Arc<[String]> = settings.hosts.as_slice().into();
     let proxies: Arc<[IpNet]> = settings.trusted_proxies.as_slice().into();
     routes
@@ -82,7 +83,7 @@ pub(super) fn guarded(routes: Router, settings: &Settings) -> Router {
         .layer(option_layer(origin::cors(&settings.cors_origins)))
         .layer(from_fn_with_state(hosts, origin::check_host))
         .layer(from_fn_with_state(proxies, client::identify))
-        .layer(from_fn_with_state(settings.request_timeout, in_time))
+        .layer(from_fn_with_state((settings.request_timeout, tasks.clone()), in_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(map_response(secured))
 }
@@ -105,6 +106,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .route("/emails/", any(not_found))
         .route("/attempts", get(attempts::all).route_layer(gives("application/json")))
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(Extension(Places::new(settings)))
         .layer(from_fn_with_state(key::Gate::new(settings), key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
         .layer(from_fn_with_state(origins, origin::check_origin))
@@ -117,6 +119,7 @@ fn records() -> Router<Inbox> {
         .route("/", get(emails::mailboxes))
         .route("/{mailbox}", get(emails::list).delete(emails::clear))
         .route("/{mailbox}/attempts", get(attempts::of_mailbox))
+        .route("/{mailbox}/none", get(wanted::none))
         .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
         .route("/{mailbox}/{id}/headers", get(content::headers))
         .route_layer(from_fn_with_state("application/json", accept::check))
@@ -184,12 +187,18 @@ fn header_bytes(request: &Request) -> usize {
     request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
+/// A request that is held ends at once when the server stops; others are in hand, and are finished.
 async fn in_time(
-    State(limit): State<Duration>,
+    State((limit, tasks)): State<(Duration, Shutdown)>,
     request: Request,
     next: middleware::Next,
 ) -> Result<Response<Body>, Problem> {
-    tokio::time::timeout(limit, next.run(request)).await.map_err(|_| Problem::timeout(limit))
+    let held = held::asked_by(request.uri());
+    let limit = limit + held.unwrap_or_default();
+    tokio::select! {
+        () = tasks.requested(), if held.is_some() => Err(Problem::unavailable("the server is stopping")),
+        answered = tokio::time::timeout(limit, next.run(request)) => answered.map_err(|_| Problem::timeout(limit)),
+    }
 }
 
 /// One request that breaks must not take others with it.
@@ -218,7 +227,7 @@ mod tests {
             .route("/hangs", get(std::future::pending::<()>));
         let settings = Settings { request_timeout: Duration::from_millis(250), ..Settings::for_tests() };
         let request = Request::get(path).header("Host", "localhost").body(Body::empty()).unwrap();
-        guarded(routes, &settings).oneshot(request).await.unwrap()
+        guarded(routes, &settings, &Shutdown::new()).oneshot(request).await.unwrap()
     }
 
     async fn problem(response: Response<Body>) -> String {

@@ -6,7 +6,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ use super::client::is_trusted;
 use super::origin::Names;
 use super::redirect;
 use super::router::{over_tls, router};
-use super::stream::Watched;
+use super::stream::{Activity, Watched};
 use crate::connections::{self, Admission, Connections};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
@@ -96,7 +95,7 @@ impl Server {
     /// # Errors
     /// Where the listener cannot be used.
     pub async fn serve_redirect(self, listener: TcpListener, authority: String) -> io::Result<()> {
-        let (router, acceptor) = (redirect::router(&self.settings, authority), self.limits.clone());
+        let (router, acceptor) = (redirect::router(&self.settings, authority, &self.tasks), self.limits.clone());
         let names = names(&listener)?;
         self.run(listener, router, acceptor, names).await
     }
@@ -185,7 +184,7 @@ impl Limits {
         }
         // Small answers go out at once.
         let undelayed = stream.set_nodelay(true);
-        let watched = Watched::new(stream, connection.opened.clone(), self.opening, self.idle);
+        let watched = Watched::new(stream, connection.activity.clone(), self.opening, self.idle);
         Ok(undelayed.map(|()| (watched, connection)))
     }
 }
@@ -250,7 +249,7 @@ struct Connection {
     router: Router,
     peer: SocketAddr,
     names: Names,
-    opened: Arc<AtomicBool>,
+    activity: Arc<Activity>,
     /// Counted off when the connection has ended, and before its permit lets in another, which would be one too many.
     admission: Option<Arc<Admission>>,
     /// Given back when the connection has ended.
@@ -259,7 +258,7 @@ struct Connection {
 
 impl Connection {
     fn new(router: Router, peer: SocketAddr, names: Names, permit: OwnedSemaphorePermit) -> Self {
-        Self { router, peer, names, opened: Arc::default(), admission: None, _permit: Arc::new(permit) }
+        Self { router, peer, names, activity: Arc::default(), admission: None, _permit: Arc::new(permit) }
     }
 }
 
@@ -277,7 +276,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.opened.store(true, Ordering::Relaxed);
+        self.activity.request_arrived();
+        request.extensions_mut().insert(self.activity.clone());
         request.extensions_mut().insert(ConnectInfo(self.peer));
         request.extensions_mut().insert(self.names);
         self.router.call(request)

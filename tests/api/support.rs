@@ -60,6 +60,8 @@ pub(crate) fn settings() -> Settings {
         hosts: Vec::new(),
         cors_origins: Vec::new(),
         trusted_proxies: Vec::new(),
+        max_waiters: 100,
+        max_waiters_per_key: 100,
         max_connections: 100,
         max_connections_per_ip: 100,
         header_timeout: DEADLINE,
