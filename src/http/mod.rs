@@ -7,6 +7,7 @@ mod content;
 mod emails;
 mod guesses;
 mod held;
+mod html;
 mod key;
 mod limit;
 mod offload;

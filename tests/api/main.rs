@@ -7,6 +7,7 @@ mod browsers;
 mod content;
 mod errors;
 mod hostile;
+mod html;
 mod keys;
 mod limits;
 mod lists;

@@ -43,7 +43,21 @@ impl Restante {
 
     /// Starts it with `log` as its standard error.
     pub(crate) fn start_with_log(dir: &Path, variables: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
-        let mut child = command(dir, variables).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        Self::run(command(dir, variables).stderr(log), dir, variables)
+    }
+
+    /// Starts it with so few open files at a time as a shell may give it, unless it asks for more.
+    pub(crate) fn start_with_open_files(dir: &Path, variables: &[(&str, &str)], soft_limit: u64) -> Self {
+        let restante = command(dir, variables);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -S -n $0 && exec \"$1\"", &soft_limit.to_string()]).arg(restante.get_program());
+        shell.current_dir(dir).env_clear();
+        shell.envs(restante.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self::run(shell.stderr(File::create(log_file(dir)).unwrap()), dir, variables)
+    }
+
+    fn run(command: &mut Command, dir: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut welcome = String::new();
         while !welcome.contains("curl ") {

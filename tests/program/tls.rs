@@ -1,12 +1,14 @@
 //! Certificates: the operator's files, and what clients see of them.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
+use crate::api::curl;
 use crate::process::{Restante, log_file};
 use crate::programs::{file, program, run, until};
 
@@ -99,10 +101,40 @@ fn a_session_typed_into_openssl_brings_a_mail() {
 }
 
 #[test]
-fn tls_1_2_is_spoken_too() {
-    let (server, _dir) = Restante::start_anywhere(&[]);
-    let said = typed(&server, &["-quiet", "-tls1_2"], "EHLO old.example\nQUIT\n");
-    assert!(said.contains("221 2.0.0 "), "{said}");
+fn mail_comes_in_where_tls_begins_at_once() {
+    let (server, _dir) = Restante::start_anywhere(&[("SMTPS_ADDR", "127.0.0.1:0")]);
+    let addr = server.smtps.unwrap();
+    let mut swaks = program("swaks");
+    swaks.args(["--server", &addr.to_string(), "--from", "sender@example.org", "--to", "swaks@example.com"]);
+    let said = run(swaks.arg("--tls-on-connect"), b"").ok();
+    assert!(!said.contains("STARTTLS"), "{said}");
+    let url = format!("smtps://{addr}");
+    let arguments = ["--mail-from", "sender@example.org", "--mail-rcpt", "curl@example.com", "--upload-file", "-"];
+    run(curl().args(["--silent", "--show-error", "--insecure", &url]).args(arguments), b"Subject: x\r\n\r\n").ok();
+    for mailbox in ["swaks", "curl"] {
+        let tls = server.mail(mailbox)["peer"]["tls"].as_str().unwrap().to_owned();
+        assert!(tls.starts_with("TLSv1.3 "), "{mailbox}: {tls}");
+    }
+    // Who speaks clear text there is not understood, and harms nobody.
+    let mut confused = TcpStream::connect(addr).unwrap();
+    confused.write_all(b"EHLO client.example\r\n").unwrap();
+    let mut said = Vec::new();
+    confused.read_to_end(&mut said).unwrap();
+    assert!(!said.starts_with(b"2"), "{}", said.escape_ascii());
+    assert!(run(&mut swaks, b"").ok().contains("221 2.0.0 "));
+}
+
+#[test]
+fn where_tls_is_required_no_mail_comes_without() {
+    let (server, _dir) = Restante::start_anywhere(&[("SMTP_TLS", "required")]);
+    let mut swaks = program("swaks");
+    swaks.args(["--server", &server.smtp.to_string(), "--from", "sender@example.org", "--to", "user@example.com"]);
+    let refused = run(&mut swaks, b"");
+    // swaks(1): the sender was refused.
+    assert_eq!(refused.code, Some(23), "{}", refused.text());
+    assert!(refused.text().contains("<** 530 5.7.0 "), "{}", refused.text());
+    run(swaks.arg("--tls"), b"").ok();
+    assert!(server.mail("user")["peer"]["tls"].is_string());
 }
 
 #[test]
