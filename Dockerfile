@@ -32,7 +32,7 @@ USER 10001:10001
 ENV SMTP_ADDR=0.0.0.0:2525 \
     HTTP_ADDR=0.0.0.0:8080 \
     DATA_DIR=/data
-EXPOSE 2525 8080
+EXPOSE 2525 8080 8443
 # bash can open a connection by itself: no curl in the image.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["bash", "-c", \
     "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ \"$status\" = 200 ]"]

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 
 async fn run(config: Config) -> ExitCode {
     // Before the start, so that a signal that comes during it is not the end of the process.
-    let (mut terminate, mut interrupt) = match signals() {
+    let Signals { mut terminate, mut interrupt, mut hang_up } = match signals() {
         Ok(signals) => signals,
         Err(error) => return refuse(&error),
     };
@@ -68,9 +68,12 @@ async fn run(config: Config) -> ExitCode {
     };
     // A server whose output nobody reads still serves.
     _ = writeln!(io::stdout(), "{}", app.welcome());
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => app.reload(),
+        }
     }
     tracing::info!("stopping");
     tokio::select! {
@@ -95,8 +98,19 @@ fn raise_open_files() {
     }
 }
 
-fn signals() -> io::Result<(Signal, Signal)> {
-    Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+/// What the operator can say to a running server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+fn signals() -> io::Result<Signals> {
+    Ok(Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hang_up: signal(SignalKind::hangup())?,
+    })
 }
 
 fn start_log(log: &Log) {

@@ -11,11 +11,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mail", &["clock"]),
     ("connections", &["mail"]),
     ("shutdown", &[]),
-    ("tls", &["shutdown"]),
+    ("tls", &["clock", "shutdown"]),
     ("smtp", &["mail", "connections", "shutdown"]),
     ("store", &["clock", "mail", "shutdown"]),
     ("inbox", &["clock", "units", "mail", "smtp", "store"]),
-    ("http", &["units", "mail", "connections", "inbox", "shutdown"]),
+    ("http", &["units", "mail", "connections", "shutdown", "tls", "inbox"]),
     ("config", &["units", "mail", "tls", "smtp", "store", "inbox", "http"]),
     ("app", &["clock", "mail", "shutdown", "tls", "smtp", "store", "inbox", "http", "config"]),
 ];
@@ -31,7 +31,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("lol_html", &["http"]),
     ("cssparser", &["http"]),
-    ("async fn", &["shutdown", "smtp", "store", "inbox", "http", "app"]),
+    ("async fn", &["shutdown", "tls", "smtp", "store", "inbox", "http", "app"]),
 ];
 
 /// Every way in which `source`, a part of `module`, breaks the rules.

@@ -1,6 +1,7 @@
 //! The whole server: bound, assembled, run, and stopped in order.
 
 mod key;
+mod listeners;
 mod welcome;
 
 use std::io;
@@ -10,13 +11,14 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use self::listeners::{Addrs, Listeners};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 use crate::smtp::{Server, Transport};
 use crate::store::{Kind, OpenError, Store};
-use crate::tls::{self, Source, TlsError};
+use crate::tls::{Source, Tls, TlsError};
 use crate::{http, store};
 
 /// How long the store's background work may take to end; it stops between two steps.
@@ -24,16 +26,14 @@ const BACKGROUND_GRACE: Duration = Duration::from_secs(5);
 
 /// A running server.
 pub struct App {
-    smtp_addrs: Vec<SocketAddr>,
-    smtps_addrs: Vec<SocketAddr>,
-    http_addrs: Vec<SocketAddr>,
-    certificate: Source,
+    addrs: Addrs,
+    tls: Tls,
     key: Key,
     config: Config,
     store: Store,
     /// Listeners, sessions and requests.
     traffic: Shutdown,
-    /// The work of the store beside them.
+    /// The work of the store and of the certificates beside them.
     background: Shutdown,
 }
 
@@ -67,7 +67,7 @@ pub enum StartError {
         hint: &'static str,
     },
     /// There is no usable certificate.
-    #[error("TLS_CERT_FILE, TLS_KEY_FILE: {0}")]
+    #[error("no certificate (TLS_CERT_FILE, TLS_KEY_FILE, ACME_CA_FILE): {0}")]
     Tls(#[from] TlsError),
     /// The store cannot be opened.
     #[error(transparent)]
@@ -88,12 +88,9 @@ impl App {
     /// # Errors
     /// What is in the way, and what to do.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let certificate = tls::load(&config.tls)?;
-        let smtp_listeners = listen(&config.smtp_addrs, "SMTP_ADDR").await?;
-        let smtps_listeners = listen(&config.smtps_addrs, "SMTPS_ADDR").await?;
-        let http_listeners = listen(&config.http_addrs, "HTTP_ADDR").await?;
-        let [smtp_addrs, smtps_addrs, http_addrs] =
-            [&smtp_listeners, &smtps_listeners, &http_listeners].map(|listeners| local_addrs(listeners));
+        let tls = Tls::open(&config.tls, clock.clone())?;
+        let listeners = Listeners::bind(&config).await?;
+        let addrs = listeners.addrs();
 
         let background = Shutdown::new();
         let store = Store::open(&config.store, clock.clone(), &background).await?;
@@ -101,22 +98,32 @@ impl App {
         let inbox = Inbox::new(config.inbox.clone(), store.clone(), clock);
 
         let traffic = Shutdown::new();
-        let smtp = Server::new(config.smtp.clone(), inbox.clone(), Some(certificate.config), traffic.clone());
-        for (listeners, transport) in [(smtp_listeners, Transport::Clear), (smtps_listeners, Transport::Tls)] {
+        let smtp = Server::new(config.smtp.clone(), inbox.clone(), Some(tls.config()?), traffic.clone());
+        for (listeners, transport) in [(listeners.smtp, Transport::Clear), (listeners.smtps, Transport::Tls)] {
             listeners.into_iter().for_each(|listener| smtp.listen(listener, transport));
         }
-        let http = http::Server::new(&http::Settings { keys, ..config.http.clone() }, inbox, traffic.clone());
-        for listener in http_listeners {
-            serve(http.clone(), listener, &traffic);
+        let http = http::Server::new(&http::Settings { keys, ..config.http.clone() }, inbox, &tls, traffic.clone());
+        if addrs.https.is_empty() {
+            serve(listeners.http, &traffic, |listener| http.clone().serve(listener));
+        } else {
+            let (tls, authority) = (tls.https_config()?, https_authority(&config, &addrs));
+            serve(listeners.https, &traffic, |listener| http.clone().serve_tls(listener, tls.clone()));
+            serve(listeners.http, &traffic, |listener| http.clone().serve_redirect(listener, authority.clone()));
         }
-        // Not before: a start that fails says nothing but why.
-        if certificate.source == Source::SelfSigned {
-            let wanted = config.tls.cert_file.display();
-            tracing::warn!(%wanted, "there are no certificate files; STARTTLS has a self-signed certificate for this run");
+        // Not before: a start that fails says nothing but why, and orders no certificate.
+        tls.keep_fresh(&background);
+        if is_self_signed(&tls) {
+            tracing::warn!("there is no certificate yet; clients are shown a self-signed one");
         }
-        tracing::info!(smtp = ?smtp_addrs, smtps = ?smtps_addrs, http = ?http_addrs, "restante is ready");
-        let certificate = certificate.source;
-        Ok(Self { smtp_addrs, smtps_addrs, http_addrs, certificate, key, config, store, traffic, background })
+        let Addrs { smtp, smtps, http, https } = &addrs;
+        tracing::info!(?smtp, ?smtps, ?http, ?https, "restante is ready");
+        Ok(Self { addrs, tls, key, config, store, traffic, background })
+    }
+
+    /// Looks at the certificates now: at new files, and at what ACME has refused.
+    pub fn reload(&self) {
+        tracing::info!("reading the certificates again");
+        self.tls.reload();
     }
 
     /// Stops in order: no more connections, then the messages and requests in progress, then the store.
@@ -131,33 +138,35 @@ impl App {
     }
 }
 
-async fn listen(addrs: &[SocketAddr], variable: &'static str) -> Result<Vec<TcpListener>, StartError> {
-    let mut listeners = Vec::new();
-    for &addr in addrs {
-        let listener = TcpListener::bind(addr).await.map_err(|error| {
-            let hint = match error.kind() {
-                io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
-                io::ErrorKind::AddrInUse => "; another program listens there, stop it or take another port (0 for any)",
-                io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
-                _ => "",
-            };
-            StartError::Listen { addr, variable, error, hint }
-        })?;
-        listeners.push(listener);
+fn serve<F>(listeners: Vec<TcpListener>, traffic: &Shutdown, served: impl Fn(TcpListener) -> F)
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    for listener in listeners {
+        let serving = served(listener);
+        traffic.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the API cannot be served any more");
+            }
+        });
     }
-    Ok(listeners)
 }
 
-fn local_addrs(listeners: &[TcpListener]) -> Vec<SocketAddr> {
-    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+/// The host, with its port where that is not 443, under which the API is reached over TLS.
+fn https_authority(config: &Config, addrs: &Addrs) -> String {
+    if let Some(host) = &config.https_host {
+        return host.clone();
+    }
+    let ordered = config.tls.acme.as_ref().and_then(|acme| acme.domains.first());
+    let host = ordered.unwrap_or(&config.tls.hostname);
+    match addrs.https.first().map(SocketAddr::port) {
+        None | Some(443) => host.clone(),
+        Some(port) => format!("{host}:{port}"),
+    }
 }
 
-fn serve(http: http::Server, listener: TcpListener, traffic: &Shutdown) {
-    traffic.spawn(async move {
-        if let Err(error) = http.serve(listener).await {
-            tracing::error!(%error, "the API cannot be served any more");
-        }
-    });
+fn is_self_signed(tls: &Tls) -> bool {
+    tls.certificates().iter().any(|certificate| certificate.source == Source::SelfSigned)
 }
 
 fn data_dir(store: &store::Settings) -> Option<&PathBuf> {

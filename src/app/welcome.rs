@@ -4,10 +4,9 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{App, Key};
+use super::{App, Key, is_self_signed};
 use crate::inbox::{DomainPattern, Domains};
 use crate::store::Kind;
-use crate::tls::Source;
 
 impl App {
     /// The addresses, the key, one line to send a mail and one to read it.
@@ -15,9 +14,9 @@ impl App {
     pub fn welcome(&self) -> String {
         let mut text = format!("\nrestante {} is ready\n\n", env!("CARGO_PKG_VERSION"));
         let rows = [
-            ("SMTP", format!("{}  ({})", joined(&self.smtp_addrs, ""), self.smtp_note())),
-            ("SMTPS", joined(&self.smtps_addrs, "")),
-            ("API", joined(&self.http_addrs, "http://")),
+            ("SMTP", format!("{}  ({})", joined(&self.addrs.smtp, ""), self.smtp_note())),
+            ("SMTPS", joined(&self.addrs.smtps, "")),
+            ("API", self.api()),
             ("key", self.key_note()),
             ("store", self.store_note()),
         ];
@@ -28,17 +27,44 @@ impl App {
             Key::Configured => "$API_KEY",
             Key::Generated { text, .. } => text,
         };
-        if let (Some(smtp), Some(http)) = (self.smtp_addrs.first(), self.http_addrs.first()) {
+        if let (Some(smtp), Some(api)) = (self.addrs.smtp.first(), self.curl()) {
             _ = write!(
                 text,
                 "\nSend a mail:\n  swaks --server {} --to user@{} --header 'Subject: Hello' --body 'Hello from swaks'\n\
-                 Read it:\n  curl -H \"X-API-KEY: {key}\" http://{}/emails/user\n",
+                 Read it:\n  curl -H \"X-API-KEY: {key}\" {api}/emails/user\n",
                 reachable(*smtp),
                 self.example_domain(),
-                reachable(*http),
             );
         }
         text
+    }
+
+    /// Where the API is.
+    fn api(&self) -> String {
+        match self.addrs.https.as_slice() {
+            [] => joined(&self.addrs.http, "http://"),
+            https => format!("{}  (from {} too)", joined(https, "https://"), joined(&self.addrs.http, "http://")),
+        }
+    }
+
+    /// What curl needs to reach it, the beginning of the URL last.
+    fn curl(&self) -> Option<String> {
+        let Some(https) = self.addrs.https.first() else {
+            return self.addrs.http.first().map(|http| format!("http://{}", reachable(*http)));
+        };
+        let addr = reachable(*https);
+        let certificates = self.tls.certificates();
+        let named = certificates.iter().find(|certificate| !certificate.self_issued);
+        // A name with a wildcard is none to connect to.
+        let name = named.and_then(|certificate| certificate.names.iter().find(|name| !name.starts_with('*')));
+        Some(match name {
+            // The certificate is looked at even where the name leads elsewhere yet, or to an address outside.
+            Some(name) if name.parse::<IpAddr>().is_err() => {
+                let port = addr.port();
+                format!("--resolve {name}:{port}:{} https://{name}:{port}", bracketed(addr.ip()))
+            }
+            _ => format!("-k https://{addr}"),
+        })
     }
 
     fn smtp_note(&self) -> String {
@@ -46,10 +72,7 @@ impl App {
             Domains::Any => "any domain".to_owned(),
             Domains::Listed(patterns) => patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         };
-        let certificate = match self.certificate {
-            Source::Files => "",
-            Source::SelfSigned => " with a self-signed certificate",
-        };
+        let certificate = if is_self_signed(&self.tls) { " with a self-signed certificate" } else { "" };
         format!("{domains}; STARTTLS{certificate}")
     }
 
@@ -84,6 +107,14 @@ impl App {
 
 fn joined(addrs: &[SocketAddr], scheme: &str) -> String {
     addrs.iter().map(|addr| format!("{scheme}{addr}")).collect::<Vec<_>>().join(", ")
+}
+
+/// An address as it stands in a URL.
+fn bracketed(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
 }
 
 /// A duration in the largest unit that it is a whole number of.

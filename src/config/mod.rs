@@ -1,5 +1,6 @@
 //! The configuration: environment and `.env` into each module's own settings, all mistakes reported at once.
 
+mod certificates;
 mod reader;
 mod value;
 mod variables;
@@ -34,8 +35,12 @@ pub struct Config {
     pub smtp_addrs: Vec<SocketAddr>,
     /// Where mail comes in by implicit TLS.
     pub smtps_addrs: Vec<SocketAddr>,
-    /// Where the API listens.
+    /// Where the API listens in clear text; with `https_addrs` it is only the way there.
     pub http_addrs: Vec<SocketAddr>,
+    /// Where the API listens for TLS.
+    pub https_addrs: Vec<SocketAddr>,
+    /// The host, and port where it is not 443, that clients in clear text are sent to.
+    pub https_host: Option<String>,
     /// The SMTP server.
     pub smtp: smtp::Settings,
     /// The API. Without keys one is to be generated.
@@ -99,8 +104,10 @@ impl Config {
     /// All mistakes.
     pub fn from_variables(variables: &HashMap<String, String>) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(variables);
-        let config = Self::read(&mut reader);
+        let mut config = Self::read(&mut reader);
+        config.http.hosts.extend(config.own_hosts());
         config.check_exposure(&mut reader);
+        config.check_acme(&mut reader);
         reader.finish().map(|shown| Self { shown, ..config }).map_err(Mistakes)
     }
 
@@ -117,13 +124,11 @@ impl Config {
             smtp_addrs: reader.read("SMTP_ADDR", some_addresses),
             smtps_addrs: reader.read("SMTPS_ADDR", value::addresses),
             http_addrs: reader.read("HTTP_ADDR", some_addresses),
+            https_addrs: reader.read("HTTPS_ADDR", value::addresses),
+            https_host: reader.read("HTTPS_HOST", certificates::authority),
             smtp: smtp_settings(reader, &hostname),
             http: http_settings(reader),
-            tls: tls::Settings {
-                cert_file: reader.read("TLS_CERT_FILE", path),
-                key_file: reader.read("TLS_KEY_FILE", path),
-                hostname: hostname.clone(),
-            },
+            tls: certificates::settings(reader, &hostname),
             inbox: inbox_settings(reader, domains, hostname),
             store: store_settings(reader),
             shutdown_grace: reader.read("SHUTDOWN_GRACE", units::duration),
@@ -135,10 +140,17 @@ impl Config {
         }
     }
 
+    /// The names under which the configuration itself knows this server.
+    fn own_hosts(&self) -> Vec<String> {
+        let https_host = self.https_host.iter().filter_map(|host| host.split(':').next().map(str::to_owned));
+        let ordered = self.tls.acme.iter().flat_map(|acme| acme.domains.iter().cloned());
+        https_host.chain(ordered).chain([self.smtp.session.hostname.clone()]).collect()
+    }
+
     /// Strangers may reach the server only where it is said whose mail it takes and who may read it.
     fn check_exposure(&self, reader: &mut Reader<'_>) {
         let exposed = |addrs: &[SocketAddr]| addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback()).copied();
-        let all = [&self.smtp_addrs, &self.smtps_addrs, &self.http_addrs];
+        let all = [&self.smtp_addrs, &self.smtps_addrs, &self.http_addrs, &self.https_addrs];
         let Some(addr) = all.into_iter().find_map(|addrs| exposed(addrs)) else { return };
         if !reader.is_set("DOMAIN") {
             reader.mistake(format!(
@@ -151,6 +163,17 @@ impl Config {
                 "API_KEY is not set, but {addr} can be reached by strangers: set a long random key, such as the output of \
                  `openssl rand -hex 32`"
             ));
+        }
+    }
+
+    /// A certificate authority asks on port 443 who has the names.
+    fn check_acme(&self, reader: &mut Reader<'_>) {
+        if self.tls.acme.is_some() && self.https_addrs.is_empty() {
+            reader.mistake(
+                "ACME_DOMAINS is set, but HTTPS_ADDR is not: the names are proved on port 443, write HTTPS_ADDR=0.0.0.0:443 \
+                 or the address that port 443 is passed on to"
+                    .to_owned(),
+            );
         }
     }
 }
@@ -185,6 +208,10 @@ fn http_settings(reader: &mut Reader<'_>) -> http::Settings {
     http::Settings {
         keys: reader.read("API_KEY", api_keys),
         rate_per_minute: reader.read("API_RATE_PER_MINUTE", value::number(0, 1_000_000)),
+        failed_keys_per_minute: reader.read("API_FAILED_KEYS_PER_MINUTE", value::number(0, 1_000_000)),
+        hosts: reader.read("HTTP_HOSTS", certificates::host_names),
+        cors_origins: reader.read("CORS_ORIGINS", origins),
+        trusted_proxies: reader.read("TRUSTED_PROXIES", value::networks),
         max_connections: reader.read("HTTP_MAX_CONNECTIONS", value::number(1, 1_000_000)),
         max_connections_per_ip: reader.read("HTTP_MAX_CONNECTIONS_PER_IP", value::number(1, 1_000_000)),
         max_waiters: reader.read("API_MAX_WAITERS", value::number(1, 1_000_000)),
@@ -256,6 +283,10 @@ fn first_domain(domains: &Domains) -> String {
 fn api_keys(text: &str) -> value::Parsed<Vec<http::ApiKey>> {
     let key = |text: &str| text.parse().map_err(|error: http::ApiKeyError| error.to_string());
     if text.is_empty() { Ok(Vec::new()) } else { some(value::list(text).map(key).collect::<Result<_, _>>()?) }
+}
+
+fn origins(text: &str) -> value::Parsed<Vec<http::Origin>> {
+    value::list(text).map(|item| item.parse().map_err(|error| format!("{item:?}: {error}"))).collect::<Result<_, _>>()
 }
 
 /// A list of commas alone looks like a value, and must not pass for one.

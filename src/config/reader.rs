@@ -6,21 +6,25 @@ use super::value::Parsed;
 use super::variables::{VARIABLES, Variable};
 
 /// Beginnings of names that are most probably meant for us; a name that begins so and is not ours is a slip of the pen.
-const OUR_PREFIXES: [&str; 14] = [
+const OUR_PREFIXES: [&str; 18] = [
+    "ACME_",
     "API_",
     "ATTEMPTS_",
     "BARE_",
+    "CORS_",
     "DATA_",
+    "HTTPS_",
     "HTTP_",
     "LOG_",
     "MAILBOX_",
     "PLUS_",
     "PROXY_",
     "SHUTDOWN_",
-    "SMTP_",
     "SMTPS_",
+    "SMTP_",
     "STORE_",
     "TLS_",
+    "TRUSTED_",
 ];
 
 /// How many letters may be wrong in a name for us to guess which one was meant.

@@ -41,7 +41,23 @@ pub const VARIABLES: &[Variable] = &[
         "Where mail comes in by TLS from the first byte on (port 465 by custom): `address:port`, several with commas between. \
          Nothing means nowhere.",
     ),
-    variable("HTTP_ADDR", "127.0.0.1:8080", "Where the API listens: `address:port`, several with commas between."),
+    variable(
+        "HTTP_ADDR",
+        "127.0.0.1:8080",
+        "Where the API listens: `address:port`, several with commas between. With `HTTPS_ADDR` it only answers `/health` and \
+         sends everybody else there.",
+    ),
+    variable(
+        "HTTPS_ADDR",
+        "",
+        "Where the API listens with TLS: `address:port`, several with commas between. Nothing is without TLS.",
+    ),
+    variable(
+        "HTTPS_HOST",
+        "",
+        "The host that `HTTP_ADDR` sends its clients to, with `:port` where that is not 443. Nothing means the first of \
+         `ACME_DOMAINS` or else `SMTP_HOSTNAME`, with the port of `HTTPS_ADDR`.",
+    ),
     variable(
         "SMTP_HOSTNAME",
         "",
@@ -51,11 +67,33 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "TLS_CERT_FILE",
         "certs/fullchain.pem",
-        "The certificate chain for STARTTLS, in PEM. Where neither file is there a self-signed certificate is made at start.",
+        "The certificate chain in PEM, for STARTTLS and HTTPS; several with commas between, of which a client gets the one \
+         that has its name. Read again when it changes. Where no file is there a self-signed certificate is made at start.",
     ),
-    variable("TLS_KEY_FILE", "certs/privkey.pem", "The private key for it, in PEM."),
+    variable("TLS_KEY_FILE", "certs/privkey.pem", "The private key for it, in PEM; one for each certificate."),
+    variable(
+        "ACME_DOMAINS",
+        "",
+        "The host names for which certificates are ordered by ACME, with commas between; by that you agree to the terms of \
+         the authority. Port 443 of each name has to lead to `HTTPS_ADDR`.",
+    ),
+    variable("ACME_EMAIL", "", "The address that the authority may write to."),
+    variable(
+        "ACME_DIRECTORY_URL",
+        "https://acme-v02.api.letsencrypt.org/directory",
+        "The directory of the authority; that of Let's Encrypt is the default.",
+    ),
+    variable(
+        "ACME_CA_FILE",
+        "",
+        "Certificates in PEM that vouch for the server of the authority itself. Nothing means those that browsers trust.",
+    ),
     variable("STORE", "embedded", "Where mail is kept: `embedded` in files below `DATA_DIR`, or `memory`."),
-    variable("DATA_DIR", "./data", "The directory of the embedded store; made if it is not there."),
+    variable(
+        "DATA_DIR",
+        "./data",
+        "The directory of the embedded store, of the generated key and of certificates by ACME; made if it is not there.",
+    ),
     variable(
         "RETENTION",
         "24h",
@@ -175,6 +213,30 @@ pub const VARIABLES: &[Variable] = &[
         "The API requests a minute of one client: so many at once, then each as its share of the minute passes; \
          further ones are refused with `429`. 0 is without limit.",
     ),
+    variable(
+        "API_FAILED_KEYS_PER_MINUTE",
+        "20",
+        "The wrong API keys a minute of one client: so many at once, then each as its share of the minute passes; until then \
+         no key of that client is looked at, and it reads `429`. 0 is without limit.",
+    ),
+    variable(
+        "TRUSTED_PROXIES",
+        "",
+        "The networks and addresses, with commas between, whose `X-Forwarded-For` is believed: those of your reverse proxies. \
+         Limits then count the clients behind them.",
+    ),
+    variable(
+        "HTTP_HOSTS",
+        "",
+        "Further host names by which a loopback address may be asked, with commas between; else only `localhost`, addresses \
+         and the names in this configuration. A proxy on the same machine that passes on the name of the host needs it.",
+    ),
+    variable(
+        "CORS_ORIGINS",
+        "",
+        "The origins of web pages that may ask the API from a browser, with commas between, such as \
+         `https://app.example.com`. Nothing is none.",
+    ),
     variable("HTTP_MAX_CONNECTIONS", "1000", "The most HTTP connections at a time; further ones wait."),
     variable(
         "API_MAX_WAITERS",
@@ -185,9 +247,13 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "HTTP_MAX_CONNECTIONS_PER_IP",
         "250",
-        "The most HTTP connections of one client at a time (IPv6: of one /64); further ones are answered with `429` and closed.",
+        "The most HTTP connections of one client at a time (IPv6: of one /64); further ones are answered with `429` and closed. Not counted for `TRUSTED_PROXIES`.",
     ),
-    variable("HTTP_HEADER_TIMEOUT", "10s", "How long an HTTP client may take for the header of a request."),
+    variable(
+        "HTTP_HEADER_TIMEOUT",
+        "10s",
+        "How long an HTTP client may take for the TLS handshake and the header of a request.",
+    ),
     variable("HTTP_REQUEST_TIMEOUT", "30s", "How long the server may take for the answer to a request."),
     variable("HTTP_IDLE_TIMEOUT", "1m", "How long an HTTP connection stays open on which nothing moves."),
     variable(

@@ -1,18 +1,21 @@
 //! The API key: who may read.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use tokio::time::Instant;
 
+use super::Settings;
+use super::client::Client;
+use super::guesses::Guesses;
 use super::problem::Problem;
 
 /// The longest key, in bytes.
@@ -66,19 +69,36 @@ impl fmt::Debug for ApiKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KeyIndex(pub(super) usize);
 
-/// Lets a request pass that carries one of `keys`.
-pub(super) async fn require(
-    State(keys): State<Arc<[ApiKey]>>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let Some(index) = presented(request.headers()).and_then(|key| opens(&keys, key)) else {
-        let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|client| client.0.ip());
-        tracing::info!(client = client.map(display), "request without a valid API key");
-        return Err(Problem::invalid_key());
-    };
-    request.extensions_mut().insert(index);
-    Ok(next.run(request).await)
+/// Who may pass.
+#[derive(Clone)]
+pub(super) struct Gate {
+    keys: Arc<[ApiKey]>,
+    guesses: Arc<Guesses>,
+}
+
+impl Gate {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let guesses = Guesses::new(settings.failed_keys_per_minute);
+        Self { keys: settings.keys.as_slice().into(), guesses: Arc::new(guesses) }
+    }
+}
+
+/// Lets a request pass that carries a valid key.
+pub(super) async fn require(State(gate): State<Gate>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let client = request.extensions().get::<Client>().map(|client| client.network());
+    let presented = presented(request.headers());
+    if let (Some(client), Some(_)) = (client, presented) {
+        gate.guesses.check(client, Instant::now()).map_err(Problem::too_many_wrong_keys)?;
+    }
+    if let Some(index) = presented.and_then(|key| opens(&gate.keys, key)) {
+        request.extensions_mut().insert(index);
+        return Ok(next.run(request).await);
+    }
+    if let (Some(client), Some(_)) = (client, presented) {
+        gate.guesses.count(client, Instant::now());
+    }
+    tracing::info!(client = client.map(display), "request without a valid API key");
+    Err(Problem::invalid_key())
 }
 
 /// The key of a request: `X-API-KEY`, or else the token of `Authorization: Bearer` (RFC 6750 section 2.1).

@@ -74,6 +74,37 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded", detail).retry_after(retry_after_secs)
     }
 
+    /// The client has been wrong about the key too often.
+    pub(super) fn too_many_wrong_keys(wait: Duration) -> Self {
+        let secs = wait.as_secs() + 1;
+        let detail = format!("too many wrong keys from this address; no key is looked at for {secs} s");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too many invalid API keys", detail).retry_after(secs)
+    }
+
+    /// A page asks that is neither ours nor named by the operator.
+    pub(super) fn foreign_origin() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "origin not allowed",
+            "the Origin of this request is not this host; the operator can name it in CORS_ORIGINS",
+        )
+    }
+
+    /// The request is for a host that is not ours (RFC 9110 section 15.5.20).
+    pub(super) fn misdirected() -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "host not allowed",
+            "this address is asked for localhost or by its number; the operator can name other hosts in HTTP_HOSTS",
+        )
+    }
+
+    /// The client takes no answer of the type that there is.
+    pub(super) fn not_acceptable(produced: &str) -> Self {
+        let detail = format!("the Accept header excludes {produced}, which is what this path gives");
+        Self::new(StatusCode::NOT_ACCEPTABLE, "not acceptable", detail)
+    }
+
     /// The path exists, but not for this method.
     pub(super) fn method_not_allowed() -> Self {
         Self::new(
@@ -99,6 +130,12 @@ impl Problem {
     pub(super) fn uri_too_long(max_bytes: usize) -> Self {
         let detail = format!("the path with its query has at most {max_bytes} bytes");
         Self::new(StatusCode::URI_TOO_LONG, "URI too long", detail)
+    }
+
+    /// The header of the request is larger than any route needs.
+    pub(super) fn header_too_large(max_bytes: usize) -> Self {
+        let detail = format!("the header fields of a request have at most {max_bytes} bytes together");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request header too large", detail)
     }
 
     /// Something broke here; the log has the cause.

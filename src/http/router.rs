@@ -6,25 +6,34 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
 use axum::{Extension, Json, Router, middleware};
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::held::Places;
+use super::origin::Origin;
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
-use super::{Settings, attempts, content, emails, held, key, limit, wanted};
+use super::{Settings, accept, attempts, client, content, emails, held, key, limit, origin, wanted};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
+use crate::tls::{Certificate, Tls};
 
 /// No route takes a body; this is what is let pass unread.
 const BODY_MAX_BYTES: u64 = 64 * 1024;
+
+/// Room for the tokens of any proxy. Below what the library reads: so who is over it is told why.
+const HEADER_MAX_BYTES: usize = 16 * 1024;
 
 /// Much more than the longest path that this server gives out.
 const URI_MAX_BYTES: usize = 8 * 1024;
@@ -41,25 +50,42 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
 ];
 
+/// A year in which a browser asks over TLS alone (RFC 6797). Subdomains are not ours to speak for.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// The whole API. It wants to know the address of each client: it must be served with `ConnectInfo<SocketAddr>`.
 ///
 /// Must be called in a Tokio runtime; what it keeps going in the background runs in `tasks`.
-pub fn router(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
-    let readiness = Router::new().route("/ready", get(ready)).with_state((inbox.clone(), tasks.clone()));
+pub fn router(settings: &Settings, inbox: Inbox, tls: &Tls, tasks: &Shutdown) -> Router {
+    let state = Readiness { inbox: inbox.clone(), tls: tls.clone(), tasks: tasks.clone() };
+    let readiness = Router::new().route("/ready", get(ready)).with_state(state);
     let routes = Router::new()
         .route("/health", get(health))
         .merge(readiness)
         .merge(mailboxes(settings, inbox, tasks))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
-    guarded(routes, settings.request_timeout, tasks)
+    guarded(routes, settings, tasks)
+}
+
+/// The same for connections over TLS.
+pub(super) fn over_tls(routes: Router) -> Router {
+    routes.layer(map_response(async |mut response: Response<Body>| {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HSTS);
+        response
+    }))
 }
 
 /// What every request passes, the last line first.
-fn guarded(routes: Router, request_timeout: Duration, tasks: &Shutdown) -> Router {
+pub(super) fn guarded(routes: Router, settings: &Settings, tasks: &Shutdown) -> Router {
+    let hosts: Arc<[String]> = settings.hosts.as_slice().into();
+    let proxies: Arc<[IpNet]> = settings.trusted_proxies.as_slice().into();
     routes
         .layer(from_fn(check))
-        .layer(from_fn_with_state((request_timeout, tasks.clone()), in_time))
+        .layer(option_layer(origin::cors(&settings.cors_origins)))
+        .layer(from_fn_with_state(hosts, origin::check_host))
+        .layer(from_fn_with_state(proxies, client::identify))
+        .layer(from_fn_with_state((settings.request_timeout, tasks.clone()), in_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(map_response(secured))
 }
@@ -67,51 +93,74 @@ fn guarded(routes: Router, request_timeout: Duration, tasks: &Shutdown) -> Route
 /// Everything that needs a key, whether the path exists or not. Requests are counted before the key is looked at, so
 /// that guessing keys is slow.
 fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
-    let keys: Arc<[key::ApiKey]> = settings.keys.as_slice().into();
-    let below = Router::new()
-        .route("/", get(emails::mailboxes))
-        .route("/{mailbox}", get(emails::list).delete(emails::clear))
-        .route("/{mailbox}/attempts", get(attempts::of_mailbox))
-        .route("/{mailbox}/none", get(wanted::none))
-        .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
-        .route("/{mailbox}/{id}/raw", get(content::raw))
-        .route("/{mailbox}/{id}/text", get(content::text))
-        .route("/{mailbox}/{id}/html", get(content::html))
-        .route("/{mailbox}/{id}/headers", get(content::headers))
+    let origins: Arc<[Origin]> = settings.cors_origins.as_slice().into();
+    let gives = |kind| from_fn_with_state(kind, accept::check);
+    let below = records()
+        .route("/{mailbox}/{id}/raw", get(content::raw).route_layer(gives("message/rfc822")))
+        .route("/{mailbox}/{id}/text", get(content::text).route_layer(gives("text/plain")))
+        .route("/{mailbox}/{id}/html", get(content::html).route_layer(gives("text/html")))
+        // Its type is that of the attachment, which is not known before it is read.
         .route("/{mailbox}/{id}/attachments/{index}", get(content::attachment))
         .fallback(not_found);
     Router::new()
         .nest("/emails", below)
         // Nesting leaves this one path to the fallback outside, which asks for no key.
         .route("/emails/", any(not_found))
-        .route("/attempts", get(attempts::all))
+        .route("/attempts", get(attempts::all).route_layer(gives("application/json")))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings)))
-        .layer(from_fn_with_state(keys, key::require))
+        .layer(from_fn_with_state(key::Gate::new(settings), key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
+        .layer(from_fn_with_state(origins, origin::check_origin))
         .with_state(inbox)
 }
 
-async fn health(Strict(()): Strict<()>) -> Json<Value> {
+/// What is answered in JSON.
+fn records() -> Router<Inbox> {
+    Router::new()
+        .route("/", get(emails::mailboxes))
+        .route("/{mailbox}", get(emails::list).delete(emails::clear))
+        .route("/{mailbox}/attempts", get(attempts::of_mailbox))
+        .route("/{mailbox}/none", get(wanted::none))
+        .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
+        .route("/{mailbox}/{id}/headers", get(content::headers))
+        .route_layer(from_fn_with_state("application/json", accept::check))
+}
+
+/// Says that the program runs.
+pub(super) async fn health(Strict(()): Strict<()>) -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-async fn ready(
-    State((inbox, tasks)): State<(Inbox, Shutdown)>,
-    Strict(()): Strict<()>,
-) -> Result<Json<Value>, Problem> {
-    if tasks.is_requested() {
+/// What is asked for `/ready`.
+#[derive(Clone)]
+struct Readiness {
+    inbox: Inbox,
+    tls: Tls,
+    tasks: Shutdown,
+}
+
+async fn ready(State(state): State<Readiness>, Strict(()): Strict<()>) -> Result<Json<Value>, Problem> {
+    if state.tasks.is_requested() {
         return Err(Problem::unavailable("the server is stopping"));
     }
-    inbox.ready().await?;
-    Ok(Json(json!({ "status": "ready" })))
+    state.inbox.ready().await?;
+    let certificate = |certificate: &Certificate| {
+        let Certificate { source, names, expires_at, .. } = certificate;
+        json!({ "source": source.name(), "names": names, "expires_at": expires_at.as_secs() })
+    };
+    Ok(Json(json!({
+        "status": "ready",
+        "certificates": state.tls.certificates().iter().map(certificate).collect::<Vec<_>>(),
+        "warnings": state.tls.warnings(),
+    })))
 }
 
 async fn not_found() -> Problem {
     Problem::not_found("not found", "there is nothing at this path")
 }
 
-async fn method_not_allowed() -> Problem {
+pub(super) async fn method_not_allowed() -> Problem {
     Problem::method_not_allowed()
 }
 
@@ -127,10 +176,17 @@ async fn check(request: Request, next: middleware::Next) -> Result<Response<Body
             "the path has a % that does not begin a percent-encoded byte; write %25 for a percent sign",
         ));
     }
+    if header_bytes(&request) > HEADER_MAX_BYTES {
+        return Err(Problem::header_too_large(HEADER_MAX_BYTES));
+    }
     if request.body().size_hint().lower() > BODY_MAX_BYTES {
         return Err(Problem::body_too_large(BODY_MAX_BYTES));
     }
     Ok(next.run(request).await)
+}
+
+fn header_bytes(request: &Request) -> usize {
+    request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 /// A request that is held ends at once when the server stops; others are in hand, and are finished.
@@ -173,8 +229,9 @@ mod tests {
         let routes = Router::new()
             .route("/breaks", get(async || -> () { panic!("private cause") }))
             .route("/hangs", get(std::future::pending::<()>));
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        guarded(routes, Duration::from_millis(250), &Shutdown::new()).oneshot(request).await.unwrap()
+        let settings = Settings { request_timeout: Duration::from_millis(250), ..Settings::for_tests() };
+        let request = Request::get(path).header("Host", "localhost").body(Body::empty()).unwrap();
+        guarded(routes, &settings, &Shutdown::new()).oneshot(request).await.unwrap()
     }
 
     async fn problem(response: Response<Body>) -> String {

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,18 +18,27 @@ use axum_server::Handle;
 use axum_server::accept::Accept;
 use bytes::Bytes;
 use hyper_util::rt::TokioTimer;
+use ipnet::IpNet;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
 use tower::{BoxError, Service, service_fn};
 
 use super::Settings;
-use super::router::router;
+use super::client::is_trusted;
+use super::origin::Names;
+use super::redirect;
+use super::router::{over_tls, router};
 use super::stream::{Activity, Watched};
 use crate::connections::{self, Admission, Connections};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
+use crate::tls::{ACME_TLS_ALPN, Tls};
 
-/// The most bytes that the header of a request may have.
+/// The most bytes of a request that are held while its header is not complete; who sends more reads a bare 431.
 const HEADER_MAX_BYTES: u32 = 32 * 1024;
 
 /// The most requests that one connection of HTTP/2 may have open.
@@ -37,7 +47,8 @@ const STREAMS_MAX: u32 = 64;
 /// The API, to be served on any number of listeners. Clones share its limits.
 #[derive(Clone)]
 pub struct Server {
-    router: Router,
+    settings: Settings,
+    api: Router,
     permits: Arc<Semaphore>,
     limits: Limits,
     tasks: Shutdown,
@@ -46,14 +57,15 @@ pub struct Server {
 impl Server {
     /// The API over `inbox`. Must be called in a Tokio runtime; what it keeps going in the background runs in `tasks`.
     #[must_use]
-    pub fn new(settings: &Settings, inbox: Inbox, tasks: Shutdown) -> Self {
+    pub fn new(settings: &Settings, inbox: Inbox, tls: &Tls, tasks: Shutdown) -> Self {
         let limits = Limits {
             connections: Connections::new(settings.max_connections, settings.max_connections_per_ip),
+            proxies: settings.trusted_proxies.as_slice().into(),
             opening: settings.header_timeout,
             idle: settings.request_timeout.saturating_add(settings.idle_timeout),
         };
         let permits = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
-        Self { router: router(settings, inbox, &tasks), permits, limits, tasks }
+        Self { settings: settings.clone(), api: router(settings, inbox, tls, &tasks), permits, limits, tasks }
     }
 
     /// Serves `listener` until the server is asked to stop; then requests in hand are finished and idle connections
@@ -62,9 +74,41 @@ impl Server {
     /// # Errors
     /// Where the listener cannot be used.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        let Self { router, permits, limits, tasks } = self;
+        let (router, acceptor) = (self.api.clone(), self.limits.clone());
+        let names = names(&listener)?;
+        self.run(listener, router, acceptor, names).await
+    }
+
+    /// The same over TLS.
+    ///
+    /// # Errors
+    /// Where the listener cannot be used.
+    pub async fn serve_tls(self, listener: TcpListener, config: Arc<ServerConfig>) -> io::Result<()> {
+        let router = over_tls(self.api.clone());
+        let acceptor = Encrypted { limits: self.limits.clone(), tls: config.into(), tasks: self.tasks.clone() };
+        // A name that leads here and is not ours has no certificate here.
+        self.run(listener, router, acceptor, Names::Any).await
+    }
+
+    /// Serves no more in clear text than the way to `authority`, where the API is served over TLS.
+    ///
+    /// # Errors
+    /// Where the listener cannot be used.
+    pub async fn serve_redirect(self, listener: TcpListener, authority: String) -> io::Result<()> {
+        let (router, acceptor) = (redirect::router(&self.settings, authority, &self.tasks), self.limits.clone());
+        let names = names(&listener)?;
+        self.run(listener, router, acceptor, names).await
+    }
+
+    async fn run<A>(self, listener: TcpListener, router: Router, acceptor: A, names: Names) -> io::Result<()>
+    where
+        A: Accept<TcpStream, Connection, Service = Connection> + Clone + Send + Sync + 'static,
+        A::Stream: AsyncRead + AsyncWrite + Unpin + Send,
+        A::Future: Send,
+    {
+        let Self { permits, limits, tasks, .. } = self;
         let open = Open(Handle::new());
-        let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(open.0.clone()).acceptor(limits.clone());
+        let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(open.0.clone()).acceptor(acceptor);
         bound(&mut server, limits.opening);
 
         // The next connection is accepted when this one has its permit: those that are too many wait in the system's queue.
@@ -72,7 +116,7 @@ impl Server {
             let (router, permits) = (router.clone(), permits.clone());
             async move {
                 let permit = permits.acquire_owned().await?;
-                Ok::<_, AcquireError>(Connection::new(router, peer, permit))
+                Ok::<_, AcquireError>(Connection::new(router, peer, names, permit))
             }
         }));
         tokio::pin!(serving);
@@ -96,6 +140,12 @@ fn bound<A>(server: &mut axum_server::Server<SocketAddr, A>, header_timeout: Dur
     builder.http2().timer(TokioTimer::new()).max_header_list_size(HEADER_MAX_BYTES).max_concurrent_streams(STREAMS_MAX);
 }
 
+/// By which names a listener may be asked in clear text.
+fn names(listener: &TcpListener) -> io::Result<Names> {
+    let is_loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+    Ok(if is_loopback { Names::Ours } else { Names::Any })
+}
+
 /// Closes all connections when it goes.
 struct Open(Handle<SocketAddr>);
 
@@ -109,8 +159,34 @@ impl Drop for Open {
 #[derive(Clone)]
 struct Limits {
     connections: Arc<Connections>,
+    proxies: Arc<[IpNet]>,
     opening: Duration,
     idle: Duration,
+}
+
+impl Limits {
+    /// Counts a connection and watches it; one that is too many is given back.
+    fn admit(
+        &self,
+        stream: TcpStream,
+        mut connection: Connection,
+    ) -> Result<io::Result<(Watched<TcpStream>, Connection)>, TcpStream> {
+        let ip = connection.peer.ip();
+        // A proxy brings many clients; its connections are counted by their permits alone.
+        if !is_trusted(ip, &self.proxies) {
+            match self.connections.admit(ip) {
+                Ok(admission) => connection.admission = Some(Arc::new(admission)),
+                Err(too_many) => {
+                    tracing::warn!(addr = %connection.peer, ?too_many, "HTTP connection refused");
+                    return Err(stream);
+                }
+            }
+        }
+        // Small answers go out at once.
+        let undelayed = stream.set_nodelay(true);
+        let watched = Watched::new(stream, connection.activity.clone(), self.opening, self.idle);
+        Ok(undelayed.map(|()| (watched, connection)))
+    }
 }
 
 impl Accept<TcpStream, Connection> for Limits {
@@ -118,18 +194,41 @@ impl Accept<TcpStream, Connection> for Limits {
     type Service = Connection;
     type Future = Ready<io::Result<(Self::Stream, Connection)>>;
 
-    fn accept(&self, stream: TcpStream, mut connection: Connection) -> Self::Future {
-        match self.connections.admit(connection.peer.ip()) {
-            Ok(admission) => connection.admission = Some(Arc::new(admission)),
-            Err(too_many) => {
-                tracing::warn!(addr = %connection.peer, ?too_many, "HTTP connection refused");
-                return ready(turn_away(stream).and(Err(io::ErrorKind::ConnectionRefused.into())));
+    fn accept(&self, stream: TcpStream, connection: Connection) -> Self::Future {
+        let admitted = self.admit(stream, connection);
+        ready(admitted.unwrap_or_else(|stream| turn_away(stream).and(Err(io::ErrorKind::ConnectionRefused.into()))))
+    }
+}
+
+/// The same, and TLS on top. The handshake is part of the time that a client has until its first request.
+#[derive(Clone)]
+struct Encrypted {
+    limits: Limits,
+    tls: TlsAcceptor,
+    tasks: Shutdown,
+}
+
+impl Accept<TcpStream, Connection> for Encrypted {
+    type Stream = TlsStream<Watched<TcpStream>>;
+    type Service = Connection;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Connection)>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, connection: Connection) -> Self::Future {
+        let Self { limits, tls, tasks } = self.clone();
+        Box::pin(async move {
+            // What is said before the handshake would be no TLS: one that is too many is closed without a word.
+            let admitted = limits.admit(stream, connection).map_err(|_| io::ErrorKind::ConnectionRefused)?;
+            let (stream, connection) = admitted?;
+            let stream = tokio::select! {
+                () = tasks.requested() => return Err(io::ErrorKind::Interrupted.into()),
+                shaken = tls.accept(stream) => shaken?,
+            };
+            // RFC 8737 section 3: the handshake was the whole question.
+            match stream.get_ref().1.alpn_protocol() {
+                Some(ACME_TLS_ALPN) => Err(io::ErrorKind::ConnectionAborted.into()),
+                _ => Ok((stream, connection)),
             }
-        }
-        // Small answers go out at once.
-        let undelayed = stream.set_nodelay(true);
-        let watched = Watched::new(stream, connection.activity.clone(), self.opening, self.idle);
-        ready(undelayed.map(|()| (watched, connection)))
+        })
     }
 }
 
@@ -149,6 +248,7 @@ fn turn_away(stream: TcpStream) -> io::Result<()> {
 struct Connection {
     router: Router,
     peer: SocketAddr,
+    names: Names,
     activity: Arc<Activity>,
     /// Counted off when the connection has ended, and before its permit lets in another, which would be one too many.
     admission: Option<Arc<Admission>>,
@@ -157,8 +257,8 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(router: Router, peer: SocketAddr, permit: OwnedSemaphorePermit) -> Self {
-        Self { router, peer, activity: Arc::default(), admission: None, _permit: Arc::new(permit) }
+    fn new(router: Router, peer: SocketAddr, names: Names, permit: OwnedSemaphorePermit) -> Self {
+        Self { router, peer, names, activity: Arc::default(), admission: None, _permit: Arc::new(permit) }
     }
 }
 
@@ -179,6 +279,7 @@ where
         self.activity.request_arrived();
         request.extensions_mut().insert(self.activity.clone());
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(self.names);
         self.router.call(request)
     }
 }

@@ -4,7 +4,7 @@ use restante::shutdown::Shutdown;
 use tower::ServiceExt;
 
 use super::ROUTES;
-use super::support::{Answer, Api, KEY, NOW, inbox, settings};
+use super::support::{Answer, Api, KEY, NOW, inbox, settings, tls};
 
 #[tokio::test]
 async fn an_unknown_query_parameter_is_an_error_on_every_route() {
@@ -100,8 +100,11 @@ async fn too_much_is_refused_before_it_is_read() {
     assert_eq!(Answer::of(small).await.status, 200);
     let (error, _) = api.get(&format!("/emails/user?after={}", "1".repeat(9000))).await.problem(414);
     assert_eq!(error, "URI too long");
-    let header = api.request("GET", "/health").header("X-Large", "x".repeat(100_000));
-    assert_eq!(Answer::of(header).await.status, 431);
+    let header = |len: usize| api.request("GET", "/health").header("X-Large", "x".repeat(len));
+    assert_eq!(Answer::of(header(15_000)).await.status, 200);
+    assert_eq!(Answer::of(header(20_000)).await.problem(431).0, "request header too large");
+    // So much is not even read.
+    assert_eq!(Answer::of(header(100_000)).await.status, 431);
 }
 
 #[tokio::test]
@@ -119,14 +122,39 @@ async fn a_store_that_is_away_is_a_pause_and_not_an_empty_mailbox() {
 #[tokio::test]
 async fn a_server_that_stops_is_alive_but_not_ready() {
     let tasks = Shutdown::new();
-    let (inbox, _store) = inbox(&Clock::manual(NOW), &tasks).await;
-    let router = http::router(&settings(), inbox, &tasks);
+    let clock = Clock::manual(NOW);
+    let (inbox, _store) = inbox(&clock, &tasks).await;
+    let router = http::router(&settings(), inbox, &tls(&clock), &tasks);
     let status = async |path: &str| {
-        let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+        let request =
+            axum::http::Request::get(path).header("Host", "localhost").body(axum::body::Body::empty()).unwrap();
         router.clone().oneshot(request).await.unwrap().status().as_u16()
     };
     assert_eq!(status("/ready").await, 200);
     tasks.request();
     assert_eq!(status("/ready").await, 503);
     assert_eq!(status("/health").await, 200);
+}
+
+#[tokio::test]
+async fn who_takes_no_json_is_told_before_anything_is_done() {
+    let api = Api::start().await;
+    api.deliver(&["user@example.com"], "Subject: Kept\r\n\r\nHello\r\n").await;
+    let asked = async |method: &str, path: &str, accept: &str| {
+        Answer::of(api.request(method, path).header("X-API-KEY", KEY).header("Accept", accept)).await
+    };
+    for (method, path) in [("GET", "/emails"), ("GET", "/emails/user"), ("DELETE", "/emails/user")] {
+        let (error, detail) = asked(method, path, "text/html").await.problem(406);
+        assert_eq!(error, "not acceptable");
+        assert!(detail.contains("application/json"), "{detail}");
+    }
+    let listed = asked("GET", "/emails/user", "text/html, */*;q=0.1").await;
+    let path = format!("/emails/user/{}", listed.json()[0]["id"].as_str().unwrap());
+    for (below, produced) in [("raw", "message/rfc822"), ("text", "text/plain")] {
+        let path = format!("{path}/{below}");
+        assert_eq!(asked("GET", &path, produced).await.status, 200);
+        assert!(asked("GET", &path, "application/json").await.problem(406).1.contains(produced));
+    }
+    // What is wrong with the method goes before what is wrong with the type.
+    asked("POST", "/emails/user", "text/html").await.problem(405);
 }

@@ -1,4 +1,6 @@
-use super::support::{Answer, Api, KEY};
+use restante::http::Settings;
+
+use super::support::{Answer, Api, KEY, settings};
 use super::{OPEN, ROUTES};
 
 #[tokio::test]
@@ -54,4 +56,23 @@ async fn each_key_opens_in_both_headers() {
         assert_eq!(Answer::of(api.request("GET", "/emails").header("X-API-KEY", key)).await.status, 200);
         assert_eq!(Answer::of(api.request("GET", "/emails").bearer_auth(key)).await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn who_guesses_keys_is_not_listened_to_for_a_while() {
+    let api = Api::with(Settings { failed_keys_per_minute: 3, ..settings() }).await;
+    let ask = async |key: &str| Answer::of(api.request("GET", "/emails").header("X-API-KEY", key)).await;
+    for _ in 0..3 {
+        assert_eq!(ask(KEY).await.status, 200, "a good key costs nothing");
+        ask("wrong").await.problem(401);
+        // No key is no guess.
+        assert_eq!(Answer::of(api.request("GET", "/emails")).await.status, 401);
+    }
+    for key in ["wrong", "another", KEY] {
+        let answer = ask(key).await;
+        assert_eq!(answer.problem(429).0, "too many invalid API keys");
+        let wait = answer.header("retry-after").parse::<u64>().unwrap();
+        assert!((1..=20).contains(&wait), "{wait}");
+    }
+    assert_eq!(api.get("/health").await.status, 200);
 }

@@ -13,14 +13,14 @@ const SHORT: Duration = Duration::from_millis(300);
 /// Far more than the buffers of a connection hold.
 const LARGE: usize = 64 << 20;
 
-const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A connection on which a large answer has begun, and how many of its bytes are still to come.
 async fn large_answer(api: &Api) -> (TcpStream, usize) {
     let kept = message(&api.clock, Content::default());
     let path = format!("/emails/user/{}/raw", kept.id);
     api.keep(&["user@example.com"], kept, vec![b'x'; LARGE]).await;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-API-KEY: {KEY}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {KEY}\r\n\r\n");
     let mut stream = api.connect(request.as_bytes()).await;
     let head = read_until(&mut stream, b"\r\n\r\n").await;
     assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"));
@@ -30,7 +30,11 @@ async fn large_answer(api: &Api) -> (TcpStream, usize) {
 #[tokio::test]
 async fn a_client_has_its_requests_of_a_minute_and_then_waits() {
     let api = Api::with(Settings { rate_per_minute: 3, ..settings() }).await;
-    assert_eq!(api.get("/emails").await.status, 200);
+    let first = api.get("/emails").await;
+    assert_eq!(
+        (first.status, first.header("x-ratelimit-limit"), first.header("x-ratelimit-remaining")),
+        (200, "3", "2")
+    );
     // Wrong keys and unknown paths count too.
     assert_eq!(Answer::of(api.request("GET", "/emails")).await.status, 401);
     assert_eq!(api.get("/emails/a/b/c/d").await.status, 404);
@@ -40,6 +44,7 @@ async fn a_client_has_its_requests_of_a_minute_and_then_waits() {
         assert_eq!(answer.problem(429).0, "rate limit exceeded");
         let wait = answer.header("retry-after").parse::<u64>().unwrap();
         assert!((1..=20).contains(&wait), "{wait}");
+        assert_eq!((answer.header("x-ratelimit-limit"), answer.header("x-ratelimit-remaining")), ("3", "0"));
     }
     // Probes are not counted.
     for _ in 0..10 {
@@ -62,7 +67,7 @@ async fn who_does_not_finish_a_request_is_cut_off() {
     for half in [
         &b""[..],
         b"G",
-        b"GET /health HTTP/1.1\r\nHost: x",
+        b"GET /health HTTP/1.1\r\nHost: localhost",
         b"PRI * HTTP/2.0\r\n\r\nSM",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ] {
@@ -70,6 +75,43 @@ async fn who_does_not_finish_a_request_is_cut_off() {
         let said = String::from_utf8_lossy(&rest(&mut stream).await).into_owned();
         assert!(!said.contains("200 OK"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn who_does_not_finish_a_handshake_is_cut_off() {
+    let api = Api::with(Settings { header_timeout: SHORT, ..settings() }).await;
+    let addr = api.listen_tls().await;
+    // Nothing, and the beginning of a ClientHello.
+    for half in [&b""[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(half).await.unwrap();
+        assert_eq!(rest(&mut stream).await, b"");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_handshake() {
+    let api = Api::start().await;
+    let addr = api.listen_tls().await;
+    let mut silent = TcpStream::connect(addr).await.unwrap();
+    silent.write_all(b"\x16\x03\x01").await.unwrap();
+    // Once the next connection has been refused, as it speaks no TLS, this one has been accepted.
+    let mut other = TcpStream::connect(addr).await.unwrap();
+    other.write_all(HEALTH).await.unwrap();
+    rest(&mut other).await;
+    // The time of the handshake itself is longer.
+    assert_eq!(api.tasks.stop(DEADLINE / 2).await, 0);
+    assert_eq!(rest(&mut silent).await, b"");
+}
+
+#[tokio::test]
+async fn one_client_does_not_take_all_places_over_tls_either() {
+    let api = Api::with(Settings { max_connections_per_ip: 1, ..settings() }).await;
+    let mut first = api.connect(HEALTH).await;
+    read_until(&mut first, b"{\"status\":\"ok\"}").await;
+    let mut second = TcpStream::connect(api.listen_tls().await).await.unwrap();
+    // In clear text nothing could be said to it.
+    assert_eq!(rest(&mut second).await, b"");
 }
 
 #[tokio::test]
@@ -126,7 +168,7 @@ async fn one_client_does_not_take_all_places() {
 async fn several_addresses_share_their_limits() {
     let api = Api::with(Settings { max_connections: 1, rate_per_minute: 1, ..settings() }).await;
     let other = api.listen().await;
-    let request = format!("GET /emails HTTP/1.1\r\nHost: x\r\nX-API-KEY: {KEY}\r\n\r\n");
+    let request = format!("GET /emails HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {KEY}\r\n\r\n");
     let mut first = api.connect(request.as_bytes()).await;
     read_until(&mut first, b"\r\n\r\n[]").await;
     let mut second = TcpStream::connect(other).await.unwrap();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
 mod attempts;
+mod browsers;
 mod content;
 mod errors;
 mod hostile;
@@ -11,6 +12,8 @@ mod keys;
 mod limits;
 mod lists;
 mod message;
+mod proxies;
+mod routes;
 mod support;
 mod wait;
 

@@ -16,6 +16,7 @@ use restante::mail::{
 use restante::shutdown::Shutdown;
 use restante::smtp::{Attempt, Backend, Reply};
 use restante::store::{self, Delivery, Kind, Store};
+use restante::tls::{self, Tls};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,6 +39,7 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) tasks: Shutdown,
     pub(crate) served: JoinHandle<()>,
+    tls: Tls,
     server: http::Server,
     client: Client,
 }
@@ -54,6 +56,10 @@ pub(crate) fn settings() -> Settings {
     Settings {
         keys: vec![KEY.parse().unwrap(), "another-key".parse().unwrap()],
         rate_per_minute: 0,
+        failed_keys_per_minute: 0,
+        hosts: Vec::new(),
+        cors_origins: Vec::new(),
+        trusted_proxies: Vec::new(),
         max_waiters: 100,
         max_waiters_per_key: 100,
         max_connections: 100,
@@ -81,6 +87,12 @@ pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
     (Inbox::new(settings, store.clone(), clock.clone()), store)
 }
 
+/// A certificate made for this run.
+pub(crate) fn tls(clock: &Clock) -> Tls {
+    let settings = tls::Settings { files: Vec::new(), hostname: "mx.example.com".to_owned(), acme: None };
+    Tls::open(&settings, clock.clone()).unwrap()
+}
+
 async fn listen(server: http::Server, tasks: &Shutdown) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -96,15 +108,34 @@ impl Api {
         let clock = Clock::manual(NOW);
         let tasks = Shutdown::new();
         let (inbox, store) = inbox(&clock, &tasks).await;
-        let server = http::Server::new(&settings, inbox.clone(), tasks.clone());
+        let tls = tls(&clock);
+        let server = http::Server::new(&settings, inbox.clone(), &tls, tasks.clone());
         let (addr, served) = listen(server.clone(), &tasks).await;
         let client = Client::builder().timeout(DEADLINE).build().unwrap();
-        Self { addr, inbox, store, clock, tasks, server, served, client }
+        Self { addr, inbox, store, clock, tasks, tls, server, served, client }
     }
 
     /// Serves the same API on one more address.
     pub(crate) async fn listen(&self) -> SocketAddr {
         listen(self.server.clone(), &self.tasks).await.0
+    }
+
+    /// Serves the same API over TLS.
+    pub(crate) async fn listen_tls(&self) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (server, config) = (self.server.clone(), self.tls.https_config().unwrap());
+        self.tasks.spawn(async move { server.serve_tls(listener, config).await.unwrap() });
+        addr
+    }
+
+    /// Serves no more than the way to the API over TLS, and `/health`.
+    pub(crate) async fn listen_redirect(&self) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = self.server.clone();
+        self.tasks.spawn(async move { server.serve_redirect(listener, "api.example.com".to_owned()).await.unwrap() });
+        addr
     }
 
     /// A request without a key.

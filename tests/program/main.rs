@@ -1,6 +1,7 @@
 //! The real program from outside: real clients bring mail, and curl reads it from the API.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod acme;
 mod api;
 mod attempts;
 mod browser;
@@ -8,7 +9,9 @@ mod clients;
 mod crash;
 mod curl;
 mod dialogue;
+mod https;
 mod idle;
+mod pebble;
 mod process;
 mod programs;
 mod proxy;

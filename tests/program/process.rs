@@ -16,9 +16,12 @@ pub(crate) struct Restante {
     /// What it told the person who started it.
     pub(crate) welcome: String,
     pub(crate) smtp: SocketAddr,
-    /// Where TLS is spoken from the first byte on, if it was told to listen there.
+    /// Where it speaks SMTP over TLS from the beginning.
     pub(crate) smtps: Option<SocketAddr>,
+    /// Where it speaks HTTP in clear text.
     pub(crate) http: SocketAddr,
+    /// Where it speaks HTTP over TLS.
+    pub(crate) https: Option<SocketAddr>,
     pub(crate) key: String,
 }
 
@@ -64,11 +67,16 @@ impl Restante {
             }
         }
         let configured = variables.iter().find(|(name, _)| *name == "API_KEY");
-        let addr = |row: &str| row.trim_start_matches("http://").parse().unwrap();
+        let api = welcome.lines().find(|line| line.trim_start().starts_with("API")).unwrap();
+        let addr = |scheme: &str| {
+            let rest = api.split(scheme).nth(1)?;
+            Some(rest.split([' ', ',']).next().unwrap().parse().unwrap())
+        };
         Self {
-            smtp: addr(value(&welcome, "SMTP")),
-            smtps: welcome.contains(" SMTPS ").then(|| addr(value(&welcome, "SMTPS"))),
-            http: addr(value(&welcome, "API")),
+            smtp: value(&welcome, "SMTP ").parse().unwrap(),
+            smtps: welcome.contains("SMTPS ").then(|| value(&welcome, "SMTPS ").parse().unwrap()),
+            http: addr("http://").unwrap(),
+            https: addr("https://"),
             key: configured.map_or_else(|| value(&welcome, "key").to_owned(), |(_, key)| (*key).to_owned()),
             child,
             welcome,

@@ -62,6 +62,19 @@ pub(crate) fn wait(child: &mut Child, name: &str) -> ExitStatus {
     panic!("{name} does not end");
 }
 
+/// Waits until something is there; panics when it has been looked for too often.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    const PAUSE: Duration = Duration::from_millis(100);
+    for _ in 0..DEADLINE.as_millis() / PAUSE.as_millis() {
+        if let Some(found) = look() {
+            return found;
+        }
+        thread::sleep(PAUSE);
+    }
+    panic!("{what} has not come");
+}
+
 fn read(mut from: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).unwrap();

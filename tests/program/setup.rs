@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::dialogue::Client;
 use crate::process::{Restante, command, log_file, signal};
 use crate::programs::{Ended, file, program, run, wait};
+use crate::tls::{certificate, signed_certificate};
 
 /// What is wrong is in the setup, not in the program.
 const EXIT_SETUP: i32 = 2;
@@ -41,7 +42,11 @@ fn paste(server: &Restante, dir: &Path) -> String {
     let mut shown = String::new();
     for heading in ["Send a mail:", "Read it:"] {
         let mut shell = program("sh");
-        shell.current_dir(dir).env("API_KEY", &server.key).args(["-c", line(&server.welcome, heading)]);
+        shell
+            .current_dir(dir)
+            .env("API_KEY", &server.key)
+            .env("CURL_HOME", dir)
+            .args(["-c", line(&server.welcome, heading)]);
         shown = run(&mut shell, b"").ok();
     }
     shown
@@ -61,6 +66,47 @@ fn the_lines_of_the_welcome_work_with_a_domain_and_a_key() {
     assert!(!server.welcome.contains("s3cret"), "{}", server.welcome);
     let shown = paste(&server, dir.path());
     assert!(shown.contains("\"to\":\"user@mail.test.example\""), "{shown}");
+}
+
+#[test]
+fn the_lines_of_the_welcome_work_over_tls() {
+    let (server, dir) = Restante::start_anywhere(&[("HTTPS_ADDR", "127.0.0.1:0")]);
+    assert!(line(&server.welcome, "Read it:").contains(" -k https://127.0.0.1:"), "{}", server.welcome);
+    let shown = paste(&server, dir.path());
+    assert!(shown.contains("Hello from swaks"), "{shown}");
+}
+
+#[test]
+fn the_lines_of_the_welcome_work_with_a_certificate() {
+    let dir = TempDir::new().unwrap();
+    let ca = signed_certificate(dir.path(), "mx.example.com");
+    let server = Restante::start(dir.path(), &[("HTTPS_ADDR", "127.0.0.1:0")]);
+    assert!(line(&server.welcome, "Read it:").contains(" https://mx.example.com:"), "{}", server.welcome);
+    // The authority of the test is known to this curl alone.
+    file(dir.path(), ".curlrc", format!("cacert = \"{ca}\"\n"));
+    let shown = paste(&server, dir.path());
+    assert!(shown.contains("Hello from swaks"), "{shown}");
+}
+
+#[test]
+fn the_lines_of_the_welcome_work_with_a_certificate_that_nobody_vouches_for() {
+    let dir = TempDir::new().unwrap();
+    certificate(dir.path());
+    let server = Restante::start(dir.path(), &[("HTTPS_ADDR", "127.0.0.1:0")]);
+    assert!(line(&server.welcome, "Read it:").contains(" -k https://127.0.0.1:"), "{}", server.welcome);
+    assert!(paste(&server, dir.path()).contains("Hello from swaks"));
+}
+
+#[test]
+fn what_acme_needs_is_said() {
+    let dir = TempDir::new().unwrap();
+    let lines = refusal(dir.path(), &[("ACME_DOMAINS", "*.example.com")]);
+    assert!(lines[1].contains("ACME_DOMAINS=") && lines[1].contains("no *"), "{lines:?}");
+    let lines = refusal(dir.path(), &[("ACME_DOMAINS", "mx.example.com")]);
+    assert!(lines[1].contains("HTTPS_ADDR is not"), "{lines:?}");
+    let https = ("HTTPS_ADDR", "127.0.0.1:0");
+    let lines = refusal(dir.path(), &[("ACME_DOMAINS", "mx.example.com"), https, ("ACME_CA_FILE", "nowhere.pem")]);
+    assert!(lines[0].contains("nowhere.pem: "), "{lines:?}");
 }
 
 #[test]

@@ -1,0 +1,80 @@
+use std::fs;
+use std::path::Path;
+
+use super::support::{Answer, Api, KEY, read_until};
+use super::{OPEN, ROUTES};
+
+/// The paths in the source of the router.
+fn declared() -> Vec<String> {
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/router.rs")).unwrap();
+    let code = source.split("#[cfg(test)]").next().unwrap();
+    let paths = code.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let whole = |path: &str| match path {
+        "/" => "/emails".to_owned(),
+        below if below.starts_with("/{") => format!("/emails{below}"),
+        path => path.to_owned(),
+    };
+    // Nobody finds anything there; it has a test of its own.
+    paths.filter(|path| *path != "/emails/").map(whole).collect()
+}
+
+/// Whether `path` is one of those that `pattern` stands for.
+fn fits(path: &str, pattern: &str) -> bool {
+    let (path, pattern): (Vec<_>, Vec<_>) = (path.split('/').collect(), pattern.split('/').collect());
+    path.len() == pattern.len() && path.iter().zip(&pattern).all(|(part, own)| own.starts_with('{') || part == own)
+}
+
+#[test]
+fn the_list_of_routes_is_the_one_of_the_router() {
+    let declared = declared();
+    assert!(declared.len() > 10, "{declared:?}");
+    for pattern in &declared {
+        assert!(ROUTES.iter().any(|(path, _)| fits(path, pattern)), "{pattern} has no path in the list");
+    }
+    for (path, _) in ROUTES {
+        assert!(declared.iter().any(|pattern| fits(path, pattern)), "{path} is no route");
+    }
+}
+
+#[tokio::test]
+async fn every_route_has_a_key_a_limit_for_bodies_and_safe_headers() {
+    let api = Api::start().await;
+    for (path, methods) in ROUTES {
+        for &method in methods {
+            let at = format!("{method} {path}");
+            let stranger = Answer::of(api.request(method, path)).await;
+            assert_eq!(stranger.status, if OPEN.contains(&path) { 200 } else { 401 }, "{at}");
+
+            let large = api.request(method, path).header("X-API-KEY", KEY).body(vec![b'x'; 65 * 1024]);
+            let large = Answer::of(large).await;
+            assert_eq!(large.status, 413, "{at}");
+
+            for answer in [stranger, large, api.ask(method, path).await] {
+                for (name, value) in [
+                    ("x-content-type-options", "nosniff"),
+                    ("cache-control", "no-store"),
+                    ("referrer-policy", "no-referrer"),
+                    ("content-security-policy", "sandbox; default-src 'none'"),
+                    ("cross-origin-resource-policy", "same-origin"),
+                ] {
+                    assert_eq!(answer.header(name), value, "{at} {name}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_an_announced_size_is_not_waited_for() {
+    let api = Api::start().await;
+    for (path, methods) in ROUTES {
+        let method = methods.last().unwrap().replace("HEAD", "GET");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        );
+        let mut stream = api.connect(request.as_bytes()).await;
+        let status = String::from_utf8(read_until(&mut stream, b"\r\n").await).unwrap();
+        let answered = ["200", "400", "404"].iter().any(|code| status.starts_with(&format!("HTTP/1.1 {code} ")));
+        assert!(answered, "{method} {path}: {status}");
+    }
+}
