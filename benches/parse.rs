@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use restante::mail::Budgets;
 
 const HEADER: &str = "From: Ada <ada@sender.example>\r\nTo: Ben <ben@restante.example>\r\nSubject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\n\
     Date: Fri, 2 Jan 2026 03:04:05 +0100\r\nMessage-ID: <1@sender.example>\r\nMIME-Version: 1.0\r\n";
@@ -31,10 +32,13 @@ fn with_attachment() -> String {
 }
 
 fn parse(criterion: &mut Criterion) {
+    let budgets = Budgets::default();
     let mut group = criterion.benchmark_group("parse");
     for (name, raw) in [("alternative 4 KiB", alternative()), ("attachment 1 MiB", with_attachment())] {
         group.throughput(Throughput::Bytes(raw.len() as u64));
-        group.bench_function(name, |bencher| bencher.iter(|| restante::mail::parse(black_box(raw.as_bytes()))));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| restante::mail::parse(black_box(raw.as_bytes()), &budgets))
+        });
     }
     group.finish();
 }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{charset, words};
+use super::charset;
+use super::words::Words;
 
 /// A field value such as `text/plain; charset=utf-8`.
 #[derive(Default)]
@@ -26,20 +27,32 @@ impl Parameters {
     /// Reads an unfolded value.
     pub(super) fn read(value: &[u8]) -> Self {
         let mut segments = Segments { rest: value };
-        let value = segments.next().unwrap_or_default().text;
-        Self {
-            value: String::from_utf8_lossy(&value).to_ascii_lowercase(),
-            pieces: segments.filter_map(Segment::into_piece).collect(),
-        }
+        let mut first = segments.next().unwrap_or_default();
+        // Some senders forget the semicolon: `text/html charset=utf-8`.
+        let forgotten = first.text.iter().position(u8::is_ascii_whitespace).filter(|_| first.value_start.is_some());
+        let forgotten = forgotten.map(|at| {
+            let rest = first.text.split_off(at);
+            let blanks = rest.len() - rest.trim_ascii_start().len();
+            let value_start = first.value_start.map(|start| start.saturating_sub(at + blanks));
+            Segment { text: rest[blanks..].to_vec(), value_start, solid: 0 }
+        });
+        let pieces = forgotten.into_iter().chain(segments).filter_map(Segment::into_piece).collect();
+        Self { value: String::from_utf8_lossy(&first.text).to_ascii_lowercase(), pieces }
     }
 
     /// The decoded text of a parameter.
-    pub(super) fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str, words: &Words) -> Option<String> {
         let (charset, bytes) = self.find(name)?;
         Some(match charset {
-            Some(label) => charset::decode(Some(&label), bytes).text.into_owned(),
-            None => words::decode(&bytes),
+            Some(label) if !label.is_empty() => charset::decode(Some(&label), bytes).text.into_owned(),
+            // Some senders write the extended form and encode as they always do.
+            _ => words.decode(&bytes),
         })
+    }
+
+    /// A parameter that is a word of the protocol.
+    pub(super) fn word(&self, name: &str) -> Option<String> {
+        self.find(name).map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The bytes of a parameter, for comparison with other bytes of the message.
@@ -190,7 +203,7 @@ mod tests {
     use super::*;
 
     fn filename(value: &str) -> Option<String> {
-        Parameters::read(value.as_bytes()).text("filename")
+        Parameters::read(value.as_bytes()).text("filename", &Words::new(100, None))
     }
 
     #[test]
@@ -198,6 +211,9 @@ mod tests {
         for (value, expected) in [
             ("attachment; filename=a.txt", "a.txt"),
             ("attachment; filename = a.txt ;x=y", "a.txt"),
+            ("attachment filename=a.txt; x=y", "a.txt"),
+            ("attachment  filename=\"a b.txt\"", "a b.txt"),
+            ("attachment; filename*=''=?utf-8?q?=C3=A4?=.txt", "ä.txt"),
             (r#"attachment;FileName="a;b \"c\".txt "; size=3"#, "a;b \"c\".txt "),
             ("attachment; filename=two words.txt", "two words.txt"),
             ("attachment; filename=report(1).pdf", "report(1).pdf"),
@@ -229,9 +245,12 @@ mod tests {
 
     #[test]
     fn the_value_is_lower_cased_and_bare() {
-        for (value, expected) in
-            [(" Text/HTML ; charset=x", "text/html"), ("text/plain (what (is) it)", "text/plain"), ("", "")]
-        {
+        for (value, expected) in [
+            (" Text/HTML ; charset=x", "text/html"),
+            ("text/html charset=x", "text/html"),
+            ("text/plain (what (is) it)", "text/plain"),
+            ("", ""),
+        ] {
             assert_eq!(Parameters::read(value.as_bytes()).value, expected, "{value}");
         }
     }
