@@ -96,7 +96,9 @@ impl Parts<'_, '_> {
         encoding: TransferEncoding,
         bytes: &[u8],
     ) {
-        let content_type = media_type(leaf).unwrap_or("application/octet-stream");
+        // RFC 2045 section 5.2: what names no type is plain text. Where one is named that cannot be read, nobody knows.
+        let unknown = if leaf.content_type.value.is_empty() { "text/plain" } else { "application/octet-stream" };
+        let content_type = media_type(leaf).unwrap_or(unknown);
         let problem = match content_type {
             "message/partial" => Some(Problem::PartialMessage),
             "message/external-body" => Some(Problem::ExternalBody),
