@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, REPLACEMENT, UTF_8, X_USER_DEFINED};
 use mail_parser::decoders::charsets::map::charset_decoder;
+use memchr::memmem;
 
 use super::shifted::{decode_hz, decode_iso_2022, decode_utf7};
 use crate::mail::problem::Problem;
@@ -79,8 +80,19 @@ pub(super) fn decode<'a>(label: Option<&str>, bytes: Cow<'a, [u8]>) -> Decoded<'
     }
 }
 
+/// The text of unlabelled ISO-2022-JP: bytes of ASCII, but its escape sequences are in nothing else.
+pub(super) fn japanese(bytes: &[u8]) -> Option<String> {
+    memmem::find(bytes, b"\x1b$")?;
+    let (text, has_errors) = decode_iso_2022(bytes);
+    (!has_errors).then_some(text)
+}
+
 fn decode_unlabelled<'a>(problem: Problem, label: Option<String>, bytes: Cow<'a, [u8]>) -> Decoded<'a> {
     let problem = label.map(|label| (problem, label));
+    if let Some(text) = japanese(&bytes) {
+        let problem = problem.or_else(|| Some((Problem::UndeclaredCharset, "iso-2022-jp".to_owned())));
+        return Decoded { text: Cow::Owned(text), problem };
+    }
     match into_utf8(bytes) {
         Ok(text) => Decoded { text, problem },
         Err(bytes) => {
@@ -99,6 +111,16 @@ pub(super) fn likely(bytes: &[u8]) -> &'static Encoding {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(sample, true);
     detector.guess(None, Utf8Detection::Deny)
+}
+
+/// The charset that an HTML text names in a `meta` element at its beginning.
+pub(super) fn named_in_html(bytes: &[u8]) -> Option<String> {
+    const WITHIN_BYTES: usize = 2048;
+    let head = bytes[..bytes.len().min(WITHIN_BYTES)].to_ascii_lowercase();
+    let behind = memmem::find(&head, b"charset=").map(|at| &head[at + b"charset=".len()..])?;
+    let behind = behind.strip_prefix(b"\"").unwrap_or(behind);
+    let end = behind.iter().position(|byte| !(byte.is_ascii_alphanumeric() || b"-_".contains(byte)))?;
+    String::from_utf8(behind[..end].to_vec()).ok()
 }
 
 /// A label without what senders put around it.
@@ -248,6 +270,7 @@ mod tests {
     #[test]
     fn what_has_no_label_is_guessed() {
         for (name, text) in [
+            ("iso-2022-jp", "こんにちは、ご注文の商品を発送しました"),
             ("windows-1251", "Здравствуйте, ваш заказ отправлен"),
             ("gbk", "您好，您的订单已经发货，请注意查收"),
             ("shift_jis", "こんにちは、ご注文の商品を発送しました"),

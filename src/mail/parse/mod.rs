@@ -130,10 +130,11 @@ fn cut<T>(list: impl Iterator<Item = T>, is_cut: &mut bool) -> Vec<T> {
     list
 }
 
-/// The charset of a header that is neither ASCII nor UTF-8: the one that the message names for its text, or what header and
+/// The charset of headers that are neither ASCII nor UTF-8: the one that the message names for its text, or what headers and
 /// body together look most like.
 fn header_charset(raw: &[u8], header: &Header<'_>, leaves: &[Leaf<'_>]) -> Option<Charset> {
-    let mut foreign = header.fields().iter().filter(|field| std::str::from_utf8(field.raw).is_err()).peekable();
+    let fields = header.fields().iter().chain(leaves.iter().flat_map(|leaf| leaf.header.fields()));
+    let mut foreign = fields.filter(|field| std::str::from_utf8(field.raw).is_err()).peekable();
     foreign.peek()?;
     let own = header.parameters("Content-Type");
     let mut labels = own.iter().chain(leaves.iter().map(|leaf| &leaf.content_type));

@@ -63,7 +63,11 @@ impl Parts<'_, '_> {
     }
 
     fn add_text(&mut self, leaf: &Leaf<'_>, body: Body, bytes: Cow<'_, [u8]>) {
-        let decoded = charset::decode(leaf.content_type.word("charset").as_deref(), bytes);
+        let label = leaf.content_type.word("charset").or_else(|| match body {
+            Body::Html if std::str::from_utf8(&bytes).is_err() => charset::named_in_html(&bytes),
+            _ => None,
+        });
+        let decoded = charset::decode(label.as_deref(), bytes);
         if let Some((problem, word)) = decoded.problem {
             self.findings.add_word(problem, &leaf.name, &word);
         }

@@ -180,7 +180,8 @@ impl<'a> Walk<'a, '_> {
 
     /// Ends the current part at the line break before `end`, where a delimiter line begins, or at the end of the message.
     fn finish_part(&mut self, end: usize) {
-        if let Some(mut leaf) = self.current.take() {
+        // Two delimiters in a row have no part in between.
+        if let Some(mut leaf) = self.current.take().filter(|leaf| leaf.header.start < end) {
             leaf.body = leaf.body.start..self.body_end(leaf.body.start, end);
             self.push(leaf);
         }

@@ -163,6 +163,27 @@ fn unknown_encodings_and_charsets_are_told() {
 }
 
 #[test]
+fn html_may_name_its_charset_itself() {
+    for (html, expected) in [
+        (&b"<meta charset=\"koi8-r\"><p>\xcd\xc9\xd2"[..], "<meta charset=\"koi8-r\"><p>мир"),
+        (b"<META content='text/html; CHARSET=koi8-r'>\xcd\xc9\xd2", "<META content='text/html; CHARSET=koi8-r'>мир"),
+        ("<meta charset=koi8-r>ä".as_bytes(), "<meta charset=koi8-r>ä"),
+    ] {
+        let raw = [b"Content-Type: text/html\r\nContent-Transfer-Encoding: 8bit\r\n\r\n", html].concat();
+        let content = check(&raw);
+        assert_eq!(content.html.as_deref(), Some(expected));
+        assert_eq!(problems(&content), [""; 0]);
+    }
+}
+
+#[test]
+fn two_delimiters_in_a_row_have_no_part_in_between() {
+    let content =
+        check(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n--b\r\n\r\none\r\n--b\r\n\r\n--b\r\n--b--\r\n");
+    assert_eq!((content.text.as_deref(), content.attachments.len()), (Some("one\n"), 0));
+}
+
+#[test]
 fn lines_may_end_in_cr_alone_and_offsets_stay() {
     let raw = b"Subject: a\rContent-Type: multipart/mixed; boundary=b\r\r--b\r\rone=\r\r--b\rContent-Type: image/png\rContent-Transfer-Encoding: quoted-printable\r\ra=\rb\r--b--\r";
     let content = check(raw);

@@ -64,7 +64,7 @@ fn decode_bad_base64(bytes: &[u8]) -> Option<Vec<u8>> {
     let (mut bits, mut count) = (0_u32, 0_u32);
     let (mut symbols, mut strays) = (0_usize, 0_usize);
     let mut padded_len = None;
-    for &byte in bytes {
+    for (at, &byte) in bytes.iter().enumerate() {
         match (byte, base64_value(byte)) {
             (_, Some(value)) => {
                 symbols += 1;
@@ -75,7 +75,8 @@ fn decode_bad_base64(bytes: &[u8]) -> Option<Vec<u8>> {
                     decoded.push((bits >> count & 0xff) as u8);
                 }
             }
-            (b'=', _) => {
+            // Padding is at the end of a line; what is within one belongs to something else, such as `name="x"`.
+            (b'=', _) if matches!(bytes.get(at + 1), None | Some(b'=' | b'\r' | b'\n')) => {
                 count = 0;
                 padded_len = Some(decoded.len());
             }
@@ -237,6 +238,7 @@ mod tests {
             (">SGVsbG8g\r\n>SGVsbG8=\r\n", "Hello Hello", Some(Problem::BadBase64)),
             ("SGVsbG8=\r\n____\r\nlist footer\r\n", "Hello", Some(Problem::BadBase64)),
             ("SGVs!bG8", "Hello", Some(Problem::BadBase64)),
+            ("SGVsbG8gSGVs=\"bG8gSGVsbG8=", "Hello Hello Hello", Some(Problem::BadBase64)),
             ("This is no base64!", "This is no base64!", Some(Problem::NotBase64)),
         ] {
             assert_eq!(decoded(TransferEncoding::Base64, text), (expected.to_owned(), problem), "{text:?}");

@@ -65,7 +65,7 @@ impl Words {
     /// UTF-8 if it can be, else in the charset of the message, else in the one that is likely.
     pub(super) fn plain<'a>(&self, bytes: &'a [u8]) -> Cow<'a, str> {
         if let Ok(text) = std::str::from_utf8(bytes) {
-            return Cow::Borrowed(text);
+            return charset::japanese(bytes).map_or(Cow::Borrowed(text), Cow::Owned);
         }
         match self.fallback.map(|charset| charset.decode(Cow::Borrowed(bytes))) {
             Some((text, false)) => text,
@@ -259,6 +259,7 @@ mod tests {
             (Charset::of("windows-1251"), greeting, "здравствуйте"),
             (Charset::of("koi8-r"), b"\xcd\xc9\xd2", "мир"),
             (Charset::of("utf-8"), b"Gr\xfc\xdfe", "Grüße"),
+            (None, b"Re: \x1b$B%O%m!<\x1b(B", "Re: ハロー"),
         ] {
             let words = Words::new(10, fallback);
             assert_eq!(words.decode(text), expected);
