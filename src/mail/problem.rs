@@ -61,7 +61,7 @@ problems! {
     BadQuotedPrintable "bad-quoted-printable" "has quoted-printable sequences that cannot be decoded; they were left as they are"
     BadUuencode "bad-uuencode" "has bad uuencoded lines; what could be decoded was"
     Undeclared8Bit "undeclared-8bit" "has 8-bit bytes but is announced as 7bit"
-    UndeclaredCharset "undeclared-charset" "has bytes that are neither ASCII nor UTF-8 and names no charset for them; it was guessed"
+    UndeclaredCharset "undeclared-charset" "names no charset for a text that is neither ASCII nor UTF-8; it was guessed"
     UnknownCharset "unknown-charset" "is in a charset that is not known; it was read as UTF-8 where it could be"
     WrongCharset "wrong-charset" "has bytes that its charset does not have; they were replaced"
     PartialMessage "partial-message" "is a fragment (message/partial); the fragments are not put together"

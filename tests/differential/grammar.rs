@@ -208,7 +208,10 @@ impl Writer {
                 ("Content-Transfer-Encoding: 8bit\n", bytes.to_vec())
             }
             1 => ("Content-Transfer-Encoding: Quoted-Printable\n", self.quoted_printable(choices, bytes)),
-            _ => ("Content-Transfer-Encoding: base64\n", self.lines(&[base64(bytes, 76)])),
+            _ => (
+                "Content-Transfer-Encoding: base64\n",
+                self.lines(&bytes.chunks(57).map(|line| base64(line) + "\n").collect::<Vec<_>>()),
+            ),
         };
         let mut raw = self.lines(&[fields.to_owned(), encoding.to_owned(), "\n".to_owned()]);
         raw.extend(body);
@@ -251,10 +254,10 @@ fn word(choices: &mut Choices, text: &str, charset: &str) -> String {
 }
 
 fn word_b(text: &str, charset: &str) -> String {
-    format!("=?{charset}?B?{}?=", base64(&encode(text, charset), usize::MAX))
+    format!("=?{charset}?B?{}?=", base64(&encode(text, charset)))
 }
 
-fn base64(bytes: &[u8], line: usize) -> String {
+fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for group in bytes.chunks(3) {
@@ -263,9 +266,6 @@ fn base64(bytes: &[u8], line: usize) -> String {
         for place in 0..4 {
             let digit = usize::try_from(bits >> (18 - 6 * place) & 63).unwrap();
             text.push(if place > group.len() { '=' } else { char::from(ALPHABET[digit]) });
-        }
-        if text.len() % line == 0 {
-            text.push('\n');
         }
     }
     text

@@ -28,16 +28,9 @@ impl Parameters {
     pub(super) fn read(value: &[u8]) -> Self {
         let mut segments = Segments { rest: value };
         let mut first = segments.next().unwrap_or_default();
-        // Some senders forget the semicolon: `text/html charset=utf-8`.
-        let forgotten = first.text.iter().position(u8::is_ascii_whitespace).filter(|_| first.value_start.is_some());
-        let forgotten = forgotten.map(|at| {
-            let rest = first.text.split_off(at);
-            let blanks = rest.len() - rest.trim_ascii_start().len();
-            let value_start = first.value_start.map(|start| start.saturating_sub(at + blanks));
-            Segment { text: rest[blanks..].to_vec(), value_start, solid: 0 }
-        });
-        let pieces = forgotten.into_iter().chain(segments).filter_map(Segment::into_piece).collect();
-        Self { value: String::from_utf8_lossy(&first.text).to_ascii_lowercase(), pieces }
+        let forgotten = first.split_off_parameter();
+        let value = String::from_utf8_lossy(&first.text).to_ascii_lowercase();
+        Self { value, pieces: forgotten.into_iter().chain(segments).filter_map(Segment::into_piece).collect() }
     }
 
     /// The decoded text of a parameter.
@@ -170,6 +163,18 @@ impl Segment {
         self.solid = self.text.len();
     }
 
+    /// Takes the parameter out of a value behind which something else stands than a semicolon, `text/html, charset=utf-8`, or
+    /// that is nothing but a parameter.
+    fn split_off_parameter(&mut self) -> Option<Self> {
+        let value_start = self.value_start?;
+        let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b':');
+        let before_equals = &self.text[..value_start];
+        let value_end = before_equals.iter().position(is_between).unwrap_or(0);
+        let blanks = before_equals[value_end..].iter().take_while(|byte| is_between(byte)).count();
+        let text = self.text.split_off(value_end).split_off(blanks);
+        Some(Self { text, value_start: Some(value_start - value_end - blanks), solid: 0 })
+    }
+
     fn into_piece(mut self) -> Option<Piece> {
         let value = self.text.split_off(self.value_start?);
         let full_name = String::from_utf8_lossy(&self.text).to_ascii_lowercase();
@@ -213,6 +218,7 @@ mod tests {
             ("attachment; filename = a.txt ;x=y", "a.txt"),
             ("attachment filename=a.txt; x=y", "a.txt"),
             ("attachment  filename=\"a b.txt\"", "a b.txt"),
+            ("filename=\"a b.txt\"", "a b.txt"),
             ("attachment; filename*=''=?utf-8?q?=C3=A4?=.txt", "ä.txt"),
             (r#"attachment;FileName="a;b \"c\".txt "; size=3"#, "a;b \"c\".txt "),
             ("attachment; filename=two words.txt", "two words.txt"),
@@ -236,9 +242,18 @@ mod tests {
 
     #[test]
     fn an_absent_or_broken_parameter_is_none() {
-        for value in
-            ["", ";", "attachment", "attachment; filename", "attachment; filename*x=a", "attachment; filename*1=a"]
-        {
+        for value in [
+            "",
+            ";",
+            "attachment",
+            "a,=,x",
+            ",=x",
+            "=",
+            ": =:",
+            "attachment; filename",
+            "attachment; filename*x=a",
+            "attachment; filename*1=a",
+        ] {
             assert_eq!(filename(value), None, "{value}");
         }
     }
@@ -248,6 +263,8 @@ mod tests {
         for (value, expected) in [
             (" Text/HTML ; charset=x", "text/html"),
             ("text/html charset=x", "text/html"),
+            ("text/html, charset=x", "text/html"),
+            ("charset=x", ""),
             ("text/plain (what (is) it)", "text/plain"),
             ("", ""),
         ] {

@@ -19,6 +19,8 @@ fn check_within(raw: &[u8], budgets: &Budgets) -> Content {
     assert!(content.attachments.len() <= budgets.max_parts.max(1));
     let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     assert!(length(&content.text) + length(&content.html) <= budgets.max_text_bytes + budgets.max_parts);
+    // In JSON a part, an address or a control character is some times as long as in the message, and not more.
+    assert!(serde_json::to_vec(&content).unwrap().len() <= 40 * raw.len() + 100_000);
     assert!(content.to.len() <= LIST_MAX && content.references.len() <= LIST_MAX && content.problems.len() <= 101);
     content
 }
@@ -386,6 +388,8 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         Just(&b"Content-Type: text/plain; format=flowed; charset=iso-2022-jp\r\n"[..]),
         Just(&b"Content-Transfer-Encoding: x-uuencode\n\nbegin 644 a\n"[..]),
         Just(&b"\x1b$B\x0e "[..]),
+        Just(&b"Content-Disposition: a,=,:\"(; =*0*=%\r\n"[..]),
+        Just(&b",=:="[..]),
         Just(&b"\r"[..]),
         Just(&b"SGVsbG8=?="[..]),
     ];
