@@ -33,8 +33,6 @@ const COMMON_NAMES: &[&str] = &[
 #[derive(Clone, Default)]
 pub(super) struct Header<'a> {
     fields: Vec<Field<'a>>,
-    /// Where it begins.
-    pub(super) start: usize,
     /// Where the body begins: behind the empty line.
     pub(super) end: usize,
     /// Whether something else than an empty line ended the header.
@@ -77,7 +75,7 @@ impl<'a> Header<'a> {
     /// Like most mail programs this takes the first line that can be no field for the beginning of the body, whether or
     /// not the empty line is there.
     fn read(raw: &'a [u8], start: usize, budgets: &Budgets, is_wanted: impl Fn(&[u8]) -> bool) -> Self {
-        let mut header = Self { start, end: start, ..Self::default() };
+        let mut header = Self { end: start, ..Self::default() };
         let mut bytes_left = budgets.max_header_bytes;
         loop {
             let at = header.end;

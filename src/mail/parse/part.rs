@@ -177,13 +177,13 @@ pub fn cut_name(name: &str, max: usize) -> String {
 }
 
 /// The body that a part belongs to, if it is one: RFC 8621 section 4.1.4, where a text with a file name is an attachment
-/// unless it is the first part, and so is all but the first part of a `multipart/related`. An alternative to a body is a
+/// unless it is the first part, and so is all but the first part of a `multipart/related`, or the one that it names as its root. An alternative to a body is a
 /// body, whatever its name is.
 fn body(leaf: &Leaf<'_>, disposition: &str, has_filename: bool) -> Option<Body> {
     let is_inline = matches!(disposition, "" | "inline");
     let is_shown = leaf.name.is_first()
         || match leaf.parent {
-            Container::Alternative => true,
+            Container::Alternative | Container::RelatedRoot => true,
             Container::Related => false,
             Container::Digest | Container::Mixed => !has_filename,
         };

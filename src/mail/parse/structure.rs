@@ -6,6 +6,7 @@ use std::ops::Range;
 use memchr::memmem;
 
 use super::budgets::Budgets;
+use super::field::Field;
 use super::findings::Findings;
 use super::header::{Header, line_end, without_line_break};
 use super::parameter::Parameters;
@@ -39,6 +40,8 @@ pub(super) enum Container {
     Alternative,
     /// `multipart/related` (RFC 2387).
     Related,
+    /// The same, where it says itself that this part is its root.
+    RelatedRoot,
     /// `multipart/digest` (RFC 2046 section 5.1.5).
     Digest,
     /// All others, and no multipart at all.
@@ -54,6 +57,8 @@ struct Open<'a> {
     name: PartName,
     kind: Container,
     boundary: Vec<u8>,
+    /// Whether there was a delimiter.
+    is_begun: bool,
     part_count: usize,
     /// What it is when no part is found in it.
     header: Header<'a>,
@@ -110,11 +115,21 @@ impl<'a> Structure<'a> {
 impl<'a> Walk<'a, '_> {
     /// Begins the part behind a delimiter line of the innermost multipart; returns where its body begins.
     fn enter_next_part(&mut self, at: usize) -> usize {
+        // Two delimiters in a row have no part in between.
+        let is_nothing = at == self.raw.len() || self.delimiter_at(at).is_some();
         let Some(open) = self.open.last_mut() else { return at };
+        open.is_begun = true;
+        if is_nothing {
+            return at;
+        }
         open.part_count += 1;
         self.part_count += 1;
-        let (name, kind) = (open.name.child(open.part_count), open.kind);
-        self.enter(name, Header::of_part(self.raw, at, self.budgets), kind)
+        let (name, header) = (open.name.child(open.part_count), Header::of_part(self.raw, at, self.budgets));
+        let kind = match open.kind {
+            Container::Related if open.is_root(&header) => Container::RelatedRoot,
+            kind => kind,
+        };
+        self.enter(name, header, kind)
     }
 
     /// Begins a part whose header has been read; returns where its body begins.
@@ -128,7 +143,7 @@ impl<'a> Walk<'a, '_> {
                 Some(boundary) if self.open.len() < self.budgets.max_depth => {
                     self.check_encoding(&name, &header);
                     let kind = Container::of(&content_type.value);
-                    self.open.push(Open { name, kind, boundary, part_count: 0, header, content_type });
+                    self.open.push(Open { name, kind, boundary, is_begun: false, part_count: 0, header, content_type });
                     return start;
                 }
                 Some(_) => self.found.findings.add(Problem::DeepParts, &name),
@@ -180,8 +195,7 @@ impl<'a> Walk<'a, '_> {
 
     /// Ends the current part at the line break before `end`, where a delimiter line begins, or at the end of the message.
     fn finish_part(&mut self, end: usize) {
-        // Two delimiters in a row have no part in between.
-        if let Some(mut leaf) = self.current.take().filter(|leaf| leaf.header.start < end) {
+        if let Some(mut leaf) = self.current.take() {
             leaf.body = leaf.body.start..self.body_end(leaf.body.start, end);
             self.push(leaf);
         }
@@ -209,8 +223,8 @@ impl<'a> Walk<'a, '_> {
     /// Ends the innermost multipart at `end`.
     fn close(&mut self, is_closed: bool, end: usize) {
         let Some(open) = self.open.pop() else { return };
-        let Open { name, part_count, header, content_type, .. } = open;
-        if part_count == 0 {
+        let Open { name, is_begun, header, content_type, .. } = open;
+        if !is_begun {
             self.found.findings.add(Problem::NoParts, &name);
             let start = header.end;
             let parent = self.open.last().map_or(Container::Mixed, |parent| parent.kind);
@@ -245,6 +259,15 @@ impl<'a> Walk<'a, '_> {
             };
             Some(Delimiter { depth, is_closing, line: start..end })
         })
+    }
+}
+
+impl Open<'_> {
+    /// Whether the part with this header is the root that the multipart names (RFC 2387 section 3.2).
+    fn is_root(&self, header: &Header<'_>) -> bool {
+        let start = self.content_type.word("start");
+        let id = header.first("Content-ID").and_then(Field::id);
+        id.is_some() && id.as_deref() == start.as_deref().map(|start| start.trim_matches(['<', '>']))
     }
 }
 

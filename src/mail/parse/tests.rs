@@ -183,6 +183,20 @@ fn two_delimiters_in_a_row_have_no_part_in_between() {
     let content =
         check(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n--b\r\n\r\none\r\n--b\r\n\r\n--b\r\n--b--\r\n");
     assert_eq!((content.text.as_deref(), content.attachments.len()), (Some("one\n"), 0));
+    let none = check(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n--b--\r\n");
+    assert_eq!((none.text.as_deref(), none.attachments.len(), problems(&none).len()), (None, 0, 0));
+    let root = check(b"Content-Type: multipart/related; boundary=b\r\n\r\n--b\r\n--b\r\n\r\none\r\n--b--\r\n");
+    assert_eq!(root.text.as_deref(), Some("one"));
+}
+
+#[test]
+fn a_related_multipart_may_name_its_root() {
+    let content = check(
+        b"Content-Type: multipart/related; boundary=b; start=\"<root@x>\"\r\n\r\n--b\r\nContent-Type: image/png\r\n\r\nx\r\n\
+        --b\r\nContent-Type: text/html; name=a.html\r\nContent-ID: <root@x>\r\n\r\n<p>\r\n\
+        --b\r\nContent-Type: text/html\r\nContent-ID: <other@x>\r\n\r\n<b>\r\n--b--",
+    );
+    assert_eq!((content.html.as_deref(), content.attachments.len()), (Some("<p>"), 2));
 }
 
 #[test]
@@ -401,7 +415,7 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(512), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_give_a_record(raw in prop::collection::vec(any::<u8>(), 0..512)) {
