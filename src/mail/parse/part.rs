@@ -19,6 +19,9 @@ use crate::mail::problem::Problem;
 /// as many as it has parts.
 const NAME_MAX_BYTES: usize = 1024;
 
+/// What a TNEF stream begins with ([MS-OXTNEF] section 2.1.3.1), in the order of its bytes.
+const TNEF_SIGNATURE: [u8; 4] = [0x78, 0x9f, 0x3e, 0x22];
+
 /// Fills the record of a message with its parts.
 pub(super) struct Parts<'a, 'm> {
     pub(super) raw: &'a [u8],
@@ -124,7 +127,7 @@ impl Parts<'_, '_> {
             sha256: hex(&Sha256::digest(bytes)),
             start: leaf.body.start,
             end: leaf.body.end,
-            // Bytes that are not what their header announces are those of the attachment.
+            // Also where the bytes are not what it says: they are decoded in the same way when they are asked for.
             encoding,
             subject: is_message.then(|| self.subject(bytes)).flatten(),
         };
@@ -159,9 +162,6 @@ impl Parts<'_, '_> {
         }
     }
 }
-
-/// What a TNEF stream begins with ([MS-OXTNEF] section 2.1.3.1), in the order of its bytes.
-const TNEF_SIGNATURE: [u8; 4] = [0x78, 0x9f, 0x3e, 0x22];
 
 /// Cuts a file name to at most `max` bytes, and leaves it the end that says what kind of file it is.
 #[must_use]
