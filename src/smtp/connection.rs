@@ -180,7 +180,8 @@ impl<B: Backend> Connection<B> {
                 Action::StartTls(reply) => (reply, Some(End::StartTls)),
                 Action::Close(reply) => (reply, Some(End::Closed)),
                 Action::Ask(Question::Deliver(envelope, raw)) => {
-                    match self.shared.backend.deliver(&envelope, raw).await {
+                    // Pinned, or every connection would keep the room for it while it is idle.
+                    match Box::pin(self.shared.backend.deliver(&envelope, raw)).await {
                         Ok(reply) => (reply, None),
                         Err(reply) => {
                             self.shared.backend.refused(Attempt { envelope: *envelope, reply: Some(reply.clone()) });

@@ -19,6 +19,7 @@ use crate::loopback::{Client, DEADLINE, Recorder, listen, server_settings, tls};
 mod dialogue;
 #[path = "../support/loopback.rs"]
 mod loopback;
+mod rude;
 mod transport;
 
 /// A limit in time that a test wants to reach.
