@@ -236,7 +236,8 @@ impl<B: Backend> Connection<B> {
         input.reserve(session.held_bytes().clamp(COMMAND_BUFFER_BYTES, MESSAGE_BUFFER_BYTES));
         let now = Instant::now();
         if receiving {
-            reception.get_or_insert(Reception { start: now, bytes: 0 });
+            // What came in one piece with the command counts too.
+            reception.get_or_insert(Reception { start: now, bytes: session.held_bytes() as u64 });
         } else {
             *reception = None;
         }
