@@ -34,12 +34,9 @@ pub(super) fn header(header: &Header<'_>, findings: &mut Findings) {
         findings.add(Problem::NoHeader, &MESSAGE);
         return;
     }
-    match header.first("Date") {
-        None => findings.add(Problem::MissingDate, &MESSAGE),
-        Some(field) if field.date().is_none() => findings.add(Problem::BadDate, &MESSAGE),
-        Some(_) => {}
-    }
-    for (name, problem) in [("From", Problem::MissingFrom), ("Message-ID", Problem::MissingMessageId)] {
+    let needed =
+        [("Date", Problem::MissingDate), ("From", Problem::MissingFrom), ("Message-ID", Problem::MissingMessageId)];
+    for (name, problem) in needed {
         if header.first(name).is_none() {
             findings.add(problem, &MESSAGE);
         }

@@ -117,6 +117,9 @@ fn headers(header: &Header<'_>, words: &Words, findings: &mut Findings) -> Conte
         list_unsubscribe: bracketed("List-Unsubscribe"),
         ..Content::default()
     };
+    if content.date.is_none() && header.first("Date").is_some() {
+        findings.add(Problem::BadDate, &PartName::default());
+    }
     if is_cut {
         findings.add(Problem::ManyAddresses, &PartName::default());
     }
