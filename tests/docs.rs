@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use restante::config::{VARIABLES, env_example};
+use restante::mail::Problem;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -278,6 +279,14 @@ fn the_example_attempt_looks_like_a_real_one() {
             |row: &str| row.starts_with("| `") && row.split(" | ").next().unwrap().contains(&format!("`{key}`"));
         assert!(api.lines().any(is_in_row), "{key} has no row in docs/API.md");
     }
+}
+
+#[test]
+fn each_problem_has_its_row() {
+    let rows: String =
+        Problem::ALL.iter().map(|problem| format!("| `{}` | {} |\n", problem.id(), problem.text())).collect();
+    let table = format!("| Id | The message, or the part |\n|---|---|\n{rows}");
+    assert!(read("docs/MIME.md").ends_with(&table), "the table of problems should read:\n{table}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub use self::variables::{VARIABLES, Variable, env_example};
 
 use self::reader::Reader;
 use crate::inbox::{self, DomainPattern, Domains};
-use crate::mail::{Domain, Naming, NamingScheme, PlusAddressing};
+use crate::mail::{Budgets, Domain, Naming, NamingScheme, PlusAddressing};
 use crate::smtp::{self, BareLf, SessionSettings};
 use crate::store::{self, Kind};
 use crate::{http, tls, units};
@@ -234,6 +234,13 @@ fn inbox_settings(reader: &mut Reader<'_>, domains: Domains, hostname: String) -
         hostname,
         naming: Naming { scheme: reader.read("MAILBOX_NAMING", scheme), plus: reader.read("PLUS_ADDRESSING", plus) },
         retention: reader.read("RETENTION", units::duration),
+        mime: Budgets {
+            max_parts: reader.read("MIME_MAX_PARTS", value::number(1, 100_000)),
+            max_depth: reader.read("MIME_MAX_DEPTH", value::number(1, 256)),
+            max_header_bytes: reader.read("MIME_MAX_HEADER_BYTES", header_size),
+            max_headers: reader.read("MIME_MAX_HEADERS", value::number(1, 1_000_000)),
+            ..Budgets::default()
+        },
         rate_per_minute: reader.read("SMTP_RATE_PER_MINUTE", value::number(0, 1_000_000)),
         rate_per_minute_per_ip: reader.read("SMTP_RATE_PER_MINUTE_PER_IP", value::number(0, 1_000_000)),
         // A list of the API has no more entries.
@@ -304,7 +311,6 @@ fn some_addresses(text: &str) -> value::Parsed<Vec<SocketAddr>> {
 }
 
 fn message_size(text: &str) -> value::Parsed<usize> {
-    // Offsets into a message are 32 bits wide in the MIME parser.
     bounded_size(text, 1024, 1 << 30, "1KiB to 1GiB")
 }
 
@@ -325,6 +331,10 @@ fn data_rate(text: &str) -> value::Parsed<u64> {
 
 fn memory_size(text: &str) -> value::Parsed<usize> {
     bounded_size(text, 1 << 20, 1 << 40, "1MiB to 1TiB")
+}
+
+fn header_size(text: &str) -> value::Parsed<usize> {
+    bounded_size(text, 1024, 1 << 30, "1KiB to 1GiB")
 }
 
 fn bounded_size(text: &str, min: u64, max: u64, range: &str) -> value::Parsed<usize> {

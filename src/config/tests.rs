@@ -11,6 +11,7 @@ fn nothing_set_is_a_developers_server() {
     assert_eq!(config.smtp_addrs, ["127.0.0.1:2525".parse().unwrap()]);
     assert_eq!(config.http_addrs, ["127.0.0.1:8080".parse().unwrap()]);
     assert_eq!(config.inbox.domains, Domains::Any);
+    assert_eq!(config.inbox.mime, Budgets::default());
     assert_eq!(config.inbox.retention, Duration::from_secs(24 * 60 * 60));
     assert_eq!(config.inbox.rate_per_minute, 50);
     assert_eq!(config.http.rate_per_minute, 100);

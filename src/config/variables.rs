@@ -196,6 +196,26 @@ pub const VARIABLES: &[Variable] = &[
         "What becomes of a message with a CR or LF that stands alone: `reject` with `550`, or `keep` its bytes.",
     ),
     variable(
+        "MIME_MAX_PARTS",
+        "1000",
+        "The most MIME parts of a message that are read; what lies beyond is only in its raw bytes.",
+    ),
+    variable(
+        "MIME_MAX_DEPTH",
+        "64",
+        "The most multiparts within each other that are taken apart; deeper ones are one attachment. At most 256.",
+    ),
+    variable(
+        "MIME_MAX_HEADER_BYTES",
+        "256KiB",
+        "How many bytes of the header of a message, and of each part, are read; fields beyond are only in the raw bytes.",
+    ),
+    variable(
+        "MIME_MAX_HEADERS",
+        "2000",
+        "How many fields of such a header are read; the others are only in the raw bytes.",
+    ),
+    variable(
         "ATTEMPTS_PER_MAILBOX",
         "50",
         "How many refused mails for one mailbox are remembered, 200 at most, and how many of one client that named no mailbox; \

@@ -137,7 +137,8 @@ pub(super) async fn attachment(
 /// All header fields of a message.
 pub(super) async fn headers_of(inbox: &Inbox, path: &MessagePath) -> Result<Vec<HeaderField>, Problem> {
     let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
-    read(raw, |raw| mail::header_fields(raw)).await
+    let budgets = inbox.mime();
+    read(raw, move |raw| mail::header_fields(raw, &budgets)).await
 }
 
 /// Reads something out of a raw message without holding up others.
@@ -213,7 +214,7 @@ fn safe_filename(filename: &str) -> String {
     let last = filename.rsplit(['/', '\\']).next().unwrap_or_default();
     let clean: String = last.chars().filter(|&c| !c.is_control() && !is_invisible(c) && c != '"').collect();
     let clean = clean.trim_matches(|c: char| c.is_whitespace() || c == '.');
-    clean[..clean.floor_char_boundary(FILENAME_MAX_BYTES)].to_owned()
+    mail::cut_name(clean, FILENAME_MAX_BYTES)
 }
 
 /// Characters that reorder or hide what stands around them: `invoice\u{202e}fdp.exe` would read as a PDF.
@@ -247,6 +248,7 @@ mod tests {
             assert_eq!(safe_filename(hostile), safe, "{hostile:?}");
         }
         assert_eq!(safe_filename(&"ä".repeat(200)).len(), 254);
+        assert_eq!(safe_filename(&format!("{}.pdf", "x".repeat(300))), format!("{}.pdf", "x".repeat(251)));
     }
 
     #[test]

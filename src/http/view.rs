@@ -40,6 +40,9 @@ pub(super) struct MessageView<'a> {
     header_to: &'a [HeaderAddress],
     cc: &'a [HeaderAddress],
     reply_to: &'a [HeaderAddress],
+    in_reply_to: &'a [String],
+    references: &'a [String],
+    list_unsubscribe: &'a [String],
     peer: PeerView<'a>,
     envelope: EnvelopeView<'a>,
     problems: &'a [String],
@@ -57,6 +60,7 @@ struct AttachmentView<'a> {
     content_id: Option<&'a str>,
     size: u64,
     sha256: &'a str,
+    subject: Option<&'a str>,
     url: String,
 }
 
@@ -141,6 +145,9 @@ impl<'a> MessageView<'a> {
             header_to: &content.to,
             cc: &content.cc,
             reply_to: &content.reply_to,
+            in_reply_to: &content.in_reply_to,
+            references: &content.references,
+            list_unsubscribe: &content.list_unsubscribe,
             peer: PeerView::new(&message.peer),
             envelope: EnvelopeView::new(&message.parameters, &stored.rcpt_to),
             problems: &content.problems,
@@ -160,6 +167,7 @@ impl<'a> AttachmentView<'a> {
             content_id: attachment.content_id.as_deref(),
             size: attachment.size,
             sha256: &attachment.sha256,
+            subject: attachment.subject.as_deref(),
             url: attachment_url(&message_url(mailbox_url, id), index),
         }
     }

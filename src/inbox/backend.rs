@@ -1,6 +1,7 @@
 //! The inbox as the program behind port 25.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
@@ -76,18 +77,20 @@ impl Inbox {
     }
 
     async fn content(&self, raw: Bytes) -> Content {
-        if raw.len() <= PARSE_INLINE_MAX_BYTES {
-            return mail::parse(&raw);
+        let (size, budgets) = (raw.len(), self.settings.mime);
+        let parse = move || contained(|| mail::parse(&raw, &budgets));
+        if size <= PARSE_INLINE_MAX_BYTES {
+            return parse();
         }
         // The semaphore is never closed.
         let turn = self.parsing.clone().acquire_owned().await;
         let parsing = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            mail::parse(&raw)
+            parse()
         });
-        parsing.await.unwrap_or_else(|error| Content {
-            problems: vec![format!("the message could not be read: {error}")],
-            ..Content::default()
+        parsing.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a message was not parsed");
+            mail::unreadable()
         })
     }
 
@@ -115,6 +118,15 @@ fn route(local: &str) -> impl Iterator<Item = Domain> {
     hops.filter(|hop| hop.contains('.') || hop.starts_with('[')).filter_map(|hop| hop.parse().ok())
 }
 
+/// Contains a panic: the bytes come from strangers, and much of the reading is done by code that is not ours. The message is
+/// kept all the same.
+fn contained(parse: impl FnOnce() -> Content) -> Content {
+    catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|_| {
+        tracing::error!("the parser of messages has panicked; the message is kept, but its record is empty");
+        mail::unreadable()
+    })
+}
+
 /// The public text is generic, the cause goes to the log.
 fn refusal(id: MessageId, error: &StoreError) -> Reply {
     tracing::error!(%id, %error, "message refused: the store did not keep it");
@@ -131,6 +143,7 @@ mod tests {
     use super::*;
     use crate::inbox::tests::{RETENTION, envelope, inbox, settings};
     use crate::inbox::{Page, Settings};
+    use crate::mail::Budgets;
 
     fn refused(answer: Result<impl Sized, Reply>) -> (u16, Option<(u8, u16, u16)>) {
         let Err(reply) = answer else { panic!("not refused") };
@@ -191,6 +204,25 @@ mod tests {
             assert_eq!(stored.rcpt_to.to_string(), rcpt_to);
             assert_eq!(stored.message.received_at, inbox.clock.now());
             assert_eq!(stored.message.expires_at, inbox.clock.now().after(RETENTION));
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_parser_costs_the_record_and_no_more() {
+        assert_eq!(contained(|| panic!("a crafted message")), mail::unreadable());
+        assert_eq!(mail::unreadable().problems.len(), 1);
+        assert_eq!(contained(Content::default), Content::default());
+    }
+
+    #[tokio::test]
+    async fn a_message_is_read_within_the_budgets_that_are_set() {
+        let mime = Budgets { max_parts: 1, ..Budgets::default() };
+        let inbox = inbox(Settings { mime, ..settings() }, u64::MAX).await;
+        let raw = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--\r\n";
+        for raw in [raw.to_owned(), raw.to_owned() + &"epilogue\r\n".repeat(PARSE_INLINE_MAX_BYTES / 10)] {
+            let content = inbox.content(raw.into()).await;
+            assert_eq!(content.text.as_deref(), Some("one"));
+            assert!(content.problems.iter().any(|problem| problem.starts_with("many-parts: ")), "{content:?}");
         }
     }
 

@@ -24,7 +24,7 @@ pub use crate::store::{Listing, MailboxSummary, Page, StoreError, Stored};
 use self::attempts::{Ledger, Limits};
 use self::rate::Rates;
 use crate::clock::{Clock, Timestamp};
-use crate::mail::{MailboxName, MailboxNameError, MessageId, Naming};
+use crate::mail::{Budgets, MailboxName, MailboxNameError, MessageId, Naming};
 use crate::store::Store;
 
 /// So many large messages are parsed at once: each takes several times its size while it is, and more of them would only
@@ -42,6 +42,8 @@ pub struct Settings {
     pub naming: Naming,
     /// How long a message is kept, counted from its arrival.
     pub retention: Duration,
+    /// How much of a message is read into its record.
+    pub mime: Budgets,
     /// How many mails a minute one client may bring of one sender; 0 is without limit. It keeps one runaway test from
     /// filling the store.
     pub rate_per_minute: u32,
@@ -78,6 +80,12 @@ impl Inbox {
         }));
         let parsing = Arc::new(Semaphore::new(PARSED_AT_ONCE));
         Self { settings: Arc::new(settings), store, clock, rates, ledger, parsing }
+    }
+
+    /// How much of a message is read.
+    #[must_use]
+    pub fn mime(&self) -> Budgets {
+        self.settings.mime
     }
 
     /// The mailbox that a reader means by `text`: a name or a full address.

@@ -160,7 +160,7 @@ impl Inbox {
             return Ok(Vec::new());
         }
         let raw = self.store.raw(&stored.mailbox, stored.message.id).await?;
-        Ok(raw.map(|raw| mail::header_fields(&raw)).unwrap_or_default())
+        Ok(raw.map(|raw| mail::header_fields(&raw, &self.settings.mime)).unwrap_or_default())
     }
 }
 

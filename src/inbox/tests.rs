@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Domains, Inbox, Settings};
 use crate::clock::{Clock, Timestamp};
-use crate::mail::{Address, Envelope, MailParameters, Naming, Peer};
+use crate::mail::{Address, Budgets, Envelope, MailParameters, Naming, Peer};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Kind, Store};
 
@@ -17,6 +17,7 @@ pub(super) fn settings() -> Settings {
         hostname: "mx.example.net".into(),
         naming: Naming::default(),
         retention: RETENTION,
+        mime: Budgets::default(),
         rate_per_minute: 0,
         rate_per_minute_per_ip: 0,
         attempts_per_mailbox: 3,

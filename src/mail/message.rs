@@ -91,13 +91,22 @@ pub struct Content {
     pub cc: Vec<HeaderAddress>,
     /// The addresses of `Reply-To`.
     pub reply_to: Vec<HeaderAddress>,
+    /// The ids of `In-Reply-To`, without angle brackets.
+    #[serde(default)]
+    pub in_reply_to: Vec<String>,
+    /// The ids of `References`, without angle brackets, the oldest first.
+    #[serde(default)]
+    pub references: Vec<String>,
+    /// The URIs of `List-Unsubscribe` (RFC 2369), the preferred first.
+    #[serde(default)]
+    pub list_unsubscribe: Vec<String>,
     /// All inline `text/plain` parts in order, decoded; `None` if there is none.
     pub text: Option<String>,
     /// All inline `text/html` parts in order, decoded; `None` if there is none.
     pub html: Option<String>,
     /// The attachments in order.
     pub attachments: Vec<Attachment>,
-    /// What was wrong with the message, in words.
+    /// What was wrong with the message: the id of a [`Problem`](super::Problem), a colon, and the same in words.
     pub problems: Vec<String>,
 }
 
@@ -133,6 +142,9 @@ pub struct Attachment {
     pub end: usize,
     /// Their transfer encoding.
     pub encoding: TransferEncoding,
+    /// The decoded `Subject` of a message that is attached.
+    #[serde(default)]
+    pub subject: Option<String>,
 }
 
 /// `Content-Disposition` (RFC 2183).
@@ -155,6 +167,8 @@ pub enum TransferEncoding {
     QuotedPrintable,
     /// `base64`.
     Base64,
+    /// `x-uuencode` and its other names, from before MIME.
+    Uuencode,
 }
 
 /// One field of a message header.

@@ -5,6 +5,7 @@ mod envelope;
 mod mailbox;
 mod message;
 mod parse;
+mod problem;
 
 pub use self::address::{Address, AddressError, Domain};
 pub use self::envelope::{Body, Envelope, MailParameters, Peer, Recipient, Ret, TlsInfo, client_network, decode_xtext};
@@ -12,4 +13,5 @@ pub use self::mailbox::{MailboxName, MailboxNameError, Naming, NamingScheme, Plu
 pub use self::message::{
     Attachment, Content, Disposition, HeaderAddress, HeaderField, Message, MessageId, TransferEncoding,
 };
-pub use self::parse::{attachment_bytes, header_fields, parse};
+pub use self::parse::{Budgets, attachment_bytes, cut_name, header_fields, parse, unreadable};
+pub use self::problem::Problem;

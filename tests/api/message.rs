@@ -13,6 +13,7 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
     let mut file = attachment(0, Some("file.pdf"), "application/pdf", 0, 4);
     file.content_id = Some("cid@example.com".to_owned());
     file.disposition = Disposition::Inline;
+    file.subject = Some("Attached".to_owned());
     let mut kept = message(
         &api.clock,
         Content {
@@ -23,6 +24,9 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
             to: vec![person(None, "list@example.com")],
             cc: vec![person(None, "cc@example.com")],
             reply_to: vec![person(None, "reply@example.com")],
+            in_reply_to: vec!["0@example.com".to_owned()],
+            references: vec!["0@example.com".to_owned()],
+            list_unsubscribe: vec!["https://example.com/out".to_owned()],
             text: Some("Plain text content".to_owned()),
             html: Some("<p>HTML content</p>".to_owned()),
             attachments: vec![file, attachment(1, None, "image/png", 4, 5)],
@@ -47,10 +51,10 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
         "received_at": 1_767_323_045, "seq": seq, "mailbox": "username", "expires_at": 1_767_409_445, "size": 1834,
         "attachment_records": [
             { "index": 0, "filename": "file.pdf", "content_type": "application/pdf", "disposition": "inline",
-              "content_id": "cid@example.com", "size": 4, "sha256": "00".repeat(32),
+              "content_id": "cid@example.com", "size": 4, "sha256": "00".repeat(32), "subject": "Attached",
               "url": format!("/emails/username/{id}/attachments/0") },
             { "index": 1, "filename": null, "content_type": "image/png", "disposition": "attachment",
-              "content_id": null, "size": 1, "sha256": "00".repeat(32),
+              "content_id": null, "size": 1, "sha256": "00".repeat(32), "subject": null,
               "url": format!("/emails/username/{id}/attachments/1") },
         ],
         "message_id": "1@example.com", "date": "2026-01-02T03:04:05Z",
@@ -58,6 +62,8 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
         "header_to": [{ "name": null, "address": "list@example.com" }],
         "cc": [{ "name": null, "address": "cc@example.com" }],
         "reply_to": [{ "name": null, "address": "reply@example.com" }],
+        "in_reply_to": ["0@example.com"], "references": ["0@example.com"],
+        "list_unsubscribe": ["https://example.com/out"],
         "peer": { "ip": "192.0.2.7", "helo": "client.example", "tls": "TLSv1.3 TLS_AES_256_GCM_SHA384" },
         "envelope": {
             "size": 1800, "body": "8BITMIME", "smtputf8": false, "ret": "HDRS", "envid": "QQ+1",
@@ -87,7 +93,8 @@ async fn what_a_message_does_not_have_is_not_invented() {
     for unsaid in ["size", "body", "ret", "envid", "notify", "orcpt"] {
         assert_eq!(shown["envelope"][unsaid], Value::Null, "{unsaid}");
     }
-    for none in ["attachments", "attachment_records", "header_to", "cc", "reply_to", "problems"] {
+    let lists = ["header_to", "cc", "reply_to", "in_reply_to", "references", "list_unsubscribe"];
+    for none in ["attachments", "attachment_records", "problems"].into_iter().chain(lists) {
         assert_eq!(shown[none], json!([]), "{none}");
     }
 }

@@ -10,8 +10,8 @@ use restante::clock::{Clock, Timestamp};
 use restante::http::{self, Settings};
 use restante::inbox::{self, Domains, Inbox};
 use restante::mail::{
-    Address, Attachment, Content, Disposition, Envelope, MailParameters, Message, MessageId, Naming, Peer, Recipient,
-    TransferEncoding,
+    Address, Attachment, Budgets, Content, Disposition, Envelope, MailParameters, Message, MessageId, Naming, Peer,
+    Recipient, TransferEncoding,
 };
 use restante::shutdown::Shutdown;
 use restante::smtp::{Attempt, Backend, Reply};
@@ -79,6 +79,7 @@ pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
         domains: Domains::Any,
         naming: Naming::default(),
         retention: Duration::from_secs(86_400),
+        mime: Budgets::default(),
         rate_per_minute: 0,
         rate_per_minute_per_ip: 0,
         attempts_per_mailbox: 100,
@@ -263,6 +264,7 @@ pub(crate) fn attachment(
         start,
         end,
         encoding: TransferEncoding::Identity,
+        subject: None,
     }
 }
 

@@ -7,6 +7,7 @@ import sys
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
+from email.utils import localtime, make_msgid
 
 host, port = sys.argv[1].rsplit(":", 1)
 
@@ -19,6 +20,8 @@ message = EmailMessage(policy=SMTP)
 message["From"] = Address("Jörg Müller", "sender", "example.org")
 message["To"] = [Address("田中 太郎", "user", "example.com"), Address("Plain", "plain", "example.com")]
 message["Subject"] = subject
+message["Date"] = localtime()
+message["Message-ID"] = make_msgid(domain="example.org")
 message.set_content(text)
 message.add_alternative(html, subtype="html")
 message.add_attachment(bytes(range(256)), maintype="application", subtype="octet-stream", filename=filename)

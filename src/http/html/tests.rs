@@ -48,7 +48,7 @@ fn parts_below(message_url: &str) -> Parts {
     let part = |id: &str| format!("--b\r\nContent-Type: image/png\r\nContent-ID: <{id}>\r\n\r\nx\r\n");
     let parts = [part("logo@x"), part("Photo 1@x"), part("logo@x")].concat();
     let raw = format!("MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=b\r\n\r\n{parts}--b--\r\n");
-    let content = mail::parse(raw.as_bytes());
+    let content = mail::parse(raw.as_bytes(), &mail::Budgets::default());
     assert_eq!(content.attachments.len(), 3);
     Parts::new(&content.attachments, message_url)
 }

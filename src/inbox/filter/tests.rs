@@ -30,6 +30,7 @@ fn order() -> Stored {
         start: 0,
         end: 0,
         encoding: TransferEncoding::Identity,
+        subject: None,
     };
     let content = Content {
         subject: Some("Ihre Bestellung in ZÜRICH ist da".to_owned()),

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{charset, words};
+use super::charset;
+use super::words::Words;
 
 /// A field value such as `text/plain; charset=utf-8`.
 #[derive(Default)]
@@ -26,20 +27,25 @@ impl Parameters {
     /// Reads an unfolded value.
     pub(super) fn read(value: &[u8]) -> Self {
         let mut segments = Segments { rest: value };
-        let value = segments.next().unwrap_or_default().text;
-        Self {
-            value: String::from_utf8_lossy(&value).to_ascii_lowercase(),
-            pieces: segments.filter_map(Segment::into_piece).collect(),
-        }
+        let mut first = segments.next().unwrap_or_default();
+        let forgotten = first.split_off_parameter();
+        let value = String::from_utf8_lossy(&first.text).to_ascii_lowercase();
+        Self { value, pieces: forgotten.into_iter().chain(segments).filter_map(Segment::into_piece).collect() }
     }
 
     /// The decoded text of a parameter.
-    pub(super) fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str, words: &Words) -> Option<String> {
         let (charset, bytes) = self.find(name)?;
         Some(match charset {
-            Some(label) => charset::decode(Some(&label), bytes).text.into_owned(),
-            None => words::decode(&bytes),
+            Some(label) if !label.is_empty() => charset::decode(Some(&label), bytes).text.into_owned(),
+            // Some senders write the extended form and encode as they always do.
+            _ => words.decode(&bytes),
         })
+    }
+
+    /// A parameter that is a word of the protocol.
+    pub(super) fn word(&self, name: &str) -> Option<String> {
+        self.find(name).map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The bytes of a parameter, for comparison with other bytes of the message.
@@ -157,6 +163,18 @@ impl Segment {
         self.solid = self.text.len();
     }
 
+    /// Takes the parameter out of a value behind which something else stands than a semicolon, `text/html, charset=utf-8`, or
+    /// that is nothing but a parameter.
+    fn split_off_parameter(&mut self) -> Option<Self> {
+        let value_start = self.value_start?;
+        let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b':');
+        let before_equals = &self.text[..value_start];
+        let value_end = before_equals.iter().position(is_between).unwrap_or(0);
+        let blanks = before_equals[value_end..].iter().take_while(|byte| is_between(byte)).count();
+        let text = self.text.split_off(value_end).split_off(blanks);
+        Some(Self { text, value_start: Some(value_start - value_end - blanks), solid: 0 })
+    }
+
     fn into_piece(mut self) -> Option<Piece> {
         let value = self.text.split_off(self.value_start?);
         let full_name = String::from_utf8_lossy(&self.text).to_ascii_lowercase();
@@ -190,7 +208,7 @@ mod tests {
     use super::*;
 
     fn filename(value: &str) -> Option<String> {
-        Parameters::read(value.as_bytes()).text("filename")
+        Parameters::read(value.as_bytes()).text("filename", &Words::new(100, None))
     }
 
     #[test]
@@ -198,6 +216,10 @@ mod tests {
         for (value, expected) in [
             ("attachment; filename=a.txt", "a.txt"),
             ("attachment; filename = a.txt ;x=y", "a.txt"),
+            ("attachment filename=a.txt; x=y", "a.txt"),
+            ("attachment  filename=\"a b.txt\"", "a b.txt"),
+            ("filename=\"a b.txt\"", "a b.txt"),
+            ("attachment; filename*=''=?utf-8?q?=C3=A4?=.txt", "ä.txt"),
             (r#"attachment;FileName="a;b \"c\".txt "; size=3"#, "a;b \"c\".txt "),
             ("attachment; filename=two words.txt", "two words.txt"),
             ("attachment; filename=report(1).pdf", "report(1).pdf"),
@@ -220,18 +242,32 @@ mod tests {
 
     #[test]
     fn an_absent_or_broken_parameter_is_none() {
-        for value in
-            ["", ";", "attachment", "attachment; filename", "attachment; filename*x=a", "attachment; filename*1=a"]
-        {
+        for value in [
+            "",
+            ";",
+            "attachment",
+            "a,=,x",
+            ",=x",
+            "=",
+            ": =:",
+            "attachment; filename",
+            "attachment; filename*x=a",
+            "attachment; filename*1=a",
+        ] {
             assert_eq!(filename(value), None, "{value}");
         }
     }
 
     #[test]
     fn the_value_is_lower_cased_and_bare() {
-        for (value, expected) in
-            [(" Text/HTML ; charset=x", "text/html"), ("text/plain (what (is) it)", "text/plain"), ("", "")]
-        {
+        for (value, expected) in [
+            (" Text/HTML ; charset=x", "text/html"),
+            ("text/html charset=x", "text/html"),
+            ("text/html, charset=x", "text/html"),
+            ("charset=x", ""),
+            ("text/plain (what (is) it)", "text/plain"),
+            ("", ""),
+        ] {
             assert_eq!(Parameters::read(value.as_bytes()).value, expected, "{value}");
         }
     }

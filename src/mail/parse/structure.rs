@@ -5,18 +5,19 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use super::budgets::Budgets;
+use super::field::Field;
+use super::findings::Findings;
 use super::header::{Header, line_end, without_line_break};
 use super::parameter::Parameters;
-
-/// Protects the record: each attachment costs a place in it, and a delimiter line costs a sender five bytes.
-const PARTS_MAX: usize = 1_000;
-/// Protects the time: each line that may be a delimiter is compared with the boundaries of all open multiparts.
-const DEPTH_MAX: usize = 64;
+use super::transfer;
+use crate::mail::message::TransferEncoding;
+use crate::mail::problem::Problem;
 
 /// A message taken apart.
 pub(super) struct Structure<'a> {
     pub(super) leaves: Vec<Leaf<'a>>,
-    pub(super) problems: Vec<String>,
+    pub(super) findings: Findings,
 }
 
 /// A part that is not taken apart further.
@@ -28,13 +29,19 @@ pub(super) struct Leaf<'a> {
     pub(super) body: Range<usize>,
     /// The kind of the multipart that it stands in.
     pub(super) parent: Container,
+    /// Whether it is the body of a multipart that could not be taken apart.
+    is_remains: bool,
 }
 
 /// The kind of a multipart, as far as it says something about its parts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Container {
+    /// `multipart/alternative` (RFC 2046 section 5.1.4).
+    Alternative,
     /// `multipart/related` (RFC 2387).
     Related,
+    /// The same, where it says itself that this part is its root.
+    RelatedRoot,
     /// `multipart/digest` (RFC 2046 section 5.1.5).
     Digest,
     /// All others, and no multipart at all.
@@ -50,6 +57,8 @@ struct Open<'a> {
     name: PartName,
     kind: Container,
     boundary: Vec<u8>,
+    /// Whether there was a delimiter.
+    is_begun: bool,
     part_count: usize,
     /// What it is when no part is found in it.
     header: Header<'a>,
@@ -64,8 +73,9 @@ struct Delimiter {
     line: Range<usize>,
 }
 
-struct Walk<'a> {
+struct Walk<'a, 'b> {
     raw: &'a [u8],
+    budgets: &'b Budgets,
     open: Vec<Open<'a>>,
     /// The part whose end has not been seen; its `body` ends where it begins.
     current: Option<Leaf<'a>>,
@@ -75,12 +85,9 @@ struct Walk<'a> {
 
 impl<'a> Structure<'a> {
     /// Takes a message with this header apart. A nested message is a part like an image: it is not opened.
-    pub(super) fn read(raw: &'a [u8], header: Header<'a>) -> Self {
-        let found = Self { leaves: Vec::new(), problems: Vec::new() };
-        let mut walk = Walk { raw, open: Vec::new(), current: None, found, part_count: 0 };
-        if header.fields().is_empty() {
-            walk.found.problems.push("the message has no header".to_owned());
-        }
+    pub(super) fn read(raw: &'a [u8], header: Header<'a>, budgets: &Budgets, findings: Findings) -> Self {
+        let found = Self { leaves: Vec::new(), findings };
+        let mut walk = Walk { raw, budgets, open: Vec::new(), current: None, found, part_count: 0 };
         let mut at = walk.enter(PartName::default(), header, Container::Mixed);
         while let Some(delimiter) = walk.next_delimiter(at) {
             at = delimiter.line.end;
@@ -90,10 +97,8 @@ impl<'a> Structure<'a> {
             }
             if delimiter.is_closing {
                 walk.close(true, delimiter.line.start);
-            } else if walk.part_count == PARTS_MAX {
-                walk.found
-                    .problems
-                    .push(format!("the message has more than {PARTS_MAX} parts; the rest is only in its raw bytes"));
+            } else if walk.part_count == budgets.max_parts {
+                walk.found.findings.add(Problem::ManyParts, &PartName::default());
                 return walk.found;
             } else {
                 at = walk.enter_next_part(at);
@@ -107,56 +112,104 @@ impl<'a> Structure<'a> {
     }
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Walk<'a, '_> {
     /// Begins the part behind a delimiter line of the innermost multipart; returns where its body begins.
     fn enter_next_part(&mut self, at: usize) -> usize {
+        // Two delimiters in a row have no part in between.
+        let is_nothing = at == self.raw.len() || self.delimiter_at(at).is_some();
         let Some(open) = self.open.last_mut() else { return at };
+        open.is_begun = true;
+        if is_nothing {
+            return at;
+        }
         open.part_count += 1;
         self.part_count += 1;
-        let (name, kind) = (open.name.child(open.part_count), open.kind);
-        self.enter(name, Header::of_part(self.raw, at), kind)
+        let (name, header) = (open.name.child(open.part_count), Header::of_part(self.raw, at, self.budgets));
+        let kind = match open.kind {
+            Container::Related if open.is_root(&header) => Container::RelatedRoot,
+            kind => kind,
+        };
+        self.enter(name, header, kind)
     }
 
     /// Begins a part whose header has been read; returns where its body begins.
     fn enter(&mut self, name: PartName, header: Header<'a>, parent: Container) -> usize {
         let start = header.end;
-        if header.is_cut && !header.fields().is_empty() {
-            self.found.problems.push(format!("the header of {name} does not end with an empty line"));
-        }
-        if header.is_too_long {
-            self.found
-                .problems
-                .push(format!("the header of {name} is longer than 256 KiB; not all of its fields were read"));
-        }
+        self.check_header(&name, &header);
         let content_type = header.parameters("Content-Type").unwrap_or_default();
+        let mut is_remains = false;
         if content_type.value.starts_with("multipart/") {
-            // A boundary never ends in white space, but it may have gained some (RFC 2046 section 5.1.1).
-            match content_type.bytes("boundary").map(|boundary| boundary.trim_ascii_end().to_vec()) {
-                Some(boundary) if !boundary.is_empty() && self.open.len() < DEPTH_MAX => {
+            match self.boundary(&name, &content_type, start) {
+                Some(boundary) if self.open.len() < self.budgets.max_depth => {
+                    self.check_encoding(&name, &header);
                     let kind = Container::of(&content_type.value);
-                    self.open.push(Open { name, kind, boundary, part_count: 0, header, content_type });
+                    self.open.push(Open { name, kind, boundary, is_begun: false, part_count: 0, header, content_type });
                     return start;
                 }
-                Some(boundary) if !boundary.is_empty() => self
-                    .found
-                    .problems
-                    .push(format!("{name} is nested deeper than {DEPTH_MAX} multiparts; it is kept as one attachment")),
-                _ => self
-                    .found
-                    .problems
-                    .push(format!("{name} is a multipart without a boundary; it is kept as one attachment")),
+                Some(_) => self.found.findings.add(Problem::DeepParts, &name),
+                None => is_remains = true,
             }
         }
-        self.current = Some(Leaf { name, header, content_type, body: start..start, parent });
+        self.current = Some(Leaf { name, header, content_type, body: start..start, parent, is_remains });
         start
+    }
+
+    /// The boundary of a multipart whose body begins at `start`. Where it is not named the first line that looks like a
+    /// delimiter in front of a part is believed.
+    fn boundary(&mut self, name: &PartName, content_type: &Parameters, start: usize) -> Option<Vec<u8>> {
+        // A boundary never ends in white space, but it may have gained some (RFC 2046 section 5.1.1).
+        let named = content_type.bytes("boundary").map(|boundary| boundary.trim_ascii_end().to_vec());
+        if let Some(boundary) = named.filter(|boundary| !boundary.is_empty()) {
+            return Some(boundary);
+        }
+        self.found.findings.add(Problem::MissingBoundary, name);
+        let search_start = start.saturating_sub(1);
+        let found = memmem::find_iter(&self.raw[search_start..], b"\n--").find_map(|at| {
+            let line = search_start + at + 1;
+            let end = line_end(self.raw, line);
+            let is_part = self.raw.get(end..end + 8).is_some_and(|begin| begin.eq_ignore_ascii_case(b"content-"));
+            is_part.then(|| self.raw[line + 2..end].trim_ascii_end().to_vec())
+        });
+        found.filter(|boundary| !boundary.is_empty())
+    }
+
+    fn check_header(&mut self, name: &PartName, header: &Header<'_>) {
+        let findings = [
+            (header.is_cut && !header.fields().is_empty(), Problem::UnendedHeader),
+            (header.has_bad_lines, Problem::BadHeaderLine),
+            (header.is_too_long, Problem::LargeHeader),
+            (header.has_too_many, Problem::ManyHeaders),
+        ];
+        for (_, problem) in findings.into_iter().filter(|(is_so, _)| *is_so) {
+            self.found.findings.add(problem, name);
+        }
+    }
+
+    /// RFC 2045 section 6.4: the parts of a multipart are encoded, and never the multipart itself.
+    fn check_encoding(&mut self, name: &PartName, header: &Header<'_>) {
+        let value = header.parameters("Content-Transfer-Encoding").unwrap_or_default().value;
+        if transfer::read_encoding(&value) != Some(TransferEncoding::Identity) {
+            self.found.findings.add_word(Problem::EncodedMultipart, name, &value);
+        }
     }
 
     /// Ends the current part at the line break before `end`, where a delimiter line begins, or at the end of the message.
     fn finish_part(&mut self, end: usize) {
         if let Some(mut leaf) = self.current.take() {
             leaf.body = leaf.body.start..self.body_end(leaf.body.start, end);
-            self.found.leaves.push(leaf);
+            self.push(leaf);
         }
+    }
+
+    /// What cannot be taken apart is at least a text, if anything is there.
+    fn push(&mut self, mut leaf: Leaf<'a>) {
+        if leaf.is_remains {
+            leaf.content_type.value.clear();
+            if self.raw[leaf.body.clone()].trim_ascii().is_empty() {
+                return;
+            }
+        }
+        self.found.leaves.push(leaf);
     }
 
     /// The line break before a delimiter line belongs to it (RFC 2046 section 5.1.1).
@@ -170,15 +223,15 @@ impl<'a> Walk<'a> {
     /// Ends the innermost multipart at `end`.
     fn close(&mut self, is_closed: bool, end: usize) {
         let Some(open) = self.open.pop() else { return };
-        let Open { name, part_count, header, content_type, .. } = open;
-        if part_count == 0 {
-            self.found.problems.push(format!("{name} is a multipart without parts; it is kept as one attachment"));
+        let Open { name, is_begun, header, content_type, .. } = open;
+        if !is_begun {
+            self.found.findings.add(Problem::NoParts, &name);
             let start = header.end;
             let parent = self.open.last().map_or(Container::Mixed, |parent| parent.kind);
             let body = start..self.body_end(start, end);
-            self.found.leaves.push(Leaf { name, header, content_type, body, parent });
+            self.push(Leaf { name, header, content_type, body, parent, is_remains: true });
         } else if !is_closed {
-            self.found.problems.push(format!("{name} is a multipart without its closing boundary"));
+            self.found.findings.add(Problem::UnclosedMultipart, &name);
         }
     }
 
@@ -209,9 +262,19 @@ impl<'a> Walk<'a> {
     }
 }
 
+impl Open<'_> {
+    /// Whether the part with this header is the root that the multipart names (RFC 2387 section 3.2).
+    fn is_root(&self, header: &Header<'_>) -> bool {
+        let start = self.content_type.word("start");
+        let id = header.first("Content-ID").and_then(Field::id);
+        id.is_some() && id.as_deref() == start.as_deref().map(|start| start.trim_matches(['<', '>']))
+    }
+}
+
 impl Container {
     fn of(content_type: &str) -> Self {
         match content_type {
+            "multipart/alternative" => Self::Alternative,
             "multipart/related" => Self::Related,
             "multipart/digest" => Self::Digest,
             _ => Self::Mixed,

@@ -227,7 +227,11 @@ mod tests {
     fn a_record_with_everything_in_it_reads_back_and_is_no_larger_than_its_texts() {
         let raw = b"From: A <a@example.com>\r\nDate: Fri, 20 Nov 2026 13:45:52 +0100\r\nContent-Type: multipart/mixed; boundary=b\r\n\
             \r\n--b\r\nContent-Type: image/png; name=x.png\r\nContent-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--b--\r\n";
-        let mut message = Message { content: crate::mail::parse(raw), mail_from: None, ..message(1, 2) };
+        let mut message = Message {
+            content: crate::mail::parse(raw, &crate::mail::Budgets::default()),
+            mail_from: None,
+            ..message(1, 2)
+        };
         message.peer.addr = "[2001:db8::1]:25".parse().unwrap();
         message.peer.tls = Some(TlsInfo { version: "TLSv1.3".to_owned(), cipher: "TLS_AES_256_GCM_SHA384".to_owned() });
         message.content.text = Some("\u{1}\"\\".repeat(100_000));
