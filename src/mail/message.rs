@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::address::Address;
+use super::codes::Code;
 use super::envelope::Peer;
+use super::links::Link;
 use crate::clock::Timestamp;
 
 /// The name of a message: a UUID of version 7 (RFC 9562), which begins with the time of its arrival.
@@ -94,6 +96,12 @@ pub struct Content {
     pub html: Option<String>,
     /// The attachments in order.
     pub attachments: Vec<Attachment>,
+    /// The one-time codes, the likeliest first.
+    #[serde(default)]
+    pub codes: Vec<Code>,
+    /// The links: actions first, the likeliest before the others, then all others in the order of the message.
+    #[serde(default)]
+    pub links: Vec<Link>,
     /// What was wrong with the message, in words.
     pub problems: Vec<String>,
 }

@@ -1,13 +1,19 @@
 //! The vocabulary of mail, and MIME parsing as a pure function.
 
 mod address;
+mod codes;
 mod envelope;
+mod findings;
+mod links;
 mod mailbox;
 mod message;
+mod page;
 mod parse;
 
 pub use self::address::{Address, AddressError, Domain};
+pub use self::codes::{Code, CodeSource};
 pub use self::envelope::{Envelope, Peer, TlsInfo, client_network};
+pub use self::links::{Link, LinkKind};
 pub use self::mailbox::{MailboxName, MailboxNameError, Naming, NamingScheme, PlusAddressing};
 pub use self::message::{
     Attachment, Content, Disposition, HeaderAddress, HeaderField, Message, MessageId, TransferEncoding,

@@ -16,6 +16,7 @@ use std::panic::catch_unwind;
 
 use self::header::Header;
 use self::structure::Structure;
+use super::findings;
 use super::message::{Attachment, Content, HeaderField};
 
 /// Reads a raw message into its record. Never fails and never panics.
@@ -67,11 +68,13 @@ fn read(raw: &[u8]) -> Content {
         Some(None) => content.problems.push("the Date of the message could not be read".to_owned()),
         date => content.date = date.flatten(),
     }
+    let list_unsubscribe = header.text("List-Unsubscribe").unwrap_or_default();
     let Structure { leaves, problems } = Structure::read(raw, header);
     content.problems.extend(problems);
     for leaf in &leaves {
         part::add(raw, leaf, &mut content);
     }
+    findings::add(&mut content, &list_unsubscribe);
     content
 }
 
