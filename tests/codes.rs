@@ -46,6 +46,10 @@ impl Tally {
         expected == found
     }
 
+    fn messages(&self) -> usize {
+        self.right + self.wrong + self.invented + self.missed + self.none
+    }
+
     /// Of what was given, the part that is right, in tenths of a percent, rounded down.
     fn precision(&self) -> usize {
         1000 * self.right / (self.right + self.wrong + self.invented)
@@ -96,8 +100,29 @@ fn tallies(is_held_out: bool) -> (Tally, Tally, Vec<String>) {
     (codes, links, failures)
 }
 
+/// The row of a set in the table of `docs/CODES.md`.
+fn row(name: &str, is_held_out: bool) -> (String, Vec<String>) {
+    let (codes, links, failures) = tallies(is_held_out);
+    let percent = |tenths: usize| format!("{}.{} %", tenths / 10, tenths % 10);
+    let parts = [codes.precision(), codes.recall(), links.precision(), links.recall()].map(percent);
+    (format!("| {name} | {} | {} |\n", codes.messages(), parts.join(" | ")), failures)
+}
+
 #[test]
-fn tuning() {
-    let (codes, links, failures) = tallies(true);
-    panic!("{codes:?} {links:?}\n{}", failures.len());
+fn the_measured_numbers_are_those_of_the_documents() {
+    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CODES.md")).unwrap();
+    let ((tuned, failures), (held_out, _)) = (row("tuned", false), row("held out", true));
+    let failures = failures.join("\n");
+    assert!(document.contains(&(tuned.clone() + &held_out)), "the table should read:\n{tuned}{held_out}{failures}");
+}
+
+#[test]
+fn there_are_enough_messages_of_each_kind() {
+    let samples = samples();
+    let count = |is_wanted: fn(&Sample) -> bool| samples.iter().filter(|sample| is_wanted(sample)).count();
+    assert!(count(|sample| sample.is_held_out) >= 60);
+    assert!(count(|sample| !sample.is_held_out) >= 150);
+    assert!(count(|sample| sample.code.is_some()) >= 100);
+    assert!(count(|sample| sample.code.is_none()) >= 80);
+    assert!(count(|sample| sample.link.is_some()) >= 40);
 }

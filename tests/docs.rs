@@ -223,6 +223,8 @@ fn the_commands_of_the_readme_do_what_they_say() {
 fn the_commands_of_the_api_do_what_they_say() {
     let commands = blocks(&read("docs/API.md"), "sh").concat();
     let said = Server::start().run(&commands);
+    let found = ["the code is 482913", "https://example.com/signin?token=8f2a9c40d7be"];
+    assert!(found.iter().all(|part| said.contains(part)), "{said}");
     for part in ["Plain text content", "<p>HTML content</p>", "%PDF", "has been deleted", "have been cleared"] {
         assert!(said.contains(part), "{part} in {said}");
     }

@@ -73,6 +73,8 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .route("/{mailbox}/{id}/text", get(content::text))
         .route("/{mailbox}/{id}/html", get(content::html))
         .route("/{mailbox}/{id}/headers", get(content::headers))
+        .route("/{mailbox}/{id}/code", get(content::code))
+        .route("/{mailbox}/{id}/link", get(content::link))
         .route("/{mailbox}/{id}/attachments/{index}", get(content::attachment))
         .fallback(not_found);
     Router::new()

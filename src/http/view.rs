@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::inbox::{Inbox, MailboxSummary, Stored};
 use crate::mail::{
-    Address, Attachment, Disposition, HeaderAddress, HeaderField, MailboxName, MessageId, Peer, TlsInfo,
+    Address, Attachment, Code, Disposition, HeaderAddress, HeaderField, Link, MailboxName, MessageId, Peer, TlsInfo,
 };
 
 /// RFC 3986 section 2.3 `unreserved` stays, everything else is encoded: right in a path, in a query and in a header.
@@ -38,6 +38,8 @@ pub(super) struct MessageView<'a> {
     header_to: &'a [HeaderAddress],
     cc: &'a [HeaderAddress],
     reply_to: &'a [HeaderAddress],
+    codes: &'a [Code],
+    links: &'a [Link],
     peer: PeerView<'a>,
     problems: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +102,8 @@ impl<'a> MessageView<'a> {
             header_to: &content.to,
             cc: &content.cc,
             reply_to: &content.reply_to,
+            codes: &content.codes,
+            links: &content.links,
             peer: PeerView::new(&message.peer),
             problems: &content.problems,
             headers,

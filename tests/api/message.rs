@@ -1,4 +1,4 @@
-use restante::mail::{Content, Disposition, HeaderAddress, TlsInfo};
+use restante::mail::{Code, CodeSource, Content, Disposition, HeaderAddress, Link, LinkKind, TlsInfo};
 use serde_json::{Value, json};
 
 use super::support::{Api, attachment, message};
@@ -26,6 +26,18 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
             text: Some("Plain text content".to_owned()),
             html: Some("<p>HTML content</p>".to_owned()),
             attachments: vec![file, attachment(1, None, "image/png", 4, 5)],
+            codes: vec![Code {
+                value: "482913".to_owned(),
+                score: 90,
+                source: CodeSource::Html,
+                context: "Your code is 482913.".to_owned(),
+            }],
+            links: vec![Link {
+                href: "https://example.com/confirm?t=1".to_owned(),
+                text: "Confirm".to_owned(),
+                kind: LinkKind::Action,
+                score: 85,
+            }],
             problems: vec!["a problem".to_owned()],
         },
     );
@@ -50,6 +62,8 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
         "header_to": [{ "name": null, "address": "list@example.com" }],
         "cc": [{ "name": null, "address": "cc@example.com" }],
         "reply_to": [{ "name": null, "address": "reply@example.com" }],
+        "codes": [{ "value": "482913", "score": 90, "source": "html", "context": "Your code is 482913." }],
+        "links": [{ "href": "https://example.com/confirm?t=1", "text": "Confirm", "kind": "action", "score": 85 }],
         "peer": { "ip": "192.0.2.7", "helo": "client.example", "tls": "TLSv1.3 TLS_AES_256_GCM_SHA384" },
         "problems": ["a problem"],
     });
@@ -72,7 +86,7 @@ async fn what_a_message_does_not_have_is_not_invented() {
         assert_eq!(shown[absent], Value::Null, "{absent}");
     }
     assert_eq!(shown["peer"]["tls"], Value::Null);
-    for none in ["attachments", "attachment_records", "header_to", "cc", "reply_to", "problems"] {
+    for none in ["attachments", "attachment_records", "header_to", "cc", "reply_to", "codes", "links", "problems"] {
         assert_eq!(shown[none], json!([]), "{none}");
     }
 }

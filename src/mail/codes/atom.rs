@@ -6,9 +6,7 @@ use std::ops::Range;
 const ATOMS_MAX: usize = 50_000;
 
 /// Digits that are not ASCII, each script by its zero; the others follow it.
-const ZEROS: [char; 18] = [
-    '٠', '۰', '०', '০', '੦', '૦', '୦', '௦', '౦', '೦', '൦', '๐', '໐', '༠', '၀', '០', '᠐', '０',
-];
+const ZEROS: [char; 18] = ['٠', '۰', '०', '০', '੦', '૦', '୦', '௦', '౦', '೦', '൦', '๐', '໐', '༠', '၀', '០', '᠐', '０'];
 
 /// A maximal run of digits, of any script, and Latin letters. Characters without width do not end it.
 #[derive(Clone, Debug)]
@@ -123,7 +121,9 @@ fn joint(text: &str, atom: &Atom, next: &Atom) -> Option<Joint> {
         '-' | '\u{2010}'..='\u{2013}' | '\u{2212}' => Some(Joint::Dash),
         // `code:482913`, and a sentence that ends without a space behind it.
         ':' | ',' | '.' if atom.is_letters() != next.is_letters() && next.len() > 3 && atom.len() > 1 => None,
-        '.' | ',' | ':' | '/' | '\\' | '_' | '@' | '=' | '&' | '%' | '+' | '\'' | '’' | '٫' | '٬' => Some(Joint::Point),
+        '.' | ',' | ':' | '/' | '\\' | '_' | '@' | '=' | '&' | '%' | '+' | '\'' | '’' | '٫' | '٬' => {
+            Some(Joint::Point)
+        }
         _ => None,
     }
 }

@@ -4,7 +4,7 @@ use super::atom::{Atom, Word, ascii, atoms, is_ignorable, words};
 use super::words::is_cased;
 
 /// Protects the time: each candidate is looked at with what stands around it.
-const CANDIDATES_MAX: usize = 1000;
+const CANDIDATES_MAX: usize = 300;
 
 /// Groups of digits that people read as one number; the lengths of the groups.
 const GROUPS: [&[usize]; 8] =
@@ -87,7 +87,8 @@ impl<'a> Search<'a> {
         let first = self.words[place].atoms.start;
         // A word of single characters and dashes is one of these too.
         let parts = self.parts(place);
-        if parts.len() > 3 && self.words[place].is_plain && parts.iter().all(|atom| atom.len() == 1 && atom.lowers == 0) {
+        if parts.len() > 3 && self.words[place].is_plain && parts.iter().all(|atom| atom.len() == 1 && atom.lowers == 0)
+        {
             self.add_single(first, self.words[place].atoms.end);
             return Some(place + 1);
         }
@@ -118,7 +119,8 @@ impl<'a> Search<'a> {
             return false;
         };
         let gap = &self.text[left.end..right.start];
-        gap.len() <= 8 && gap.chars().all(|c| c.is_whitespace() || is_ignorable(c) || matches!(c, '|' | '·' | '•' | '-'))
+        gap.len() <= 8
+            && gap.chars().all(|c| c.is_whitespace() || is_ignorable(c) || matches!(c, '|' | '·' | '•' | '-'))
     }
 
     /// Numbers that are parted by single spaces.
@@ -160,7 +162,11 @@ impl<'a> Search<'a> {
             }
             return;
         }
-        let points = if let [atom] = atoms { single_points(atom, &self.text[atom.start..atom.end]) } else { group_points(atoms) };
+        let points = if let [atom] = atoms {
+            single_points(atom, &self.text[atom.start..atom.end])
+        } else {
+            group_points(atoms)
+        };
         if let Some(points) = points {
             self.add(first, last, false, points);
             if let Some(candidate) = self.found.last_mut().filter(|found| found.start == first.start) {
@@ -196,8 +202,29 @@ fn is_part_of_more(before: &str, behind: &str) -> bool {
     let before = before.chars().next_back().unwrap_or(' ');
     let mut behind = behind.chars();
     let (next, after) = (behind.next().unwrap_or(' '), behind.next().unwrap_or(' '));
-    matches!(before, '#' | '@' | '/' | '\\' | '=' | '_' | '&' | '.' | ',' | '+' | '-' | '%' | '$' | '€' | '£' | '¥' | '￥' | '₹' | '₩' | '₽' | '№')
-        || matches!(next, '@' | '_' | '=' | '%' | '/' | '\\' | '€' | '$' | '£' | '°' | '元' | '円' | '원')
+    matches!(
+        before,
+        '#' | '@'
+            | '/'
+            | '\\'
+            | '='
+            | '_'
+            | '&'
+            | '.'
+            | ','
+            | '+'
+            | '-'
+            | '%'
+            | '$'
+            | '€'
+            | '£'
+            | '¥'
+            | '￥'
+            | '₹'
+            | '₩'
+            | '₽'
+            | '№'
+    ) || matches!(next, '@' | '_' | '=' | '%' | '/' | '\\' | '€' | '$' | '£' | '°' | '元' | '円' | '원')
         || (matches!(next, '-' | ',' | '.') && after.is_alphanumeric() && after.is_ascii())
         || is_cased(before)
         || is_cased(next)
@@ -218,7 +245,8 @@ const fn length_points(digits: usize) -> i32 {
 fn could_be_date(digits: &str) -> bool {
     let part = |at: usize| digits.get(at..at + 2).and_then(|part| part.parse::<u32>().ok()).unwrap_or(99);
     let (a, b, c) = (part(0), part(2), part(4));
-    (a <= 31 && b <= 12 || a <= 12 && b <= 31) && (19..=39).contains(&c) || ((19..=39).contains(&a) && b <= 12 && c <= 31)
+    (a <= 31 && b <= 12 || a <= 12 && b <= 31) && (19..=39).contains(&c)
+        || ((19..=39).contains(&a) && b <= 12 && c <= 31)
 }
 
 /// Letters and digits without a dash.

@@ -17,25 +17,131 @@ const LINES_MAX: usize = 3;
 
 /// Between a word for a code and the code: `is`, in the languages that say it.
 const LINKS: [&str; 42] = [
-    "", "is", "is now", "are", "it is", "lautet", "lauten", "ist", "est", "est le", "es", "es el", "è", "é", "är", "er", "on", "to",
-    "jest", "je", "este", "e", "е", "is de", "là", "คือ", "ialah", "adalah", "at", "as", "は", "为", "為", "是", "है", "هو", "είναι", "на",
-    "number", "no", "below", "שלך הוא",
+    "",
+    "is",
+    "is now",
+    "are",
+    "it is",
+    "lautet",
+    "lauten",
+    "ist",
+    "est",
+    "est le",
+    "es",
+    "es el",
+    "è",
+    "é",
+    "är",
+    "er",
+    "on",
+    "to",
+    "jest",
+    "je",
+    "este",
+    "e",
+    "е",
+    "is de",
+    "là",
+    "คือ",
+    "ialah",
+    "adalah",
+    "at",
+    "as",
+    "は",
+    "为",
+    "為",
+    "是",
+    "है",
+    "هو",
+    "είναι",
+    "на",
+    "number",
+    "no",
+    "below",
+    "שלך הוא",
 ];
 
 /// What a number counts or measures that stands in front of these.
 const UNITS: [&str; 45] = [
-    "%", "€", "$", "£", "eur", "usd", "gbp", "chf", "krw", "inr", "jpy", "rub", "pln", "czk", "sek", "nok", "dkk", "kr", "zł", "kč", "руб",
-    "原", "円", "元", "원", "km", "m", "kg", "mb", "gb", "px", "people", "users", "points", "metres", "meters", "minutes", "seconds", "hours",
-    "days", "entries", "readers", "reviews", "views", "jobs",
+    "%", "€", "$", "£", "eur", "usd", "gbp", "chf", "krw", "inr", "jpy", "rub", "pln", "czk", "sek", "nok", "dkk",
+    "kr", "zł", "kč", "руб", "原", "円", "元", "원", "km", "m", "kg", "mb", "gb", "px", "people", "users", "points",
+    "metres", "meters", "minutes", "seconds", "hours", "days", "entries", "readers", "reviews", "views", "jobs",
 ];
 
 /// What may stand before `code` without making it the code of something else, in languages that have the word.
 const BEFORE_CODE: [&str; 72] = [
-    "your", "the", "this", "that", "a", "an", "my", "our", "its", "his", "her", "following", "new", "use", "enter", "type", "with", "by", "of", "is",
-    "and", "or", "for", "in", "below", "above", "numeric", "digit", "temporary", "unique", "secret", "personal", "special", "door",
-    "gate", "entry", "entrance", "fi", "wifi", "sms", "email", "mail", "text", "app", "locker", "parcel", "delivery", "game", "invite",
-    "guest", "visitor", "alarm", "key", "digital", "short", "same", "le", "ce", "votre", "un", "du", "de", "der", "den", "dem", "ihr", "dein",
-    "diesen", "folgenden", "je", "deze", "uw",
+    "your",
+    "the",
+    "this",
+    "that",
+    "a",
+    "an",
+    "my",
+    "our",
+    "its",
+    "his",
+    "her",
+    "following",
+    "new",
+    "use",
+    "enter",
+    "type",
+    "with",
+    "by",
+    "of",
+    "is",
+    "and",
+    "or",
+    "for",
+    "in",
+    "below",
+    "above",
+    "numeric",
+    "digit",
+    "temporary",
+    "unique",
+    "secret",
+    "personal",
+    "special",
+    "door",
+    "gate",
+    "entry",
+    "entrance",
+    "fi",
+    "wifi",
+    "sms",
+    "email",
+    "mail",
+    "text",
+    "app",
+    "locker",
+    "parcel",
+    "delivery",
+    "game",
+    "invite",
+    "guest",
+    "visitor",
+    "alarm",
+    "key",
+    "digital",
+    "short",
+    "same",
+    "le",
+    "ce",
+    "votre",
+    "un",
+    "du",
+    "de",
+    "der",
+    "den",
+    "dem",
+    "ihr",
+    "dein",
+    "diesen",
+    "folgenden",
+    "je",
+    "deze",
+    "uw",
 ];
 
 /// A currency in front of an amount.
@@ -132,7 +238,9 @@ impl Reader<'_> {
             said = self.lines_before(&line, standing, is_loud).map_or(said, |above| stronger(said, above));
         }
         if standing == Standing::Line {
-            said = said.max(self.line_behind(&line));
+            // A label above is for what is below it, and for nothing behind that.
+            let behind = if said < -20 { said } else { self.line_behind(&line) };
+            said = said.max(behind);
             if let Some((end, above)) = self.alone
                 && self.part.text.get(end..line.start).is_some_and(|gap| gap.trim().is_empty())
             {
@@ -181,7 +289,8 @@ impl Reader<'_> {
     }
 
     fn standing(&self, candidate: &Candidate, line: &Range<usize>) -> Standing {
-        let is_bare = |text: &str| text.chars().filter(|c| c.is_alphanumeric() && !is_ignorable(*c)).take(3).count() == 0;
+        let is_bare =
+            |text: &str| text.chars().filter(|c| c.is_alphanumeric() && !is_ignorable(*c)).take(3).count() == 0;
         let (before, behind) = (&self.part.text[line.start..candidate.start], &self.part.text[candidate.end..line.end]);
         if is_bare(before) && is_bare(behind) {
             return Standing::Line;
@@ -217,7 +326,13 @@ impl Reader<'_> {
                     let points = if is_named(text, word) { points * 2 / 5 } else { points };
                     if ends_sentence(gap) { points / 2 } else { points }
                 }
-                Meaning::Enter if best == 0 && penalty == 0 && distance < 4 => if self.announces { 30 } else { 12 },
+                Meaning::Enter if best == 0 && penalty == 0 && distance < 4 => {
+                    if self.announces {
+                        30
+                    } else {
+                        12
+                    }
+                }
                 Meaning::Other if best == 0 && penalty == 0 => {
                     penalty = match distance {
                         _ if is_direct => 45,
@@ -247,8 +362,20 @@ impl Reader<'_> {
             return if is_strong { 12 } else { 8 };
         }
         match gap.chars().count() {
-            0..=40 => if is_strong { 38 } else { 30 },
-            41..=80 => if is_strong { 20 } else { 10 },
+            0..=40 => {
+                if is_strong {
+                    38
+                } else {
+                    30
+                }
+            }
+            41..=80 => {
+                if is_strong {
+                    20
+                } else {
+                    10
+                }
+            }
             _ => 0,
         }
     }
@@ -268,7 +395,8 @@ impl Reader<'_> {
             if text.trim().is_empty() {
                 continue;
             }
-            let points: [i32; 2] = if is_alone { [[38, 32], [30, 24], [24, 18]][seen] } else { [[16, 10], [8, 5], [5, 3]][seen] };
+            let points: [i32; 2] =
+                if is_alone { [[38, 32], [30, 24], [24, 18]][seen] } else { [[16, 10], [8, 5], [5, 3]][seen] };
             seen += 1;
             match strongest(words) {
                 Some(Meaning::Strong) => return Some(points[0]),
@@ -303,19 +431,23 @@ impl Reader<'_> {
         let text = self.part.text;
         let behind = &text[candidate.end..];
         let next = behind.strip_prefix([' ', '\u{a0}']).unwrap_or(behind);
-        let unit = next.split(|c: char| c.is_whitespace() || matches!(c, '.' | ',' | ')' | ';')).next().unwrap_or_default();
+        let unit =
+            next.split(|c: char| c.is_whitespace() || matches!(c, '.' | ',' | ')' | ';')).next().unwrap_or_default();
         if unit.len() < 16 && UNITS.contains(&&*unit.to_lowercase()) {
             return 45;
         }
         let before = text[..candidate.start].trim_end_matches([' ', '\u{a0}']);
         let tail = &before[before.floor_char_boundary(before.len().saturating_sub(4))..];
-        let last = tail.rsplit(|c: char| c.is_whitespace() || c.is_ascii_punctuation() && c != '$').next().unwrap_or_default();
+        let last =
+            tail.rsplit(|c: char| c.is_whitespace() || c.is_ascii_punctuation() && c != '$').next().unwrap_or_default();
         if CURRENCIES.contains(&&*last.to_lowercase()) {
             return 45;
         }
         // "CA 94104", "10969 Berlin"
         let is_state = last.len() == 2 && last.bytes().all(|byte| byte.is_ascii_uppercase());
-        let is_town = next.len() < behind.len() && next.starts_with(char::is_uppercase) && unit.chars().skip(1).all(char::is_lowercase);
+        let is_town = next.len() < behind.len()
+            && next.starts_with(char::is_uppercase)
+            && unit.chars().skip(1).all(char::is_lowercase);
         match candidate.value.len() {
             5 if is_state => 40,
             4 | 5 if is_town && unit.chars().count() > 2 => 15,
@@ -350,7 +482,8 @@ fn is_named(text: &str, word: &Word) -> bool {
     let Some(before) = before.strip_suffix([' ', '-', '\u{a0}']) else { return false };
     let name = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     let begins = before[..before.len() - name.len()].trim_end_matches([' ', '\u{a0}']);
-    let is_first = begins.is_empty() || begins.ends_with(|c: char| !c.is_alphanumeric() && !matches!(c, ',' | '\'' | '-'));
+    let is_first =
+        begins.is_empty() || begins.ends_with(|c: char| !c.is_alphanumeric() && !matches!(c, ',' | '\'' | '-'));
     let is_brand = name.starts_with(char::is_uppercase) && !is_first;
     name.len() > 1 && !is_brand && !BEFORE_CODE.contains(&&*name.to_lowercase())
 }
@@ -368,7 +501,8 @@ fn is_link(gap: &str) -> bool {
 
 /// Whether a text ends in a colon or a word that says that what follows is it.
 fn ends_with_link(text: &str) -> bool {
-    let text = text.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '*' | '“' | '„' | '«' | '['));
+    let text =
+        text.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '*' | '“' | '„' | '«' | '['));
     if text.ends_with([':', '：', '=']) {
         return true;
     }

@@ -93,7 +93,8 @@ impl Found {
                 Some(_) => {}
                 None if score >= SCORE_MIN - 10 => {
                     let context = snippet(part.text, candidate.start, candidate.end);
-                    self.0.push((score, Code { value: candidate.value.clone(), score: 0, source: part.source, context }));
+                    self.0
+                        .push((score, Code { value: candidate.value.clone(), score: 0, source: part.source, context }));
                 }
                 None => {}
             }

@@ -187,7 +187,8 @@ impl Found<'_> {
 /// A text on one line, cut where it is long.
 fn shortened(text: &str) -> String {
     let mut short = String::new();
-    for (count, c) in text.chars().filter(|c| !c.is_control() || c.is_whitespace()).take(2 * TEXT_MAX_CHARS).enumerate() {
+    for (count, c) in text.chars().filter(|c| !c.is_control() || c.is_whitespace()).take(2 * TEXT_MAX_CHARS).enumerate()
+    {
         if count >= TEXT_MAX_CHARS {
             break;
         }

@@ -1,7 +1,7 @@
 //! How likely a link is the one that its message was sent for.
 
-use super::{Found, Tone};
 use super::words::{Purposes, of_address, of_text};
+use super::{Found, Tone};
 
 /// From this score on a link is an action.
 pub(super) const ACTION_MIN: u8 = 50;
@@ -20,7 +20,11 @@ pub(super) fn score(link: &Found<'_>, tone: &Tone) -> u8 {
     let Some((_, rest)) = web(href) else { return 0 };
     let path = rest.find(['/', '?']).map_or("", |at| &rest[at..]);
     let address = of_address(head(href));
-    let label = if text.chars().count() <= LABEL_MAX_CHARS && web(text).is_none() { of_text(text) } else { Purposes::default() };
+    let label = if text.chars().count() <= LABEL_MAX_CHARS && web(text).is_none() {
+        of_text(text)
+    } else {
+        Purposes::default()
+    };
     let mut before = of_text(lead);
     // "Click here to confirm": the sentence goes on behind the link.
     if before.act.is_none() && before.aside.is_none() {
@@ -82,9 +86,20 @@ pub(super) fn is_unsubscribe(href: &str, text: &str, lead: &str) -> bool {
 /// Whether a picture is there to be counted: its address says so.
 pub(super) fn is_beacon(href: &str) -> bool {
     let head = head(href).to_ascii_lowercase();
-    ["/wf/open", "/track/open", "/open.gif", "/open.php", "/pixel", "/beacon", "email_open", "/trk/open", "/o.gif", "open.aspx"]
-        .iter()
-        .any(|part| head.contains(part))
+    [
+        "/wf/open",
+        "/track/open",
+        "/open.gif",
+        "/open.php",
+        "/pixel",
+        "/beacon",
+        "email_open",
+        "/trk/open",
+        "/o.gif",
+        "open.aspx",
+    ]
+    .iter()
+    .any(|part| head.contains(part))
 }
 
 /// The scheme and the rest of an address that a browser opens.
