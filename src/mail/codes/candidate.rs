@@ -53,6 +53,9 @@ impl<'a> Search<'a> {
         if let Some(end) = self.single_characters(place) {
             return end;
         }
+        if let Some(end) = self.groups(place) {
+            return end;
+        }
         if self.digits(place).is_none() {
             self.mixed(place);
             return place + 1;
@@ -100,6 +103,34 @@ impl<'a> Search<'a> {
             return None;
         }
         self.add_single(first, self.words[end - 1].atoms.end);
+        Some(end)
+    }
+
+    /// Capitals and digits in two to four groups of the same length, parted by spaces: `AB12 CD34`. In more groups it is
+    /// the number of an account.
+    fn groups(&mut self, place: usize) -> Option<usize> {
+        let group = |place: usize| match self.parts(place) {
+            [atom] if atom.lowers == 0 && (3..=5).contains(&atom.len()) => Some(atom),
+            _ => None,
+        };
+        let first = group(place)?;
+        let mut end = place + 1;
+        while end < self.words.len()
+            && self.words[end - 1].goes_on
+            && group(end).is_some_and(|atom| atom.len() == first.len())
+        {
+            end += 1;
+        }
+        let atoms: Vec<&Atom> = (place..end).filter_map(group).collect();
+        let with_letters = atoms.iter().filter(|atom| !atom.is_digits()).count();
+        let with_digits = atoms.iter().filter(|atom| !atom.is_letters()).count();
+        if with_letters < 2 || with_digits == 0 || atoms.len() < 2 {
+            return None;
+        }
+        let last = *atoms.last()?;
+        if atoms.len() <= 4 {
+            self.add(first, last, false, 20);
+        }
         Some(end)
     }
 
@@ -188,7 +219,7 @@ impl<'a> Search<'a> {
             self.value(first, last)
         } else {
             let written = self.text[start..end].chars().filter(|c| !is_ignorable(*c));
-            written.map(|c| ascii(c).unwrap_or('-')).collect()
+            written.map(|c| ascii(c).unwrap_or(if c.is_whitespace() { ' ' } else { '-' })).collect()
         };
         let is_year = value.len() == 4 && matches!(&value[..2], "19" | "20");
         let is_round = is_joined && value.ends_with("000");
@@ -298,7 +329,9 @@ fn group_points(atoms: &[Atom]) -> Option<i32> {
             return Some(length_points(number.len()));
         }
         // INV-204418
-        [prefix, number] if prefix.uppers == prefix.len() && number.is_digits() && !is_even => return Some(10),
+        [prefix, number] if prefix.uppers == prefix.len() && number.is_digits() && !is_even => {
+            return Some(if prefix.len() <= 3 && number.len() > 4 { 16 } else { 10 });
+        }
         _ => {}
     }
     // 3-pack, covid-19

@@ -151,6 +151,8 @@ const CURRENCIES: [&str; 12] = ["€", "$", "£", "¥", "₹", "₩", "₽", "eu
 pub(super) struct Tone {
     /// The strongest word for a code in the subject.
     subject: Option<Meaning>,
+    /// Whether a body has a word that surely is for a code.
+    is_announced: bool,
     bias: i32,
 }
 
@@ -197,7 +199,7 @@ impl Tone {
             bias -= 30;
         }
         let subject = parts.iter().find(|part| part.source == CodeSource::Subject);
-        Self { subject: subject.and_then(|part| strongest(&part.words)), bias }
+        Self { subject: subject.and_then(|part| strongest(&part.words)), is_announced: strong > 0, bias }
     }
 }
 
@@ -236,6 +238,10 @@ impl Reader<'_> {
         let mut said = if before < -20 { before } else { before.max(self.behind(candidate, &line)) };
         if standing == Standing::Line || before.abs() < 10 {
             said = self.lines_before(&line, standing, is_loud).map_or(said, |above| stronger(said, above));
+        }
+        // A body may say no more than that the code is in the subject.
+        if self.part.source == CodeSource::Subject && self.tone.is_announced && said >= 0 {
+            said = said.max(22);
         }
         if standing == Standing::Line {
             // A label above is for what is below it, and for nothing behind that.

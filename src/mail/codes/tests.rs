@@ -21,6 +21,8 @@ fn a_code_is_read_however_it_is_written() {
         ("Your code is 4\u{200b}8\u{200b}2\u{200b}9", "4829"),
         ("Your code is G-482913", "G-482913"),
         ("Your code is AB12-CD34", "AB12-CD34"),
+        ("Your code is AB12 CD34", "AB12 CD34"),
+        ("FB-48291 is your security code", "FB-48291"),
         ("Your code is a7k2p9", "a7k2p9"),
         ("Your code: XKQTPW", "XKQTPW"),
         ("您的验证码是482913，请勿泄露", "482913"),
@@ -42,6 +44,7 @@ fn other_numbers_are_no_codes() {
         "Booking code: K7FQ2P for your flight, check-in opens soon",
         "Version 4.82.913 of the code, https://a.example/?code=482913",
         "Error code 404913",
+        "Your code word for GB33 BUKB 2020 1555 5555 55",
         "YOUR CODE IS BELOW",
     ] {
         assert_eq!(values("", text), [""; 0], "{text}");
@@ -78,6 +81,7 @@ fn the_best_comes_first_and_says_where_it_stands() {
     assert_eq!((codes[0].source, codes[0].score), (CodeSource::Html, 98));
     assert_eq!(codes[0].context, "Your verification code: 482913 Backup code 55210934");
     assert_eq!(codes.iter().map(|code| &*code.value).collect::<Vec<_>>(), ["482913", "55210934"]);
+    assert_eq!(values("[Lumora] 482913", "Your verification code is in the subject."), ["482913"]);
     assert_eq!(find("Your code: 901 442", "", &Page::default())[0].source, CodeSource::Subject);
 }
 
