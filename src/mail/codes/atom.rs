@@ -85,7 +85,7 @@ pub(super) fn atoms(text: &str) -> Vec<Atom> {
                 continue;
             }
         };
-        let atom = open.get_or_insert(Atom::begins_at(at));
+        let atom = open.get_or_insert_with(|| Atom::begins_at(at));
         atom.end = at + c.len_utf8();
         count(atom);
     }

@@ -219,7 +219,8 @@ impl<'a> Search<'a> {
             self.value(first, last)
         } else {
             let written = self.text[start..end].chars().filter(|c| !is_ignorable(*c));
-            written.map(|c| ascii(c).unwrap_or(if c.is_whitespace() { ' ' } else { '-' })).collect()
+            let joint = |c: char| if c.is_whitespace() { ' ' } else { '-' };
+            written.map(|c| ascii(c).unwrap_or_else(|| joint(c))).collect()
         };
         let is_year = value.len() == 4 && matches!(&value[..2], "19" | "20");
         let is_round = is_joined && value.ends_with("000");

@@ -339,7 +339,7 @@ impl Reader<'_> {
                         12
                     }
                 }
-                Meaning::Other if best == 0 && penalty == 0 => {
+                Meaning::Other | Meaning::Booking if best == 0 && penalty == 0 => {
                     penalty = match distance {
                         _ if is_direct => 45,
                         0..=12 => 40,
@@ -411,7 +411,7 @@ impl Reader<'_> {
             }
             // A label of its own: "Order number".
             let is_label = seen == 1 && is_alone && text.trim().chars().count() < 40;
-            if is_label && words.iter().any(|word| word.meaning == Meaning::Other) {
+            if is_label && words.iter().any(|word| matches!(word.meaning, Meaning::Other | Meaning::Booking)) {
                 return Some(-35);
             }
         }

@@ -194,8 +194,9 @@ impl Layout {
             // Where one never ends none behind it is looked at: each would be searched through again.
             let Some(end) = memchr::memchr(b')', rest) else { return };
             let address = rest[..end].trim_ascii();
-            let address = address.strip_prefix(b"\"").or(address.strip_prefix(b"'")).unwrap_or(address);
-            let address = address.strip_suffix(b"\"").or(address.strip_suffix(b"'")).unwrap_or(address);
+            let is_quote = |byte: &u8| matches!(byte, b'"' | b'\'');
+            let address = if address.first().is_some_and(is_quote) { &address[1..] } else { address };
+            let address = if address.last().is_some_and(is_quote) { &address[..address.len() - 1] } else { address };
             let Ok(href) = std::str::from_utf8(address) else { continue };
             if href.is_empty() || self.links.len() >= LINKS_MAX {
                 continue;
