@@ -175,6 +175,12 @@ impl<'a> Part<'a> {
         self.candidates.is_empty()
     }
 
+    /// Whether it has a word for a code, or asks to enter something that will not do for long.
+    pub(super) fn announces(&self) -> bool {
+        let has = |meaning| self.words.iter().any(|word| word.meaning == meaning);
+        strongest(&self.words).is_some() || has(Meaning::Enter) && has(Meaning::Security)
+    }
+
     /// Finds the words.
     pub(super) fn understood(self) -> Self {
         Self { words: words::find(self.text), ..self }
@@ -518,5 +524,6 @@ fn ends_with_link(text: &str) -> bool {
 }
 
 fn ends_sentence(gap: &str) -> bool {
-    gap.contains(". ") || gap.contains("! ") || gap.contains("? ") || gap.contains(['。', '！', '？', '।'])
+    let is_end = |pair: &[u8]| matches!(pair, [b'.' | b'!' | b'?', b' ']);
+    gap.as_bytes().windows(2).any(is_end) || !gap.is_ascii() && gap.contains(['。', '！', '？', '।'])
 }

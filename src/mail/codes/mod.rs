@@ -58,6 +58,10 @@ pub(super) fn find(subject: &str, text: &str, page: &Page) -> Vec<Code> {
         return Vec::new();
     }
     let parts = parts.map(Part::understood);
+    // A number is a code because somebody calls it one.
+    if !parts.iter().any(Part::announces) {
+        return Vec::new();
+    }
     let tone = Tone::of(&parts);
     let mut found = Found::default();
     for part in &parts {

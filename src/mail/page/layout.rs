@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::style::Style;
-use super::tokens::{HREF_MAX_BYTES, Tag};
+use super::tokens::{Attribute, HREF_MAX_BYTES, Tag};
 use super::{LINKS_MAX, Page, PageLink, PageLinkKind};
 
 /// Protects the memory; elements nested deeper belong to the innermost that is counted.
@@ -96,9 +96,11 @@ impl Layout {
             self.space = Some(b'\t');
         }
         let parent = self.current();
-        let style = tag.attribute("style").map(Style::read).unwrap_or_default();
+        let style = tag.attribute(Attribute::Style).map(Style::read).unwrap_or_default();
         let element = element(tag, &style, parent);
-        self.references(tag, &style, element, parent);
+        if tag.has_attributes() {
+            self.references(tag, &style, element, parent);
+        }
         if name == b"br" {
             self.break_line();
         } else if !is_void(name) && self.open.len() < OPEN_MAX {
@@ -127,46 +129,46 @@ impl Layout {
     /// Keeps what a tag refers to.
     fn references(&mut self, tag: &Tag, style: &Style, element: Open, parent: Open) {
         let is_dot = |side| tag.attribute(side).is_some_and(|size| matches!(size.trim(), "0" | "1" | "0px" | "1px"));
-        let is_beacon = style.is_dot || is_dot("width") || is_dot("height") || element.is_hidden;
+        let is_beacon = style.is_dot || is_dot(Attribute::Width) || is_dot(Attribute::Height) || element.is_hidden;
         let picture = if is_beacon { PageLinkKind::Beacon } else { PageLinkKind::Asset };
         let is_button = style.is_filled
             || parent.is_filled
-            || tag.attribute("role").is_some_and(|role| role.eq_ignore_ascii_case("button"))
-            || tag.attribute("class").is_some_and(is_button_class);
+            || tag.attribute(Attribute::Role).is_some_and(|role| role.eq_ignore_ascii_case("button"))
+            || tag.attribute(Attribute::Class).is_some_and(is_button_class);
         let anchor = PageLinkKind::Anchor { is_button };
         match tag.name() {
             b"a" => {
                 self.close_anchor();
-                if !element.is_hidden && self.refer(tag, "href", anchor) {
+                if !element.is_hidden && self.refer(tag, Attribute::Href, anchor) {
                     self.anchor = self.links.len().checked_sub(1);
                 }
             }
-            b"area" => _ = self.refer(tag, "href", anchor),
+            b"area" => _ = self.refer(tag, Attribute::Href, anchor),
             b"img" | b"input" | b"source" | b"embed" | b"iframe" | b"audio" => {
                 self.lend_alt(tag);
-                self.refer(tag, "src", picture);
+                self.refer(tag, Attribute::Src, picture);
             }
             b"video" => {
-                self.refer(tag, "src", picture);
-                self.refer(tag, "poster", picture);
+                self.refer(tag, Attribute::Src, picture);
+                self.refer(tag, Attribute::Poster, picture);
             }
-            b"link" => _ = self.refer(tag, "href", PageLinkKind::Asset),
+            b"link" => _ = self.refer(tag, Attribute::Href, PageLinkKind::Asset),
             _ => {}
         }
-        self.refer(tag, "background", PageLinkKind::Asset);
-        if let Some(declarations) = tag.attribute("style").filter(|text| text.contains('(')) {
+        self.refer(tag, Attribute::Background, PageLinkKind::Asset);
+        if let Some(declarations) = tag.attribute(Attribute::Style).filter(|text| text.contains('(')) {
             self.style_sheet(declarations.as_bytes());
         }
     }
 
     /// Keeps the address in an attribute; returns whether there was one.
-    fn refer(&mut self, tag: &Tag, attribute: &str, kind: PageLinkKind) -> bool {
+    fn refer(&mut self, tag: &Tag, attribute: Attribute, kind: PageLinkKind) -> bool {
         let href = tag.attribute(attribute).unwrap_or_default().trim();
         if href.is_empty() || href.len() > HREF_MAX_BYTES || self.links.len() >= LINKS_MAX {
             return false;
         }
         let at = self.text.len();
-        let alt = tag.attribute("alt").unwrap_or_default().trim().to_owned();
+        let alt = tag.attribute(Attribute::Alt).unwrap_or_default().trim().to_owned();
         self.links.push(PageLink { href: href.to_owned(), kind, text: at..at, alt });
         true
     }
@@ -175,7 +177,7 @@ impl Layout {
     fn lend_alt(&mut self, tag: &Tag) {
         let Some(link) = self.anchor.and_then(|place| self.links.get_mut(place)) else { return };
         if link.alt.is_empty() {
-            link.alt = tag.attribute("alt").unwrap_or_default().trim().to_owned();
+            link.alt = tag.attribute(Attribute::Alt).unwrap_or_default().trim().to_owned();
         }
     }
 
@@ -230,12 +232,15 @@ fn element(tag: &Tag, style: &Style, parent: Open) -> Open {
     );
     Open {
         name: short(name),
-        is_hidden: parent.is_hidden || style.is_hidden || is_never_shown(name) || tag.attribute("hidden").is_some(),
+        is_hidden: parent.is_hidden
+            || style.is_hidden
+            || is_never_shown(name)
+            || tag.attribute(Attribute::Hidden).is_some(),
         is_tiny: style.size_px.map_or(parent.is_tiny, |size| size <= 1.0),
         is_loud: parent.is_loud || style.is_strong || style.is_large() || is_bold,
         is_pre: parent.is_pre || name == b"pre",
         is_filled: matches!(name, b"td" | b"th" | b"div" | b"span")
-            && (style.is_filled || tag.attribute("bgcolor").is_some()),
+            && (style.is_filled || tag.attribute(Attribute::BgColor).is_some()),
     }
 }
 

@@ -14,21 +14,48 @@ pub(super) const HREF_MAX_BYTES: usize = 8 * 1024;
 const VALUE_MAX_BYTES: usize = 2 * 1024;
 
 /// The attributes that are read.
-const ATTRIBUTES: [&[u8]; COUNT] = [
-    b"alt",
-    b"background",
-    b"bgcolor",
-    b"class",
-    b"height",
-    b"hidden",
-    b"href",
-    b"poster",
-    b"role",
-    b"src",
-    b"style",
-    b"width",
-];
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attribute {
+    Alt,
+    Background,
+    BgColor,
+    Class,
+    Height,
+    Hidden,
+    Href,
+    Poster,
+    Role,
+    Src,
+    Style,
+    Width,
+}
+
 const COUNT: usize = 12;
+
+impl Attribute {
+    fn named(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"alt" => Self::Alt,
+            b"background" => Self::Background,
+            b"bgcolor" => Self::BgColor,
+            b"class" => Self::Class,
+            b"height" => Self::Height,
+            b"hidden" => Self::Hidden,
+            b"href" => Self::Href,
+            b"poster" => Self::Poster,
+            b"role" => Self::Role,
+            b"src" => Self::Src,
+            b"style" => Self::Style,
+            b"width" => Self::Width,
+            _ => return None,
+        })
+    }
+
+    /// Whether it is an address.
+    const fn is_address(self) -> bool {
+        matches!(self, Self::Background | Self::Href | Self::Poster | Self::Src)
+    }
+}
 
 /// Calls `layout` with every tag and every text of `html`.
 pub(super) fn read(html: &str, layout: &mut Layout) {
@@ -43,11 +70,11 @@ pub(super) struct Tag {
     name: Vec<u8>,
     is_end: bool,
     values: [Vec<u8>; COUNT],
-    /// Which of [`ATTRIBUTES`] are there, a bit each.
+    /// Which attributes are there, a bit each.
     present: u16,
     attribute: Vec<u8>,
     /// Where the value that is being read goes.
-    target: Option<usize>,
+    target: Option<Attribute>,
 }
 
 impl Tag {
@@ -56,10 +83,15 @@ impl Tag {
         &self.name
     }
 
-    /// The value of one of [`ATTRIBUTES`], empty if it has none; `None` if it is not there.
-    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
-        let place = ATTRIBUTES.iter().position(|known| *known == name.as_bytes())?;
+    /// The value of an attribute, empty if it has none; `None` if it is not there.
+    pub(super) fn attribute(&self, attribute: Attribute) -> Option<&str> {
+        let place = attribute as usize;
         (self.present & 1 << place != 0).then(|| std::str::from_utf8(&self.values[place]).unwrap_or_default())
+    }
+
+    /// Whether it has any attribute that is read.
+    pub(super) const fn has_attributes(&self) -> bool {
+        self.present != 0
     }
 
     fn begin(&mut self, is_end: bool) {
@@ -75,25 +107,21 @@ impl Tag {
         if self.attribute.is_empty() {
             return;
         }
-        let place = ATTRIBUTES.iter().position(|known| *known == self.attribute);
+        let attribute = Attribute::named(&self.attribute);
         self.attribute.clear();
-        self.target = place.filter(|place| self.present & 1 << place == 0);
-        if let Some(place) = self.target {
-            self.present |= 1 << place;
-            self.values[place].clear();
+        self.target = attribute.filter(|attribute| self.present & 1 << *attribute as usize == 0);
+        if let Some(attribute) = self.target {
+            self.present |= 1 << attribute as usize;
+            self.values[attribute as usize].clear();
         }
     }
 
     fn push_value(&mut self, part: &[u8]) {
         self.name_attribute();
-        let Some(place) = self.target else { return };
-        let limit = if matches!(ATTRIBUTES[place], b"href" | b"src" | b"background" | b"poster") {
-            // One byte more, by which a cut address is told from a whole one.
-            HREF_MAX_BYTES + 1
-        } else {
-            VALUE_MAX_BYTES
-        };
-        push(&mut self.values[place], part, limit);
+        let Some(attribute) = self.target else { return };
+        // One byte more, by which a cut address is told from a whole one.
+        let limit = if attribute.is_address() { HREF_MAX_BYTES + 1 } else { VALUE_MAX_BYTES };
+        push(&mut self.values[attribute as usize], part, limit);
     }
 }
 
