@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use restante::clock::Clock;
-use restante::mail::{Address, Content, MailboxName, Message, MessageId, Naming, Peer};
+use restante::mail::{Address, Content, MailParameters, MailboxName, Message, MessageId, Naming, Peer};
 use restante::shutdown::Shutdown;
 use restante::store::{Delivery, Kind, Page, Settings, Store};
 use tokio::time::Instant;
@@ -97,13 +97,14 @@ async fn append(store: &Store, mailbox: &MailboxName, len: usize) -> MessageId {
         received_at: now,
         expires_at: now.after(TTL),
         mail_from: None,
+        parameters: MailParameters::default(),
         peer: Peer { addr, local: addr, helo: "bench".to_owned(), tls: None },
         size: len as u64,
         content: Content { subject: Some("bench".to_owned()), text: Some(text), ..Content::default() },
     };
     let id = message.id;
     let rcpt_to = Address::parse("bench@example.com").expect("the address is good");
-    let delivery = Delivery { mailbox: mailbox.clone(), rcpt_to };
+    let delivery = Delivery { mailbox: mailbox.clone(), rcpt_to: rcpt_to.into() };
     store.append(vec![delivery], message, Bytes::from(vec![b'x'; len])).await.expect("it is kept");
     id
 }

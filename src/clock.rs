@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// A moment, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,6 +31,15 @@ impl Timestamp {
     #[must_use]
     pub const fn as_secs(self) -> u64 {
         self.0 / 1000
+    }
+
+    /// The moment that `text` names in the form of RFC 3339, or the beginning of a day in UTC; `None` if it is neither, or is
+    /// before 1970.
+    #[must_use]
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let day = (text.len() == "2026-01-31".len()).then(|| format!("{text}T00:00:00Z"));
+        let moment = OffsetDateTime::parse(day.as_deref().unwrap_or(text), &Rfc3339).ok()?;
+        u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
     }
 
     /// The moment `duration` later; the end of time where that would overflow.
@@ -106,6 +117,16 @@ mod tests {
         clock.advance(Duration::from_millis(2_500));
         assert_eq!(clone.now().as_millis(), 3_500);
         assert_eq!(clone.now().as_secs(), 3);
+    }
+
+    #[test]
+    fn a_moment_is_read_in_its_written_form() {
+        let secs = |text: &str| Timestamp::from_rfc3339(text).map(Timestamp::as_secs);
+        assert_eq!(secs("2026-01-31"), Some(1_769_817_600));
+        assert_eq!(secs("2026-01-31T01:00:00+01:00"), Some(1_769_817_600));
+        for text in ["", "2026-02-30", "2026-1-31", "31-01-2026", "1969-12-31", "2026-01-31T00:00:00", "2026-01-3äZ"] {
+            assert_eq!(secs(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpStream;
 
@@ -23,7 +23,8 @@ pub struct Connections {
 #[derive(Debug)]
 pub struct Admission {
     connections: Arc<Connections>,
-    network: IpAddr,
+    /// The client, once it is known.
+    network: Option<IpAddr>,
 }
 
 /// Why a connection is one too many.
@@ -47,28 +48,55 @@ impl Connections {
     /// # Errors
     /// Which limit it is over.
     pub fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Admission, TooMany> {
+        let mut admission = self.admit_anybody()?;
+        admission.belongs_to(client)?;
+        Ok(admission)
+    }
+
+    /// Counts a connection whose client is not known yet.
+    ///
+    /// # Errors
+    /// There are as many connections as there may be.
+    pub fn admit_anybody(self: &Arc<Self>) -> Result<Admission, TooMany> {
+        let counted = self
+            .total
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |total| (total < self.max).then(|| total + 1));
+        counted.map_err(|_| TooMany::InAll)?;
+        Ok(Admission { connections: self.clone(), network: None })
+    }
+
+    fn by_network(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.by_network.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admission {
+    /// Counts the connection as one of `client`.
+    ///
+    /// # Errors
+    /// This client has as many as one may have.
+    pub fn belongs_to(&mut self, client: IpAddr) -> Result<(), TooMany> {
         let network = client_network(client);
-        let mut by_network = self.by_network.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.total.load(Ordering::Relaxed) >= self.max {
-            return Err(TooMany::InAll);
-        }
+        let mut by_network = self.connections.by_network();
         let count = by_network.entry(network).or_default();
-        if *count >= self.max_per_ip {
+        if *count >= self.connections.max_per_ip {
             return Err(TooMany::OfThisClient);
         }
         *count += 1;
-        self.total.fetch_add(1, Ordering::Relaxed);
-        Ok(Admission { connections: self.clone(), network })
+        self.network = Some(network);
+        Ok(())
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let mut by_network = self.connections.by_network.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_network.get_mut(&self.network) {
-            *count -= 1;
-            if *count == 0 {
-                by_network.remove(&self.network);
+        if let Some(network) = self.network {
+            let mut by_network = self.connections.by_network();
+            if let Some(count) = by_network.get_mut(&network) {
+                *count -= 1;
+                if *count == 0 {
+                    by_network.remove(&network);
+                }
             }
         }
         self.connections.total.fetch_sub(1, Ordering::Relaxed);
@@ -96,7 +124,12 @@ mod tests {
         let first = connections.admit(a).unwrap();
         let _second = connections.admit(a).unwrap();
         assert_eq!(connections.admit(a).unwrap_err(), TooMany::OfThisClient);
-        let _third = connections.admit(b).unwrap();
+        let third = connections.admit_anybody().unwrap();
+        assert_eq!(connections.admit(c).unwrap_err(), TooMany::InAll);
+        drop(third);
+        let mut third = connections.admit_anybody().unwrap();
+        assert_eq!(third.belongs_to(a), Err(TooMany::OfThisClient));
+        assert_eq!(third.belongs_to(b), Ok(()));
         assert_eq!(connections.admit(c).unwrap_err(), TooMany::InAll);
         drop(first);
         assert!(connections.admit(c).is_ok());

@@ -1,6 +1,7 @@
 //! `restante`, an inbound catch-all mailbox server. The modules in the order of their layers; each may name only those above it.
 
 pub mod clock;
+pub mod units;
 pub mod mail;
 pub mod connections;
 pub mod shutdown;

@@ -1,6 +1,8 @@
 //! Tasks and their end: everything that runs beside `main` is spawned here, so that it can be stopped in two stages.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -14,6 +16,19 @@ pub struct Shutdown {
     tasks: TaskTracker,
     soft: CancellationToken,
     hard: CancellationToken,
+    panics: Arc<AtomicU64>,
+}
+
+/// Notices that the task it lives in unwinds.
+struct Watch(Arc<AtomicU64>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            tracing::error!("a task panicked; the others go on");
+        }
+    }
 }
 
 impl Shutdown {
@@ -23,15 +38,23 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Runs `task` in this group. It is dropped at its next await once the group is stopped hard.
+    /// Runs `task` in this group. It is dropped at its next await once the group is stopped hard. Where it panics it ends
+    /// alone, and is counted.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let hard = self.hard.clone();
+        let (hard, watch) = (self.hard.clone(), Watch(self.panics.clone()));
         self.tasks.spawn(async move {
+            let _watch = watch;
             hard.run_until_cancelled(task).await;
         })
+    }
+
+    /// How many tasks have panicked so far.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
     }
 
     /// Resolves when the group has been asked to stop.

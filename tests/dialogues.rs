@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use restante::mail::Envelope;
+use restante::mail::{Body, Envelope, MailParameters};
 use restante::shutdown::Shutdown;
-use restante::smtp::{BareLf, SessionSettings};
+use restante::smtp::{Attempt, BareLf, SessionSettings, Transport};
 
 use crate::dialogue::session_settings;
 use crate::loopback::{Client, DEADLINE, Recorder, listen, server_settings, tls};
@@ -29,6 +29,8 @@ struct Script {
     /// One stage in clear text, and one more for each TLS handshake.
     stages: Vec<Vec<Turn>>,
     delivered: Vec<Delivery>,
+    /// The mail that did not get in, as the backend was told of it; not looked at where the script has nothing of it.
+    refused: Vec<String>,
 }
 
 /// What the client sends at a time, and what it is told then.
@@ -58,6 +60,7 @@ impl Script {
             starttls: false,
             stages: vec![vec![Turn::default()]],
             delivered: Vec::new(),
+            refused: Vec::new(),
         };
         for (at, line) in text.lines().enumerate() {
             script.take(at + 1, line).map_err(|error| format!("{name}:{}: {error}", at + 1))?;
@@ -73,7 +76,7 @@ impl Script {
             let (name, value) = setting.split_once(' ').ok_or("write @name value")?;
             return self.set(name, value);
         }
-        let (mark, text) = line.split_at_checked(2).ok_or("a line begins with C: C- S: E: or M:")?;
+        let (mark, text) = line.split_at_checked(2).ok_or("a line begins with C: C- S: E: M: or R:")?;
         let text = text.strip_prefix(' ').unwrap_or(text);
         match mark {
             "C:" => self.turn().client.push([unescape(text)?, b"\r\n".to_vec()].concat()),
@@ -87,6 +90,7 @@ impl Script {
                 }
             }
             "E:" => self.delivered.push(Delivery { envelope: text.to_owned(), raw: Vec::new() }),
+            "R:" => self.refused.push(text.to_owned()),
             "M:" => self.delivered.last_mut().ok_or("E: comes before M:")?.raw.extend(unescape(text)?),
             _ => return Err(format!("{mark} is no mark of a line")),
         }
@@ -98,11 +102,15 @@ impl Script {
         let number = value.parse::<u32>().map_err(|error| format!("{value:?}: {error}"));
         match (name, value) {
             ("starttls", "on") => self.starttls = true,
+            ("tls", "required") => settings.require_tls = true,
+            ("dsn", "off") => settings.dsn = false,
             ("bare_lf", "keep") => settings.bare_lf = BareLf::Keep,
             ("max_command_bytes", _) => settings.max_command_bytes = number? as usize,
             ("max_message_bytes", _) => settings.max_message_bytes = number? as usize,
             ("max_recipients", _) => settings.max_recipients = number? as usize,
             ("max_errors", _) => settings.max_errors = number?,
+            ("max_noops", _) => settings.max_noops = number?,
+            ("max_text_line_bytes", _) => settings.max_text_line_bytes = number? as usize,
             _ => return Err(format!("@{name} {value} is no setting")),
         }
         Ok(())
@@ -148,12 +156,18 @@ impl Script {
         }
     }
 
-    fn check_delivered(&self, delivered: &[(Envelope, Bytes)]) -> Result<(), String> {
+    fn check_mail(&self, delivered: &[(Envelope, Bytes)], refused: &[Attempt]) -> Result<(), String> {
         let delivered: Vec<_> = delivered.iter().map(Delivery::of).collect();
-        if delivered == self.delivered {
+        if delivered != self.delivered {
+            return Err(format!("{}: expected {:?}, kept was {delivered:?}", self.name, self.delivered));
+        }
+        let told: Vec<_> = refused.iter().map(told).collect();
+        let is_as_written = |(told, written): (&String, &String)| told.starts_with(written.as_str());
+        let all_are = told.len() == self.refused.len() && told.iter().zip(&self.refused).all(is_as_written);
+        if all_are || self.refused.is_empty() {
             return Ok(());
         }
-        Err(format!("{}: expected {:?}, kept was {delivered:?}", self.name, self.delivered))
+        Err(format!("{}: expected {:?}, refused was {told:?}", self.name, self.refused))
     }
 
     /// Each line by itself, and the replies of each turn before the next one begins.
@@ -170,7 +184,7 @@ impl Script {
                 self.check_transcript(heard, &player.transcript)?;
             }
         }
-        self.check_delivered(&player.delivered)
+        self.check_mail(&player.delivered, &player.refused)
     }
 
     /// Everything that may be sent at once, in the pieces that `cut` makes of it.
@@ -183,13 +197,14 @@ impl Script {
             cut(input).into_iter().for_each(|piece| player.feed(piece));
         }
         self.check_transcript(self.expected().count(), &player.transcript)?;
-        self.check_delivered(&player.delivered)
+        self.check_mail(&player.delivered, &player.refused)
     }
 
     async fn play_on_socket(&self) -> Result<(), String> {
         let (tasks, recorder, (server_tls, connector)) = (Shutdown::new(), Recorder::default(), tls());
         let settings = server_settings((*self.settings).clone());
-        let addr = listen(settings, recorder.clone(), self.starttls.then_some(server_tls), &tasks).await;
+        let addr =
+            listen(settings, recorder.clone(), self.starttls.then_some(server_tls), Transport::Clear, &tasks).await;
         let failed = |error: std::io::Error| format!("{}: {error}", self.name);
         let mut client = Client::connect(addr).await.map_err(failed)?;
         let mut open = true;
@@ -214,19 +229,39 @@ impl Script {
         // The server waits a moment for its client to close too.
         drop(client);
         assert_eq!(tasks.stop(DEADLINE).await, 0, "{}: the server did not stop", self.name);
-        self.check_delivered(&recorder.delivered())
+        self.check_mail(&recorder.delivered(), &recorder.kept_out())
     }
 }
 
 impl Delivery {
-    /// `<sender> -> <recipient>, <recipient>` and what the client said about the message.
+    /// `<sender> -> <recipient>, <recipient NOTIFY=…>` and what the client said about the message.
     fn of((envelope, raw): &(Envelope, Bytes)) -> Self {
-        let from = envelope.mail_from.as_ref().map(ToString::to_string).unwrap_or_default();
-        let to: Vec<_> = envelope.rcpt_to.iter().map(|to| format!("<{to}>")).collect();
-        let size = envelope.size.map(|size| format!(" size={size}")).unwrap_or_default();
-        let smtputf8 = if envelope.smtputf8 { " smtputf8" } else { "" };
-        Self { envelope: format!("<{from}> -> {}{size}{smtputf8}", to.join(", ")), raw: raw.to_vec() }
+        Self { envelope: paths(envelope) + &parameters(&envelope.parameters), raw: raw.to_vec() }
     }
+}
+
+/// `<sender> -> <recipient>, <recipient>: reply`
+fn told(Attempt { envelope, reply }: &Attempt) -> String {
+    let reply = reply.as_ref().map_or_else(|| "[gone]".to_owned(), ToString::to_string);
+    format!("{}: {reply}", paths(envelope))
+}
+
+fn paths(envelope: &Envelope) -> String {
+    let from = envelope.mail_from.as_ref().map(ToString::to_string).unwrap_or_default();
+    let to: Vec<_> = envelope.rcpt_to.iter().map(|to| format!("<{to}>")).collect();
+    format!("<{from}> -> {}", to.join(", "))
+}
+
+/// What MAIL said, in words with a blank before each.
+fn parameters(said: &MailParameters) -> String {
+    let words = [
+        said.size.map(|size| format!("size={size}")),
+        said.body.map(|body| format!("body={}", if body == Body::SevenBit { "7bit" } else { "8bitmime" })),
+        said.smtputf8.then(|| "smtputf8".to_owned()),
+        said.ret.map(|ret| format!("ret={ret:?}").to_lowercase()),
+        said.envid.as_ref().map(|envid| format!("envid={envid}")),
+    ];
+    words.into_iter().flatten().map(|word| format!(" {word}")).collect()
 }
 
 /// Reads `\r`, `\n`, `\0`, `\xNN` and `\\`.

@@ -223,9 +223,17 @@ fn the_commands_of_the_readme_do_what_they_say() {
 fn the_commands_of_the_api_do_what_they_say() {
     let commands = blocks(&read("docs/API.md"), "sh").concat();
     let said = Server::start().run(&commands);
-    let found = ["the code is 482913", "https://example.com/signin?token=8f2a9c40d7be"];
-    assert!(found.iter().all(|part| said.contains(part)), "{said}");
-    for part in ["Plain text content", "<p>HTML content</p>", "%PDF", "has been deleted", "have been cleared"] {
+    let parts = [
+        "Plain text content",
+        "<p>HTML content</p>",
+        "%PDF",
+        "the code is 482913",
+        "https://example.com/signin?token=8f2a9c40d7be",
+        "552 5.3.4 ",
+        "has been deleted",
+        "have been cleared",
+    ];
+    for part in parts {
         assert!(said.contains(part), "{part} in {said}");
     }
 }
@@ -259,6 +267,24 @@ fn the_example_message_looks_like_a_real_one() {
     assert!(keys.len() > 8);
     for key in keys {
         assert!(api.contains(&format!("| `{key}` |")), "{key} has no row in docs/API.md");
+    }
+}
+
+#[test]
+fn the_example_attempt_looks_like_a_real_one() {
+    let api = read("docs/API.md");
+    let example: Value = serde_json::from_str(&blocks(&api, "json")[0]).unwrap();
+    let commands = blocks(&api, "sh");
+    let trying = commands.iter().position(|block| block.contains("SIZE=99999999")).unwrap();
+    let said =
+        Server::start().run(&["API_KEY=$(cat data/api-key)\n", &commands[trying], &commands[trying + 1]].concat());
+    let list: Value = serde_json::from_str(&said).unwrap();
+    assert!(same_shape(&example, &list), "{list:#}");
+    assert_eq!(list[0]["reply"], example[0]["reply"]);
+    for key in list[0].as_object().unwrap().keys() {
+        let is_in_row =
+            |row: &str| row.starts_with("| `") && row.split(" | ").next().unwrap().contains(&format!("`{key}`"));
+        assert!(api.lines().any(is_in_row), "{key} has no row in docs/API.md");
     }
 }
 
@@ -308,6 +334,25 @@ fn a_test_that_a_document_names_is_one() {
         }
     }
     assert!(named > 10, "the promises have their tests in the documents");
+}
+
+#[test]
+fn every_dialogue_is_in_the_table_of_the_rfcs_and_no_other() {
+    let text = read("docs/SMTP.md");
+    let named = code_spans(&text);
+    let entries = fs::read_dir(path("tests/dialogues")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "smtp"));
+    let mut dialogues: Vec<_> = files.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
+    dialogues.sort_unstable();
+    for dialogue in &dialogues {
+        assert!(named.iter().any(|span| span == dialogue), "{dialogue} is not in docs/SMTP.md");
+    }
+    let is_dialogue = |span: &&String| span.contains('-') && span.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    for span in named.iter().filter(is_dialogue) {
+        let is_haproxys = span.starts_with("send-proxy");
+        assert!(is_haproxys || dialogues.contains(&span.as_str()), "there is no dialogue {span}");
+    }
 }
 
 #[test]

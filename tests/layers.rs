@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 /// Each module and those it may name, in the order of the layers.
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("units", &[]),
     ("mail", &["clock"]),
     ("connections", &["mail"]),
     ("shutdown", &[]),
     ("tls", &["shutdown"]),
     ("smtp", &["mail", "connections", "shutdown"]),
     ("store", &["clock", "mail", "shutdown"]),
-    ("inbox", &["clock", "mail", "smtp", "store"]),
-    ("http", &["mail", "connections", "inbox", "shutdown"]),
-    ("config", &["mail", "tls", "smtp", "store", "inbox", "http"]),
+    ("inbox", &["clock", "units", "mail", "smtp", "store"]),
+    ("http", &["units", "mail", "connections", "inbox", "shutdown"]),
+    ("config", &["units", "mail", "tls", "smtp", "store", "inbox", "http"]),
     ("app", &["clock", "mail", "shutdown", "tls", "smtp", "store", "inbox", "http", "config"]),
 ];
 

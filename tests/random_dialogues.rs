@@ -25,7 +25,9 @@ const COMMANDS: &[&str] = &[
     "MAIL FROM:<slow@s.example>\r\n",
     "MAIL FROM:<a@s.example> SIZE=60\r\n",
     "MAIL FROM:<a@s.example> SMTPUTF8\r\n",
+    "MAIL FROM:<a@s.example> RET=HDRS ENVID=e\r\n",
     "RCPT TO:<u@example.com>\r\n",
+    "RCPT TO:<v@example.com> NOTIFY=NEVER ORCPT=rfc822;v\r\n",
     "RCPT TO:<\"u v\"@example.com>\r\n",
     "RCPT TO:<ü@example.com>\r\n",
     "RCPT TO:<u@foreign.example>\r\n",
@@ -134,7 +136,7 @@ fn cut<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(4_000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_conversation_does_not_depend_on_how_it_is_cut(

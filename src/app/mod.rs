@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
-use crate::smtp::Server;
+use crate::smtp::{Server, Transport};
 use crate::store::{Kind, OpenError, Store};
 use crate::tls::{self, Source, TlsError};
 use crate::{http, store};
@@ -25,6 +25,7 @@ const BACKGROUND_GRACE: Duration = Duration::from_secs(5);
 /// A running server.
 pub struct App {
     smtp_addrs: Vec<SocketAddr>,
+    smtps_addrs: Vec<SocketAddr>,
     http_addrs: Vec<SocketAddr>,
     certificate: Source,
     key: Key,
@@ -89,8 +90,10 @@ impl App {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let certificate = tls::load(&config.tls)?;
         let smtp_listeners = listen(&config.smtp_addrs, "SMTP_ADDR").await?;
+        let smtps_listeners = listen(&config.smtps_addrs, "SMTPS_ADDR").await?;
         let http_listeners = listen(&config.http_addrs, "HTTP_ADDR").await?;
-        let (smtp_addrs, http_addrs) = (local_addrs(&smtp_listeners), local_addrs(&http_listeners));
+        let [smtp_addrs, smtps_addrs, http_addrs] =
+            [&smtp_listeners, &smtps_listeners, &http_listeners].map(|listeners| local_addrs(listeners));
 
         let background = Shutdown::new();
         let store = Store::open(&config.store, clock.clone(), &background).await?;
@@ -99,8 +102,8 @@ impl App {
 
         let traffic = Shutdown::new();
         let smtp = Server::new(config.smtp.clone(), inbox.clone(), Some(certificate.config), traffic.clone());
-        for listener in smtp_listeners {
-            smtp.listen(listener);
+        for (listeners, transport) in [(smtp_listeners, Transport::Clear), (smtps_listeners, Transport::Tls)] {
+            listeners.into_iter().for_each(|listener| smtp.listen(listener, transport));
         }
         let http = http::Server::new(&http::Settings { keys, ..config.http.clone() }, inbox, traffic.clone());
         for listener in http_listeners {
@@ -111,9 +114,9 @@ impl App {
             let wanted = config.tls.cert_file.display();
             tracing::warn!(%wanted, "there are no certificate files; STARTTLS has a self-signed certificate for this run");
         }
-        tracing::info!(smtp = ?smtp_addrs, http = ?http_addrs, "restante is ready");
+        tracing::info!(smtp = ?smtp_addrs, smtps = ?smtps_addrs, http = ?http_addrs, "restante is ready");
         let certificate = certificate.source;
-        Ok(Self { smtp_addrs, http_addrs, certificate, key, config, store, traffic, background })
+        Ok(Self { smtp_addrs, smtps_addrs, http_addrs, certificate, key, config, store, traffic, background })
     }
 
     /// Stops in order: no more connections, then the messages and requests in progress, then the store.

@@ -16,11 +16,12 @@ impl App {
         let mut text = format!("\nrestante {} is ready\n\n", env!("CARGO_PKG_VERSION"));
         let rows = [
             ("SMTP", format!("{}  ({})", joined(&self.smtp_addrs, ""), self.smtp_note())),
+            ("SMTPS", joined(&self.smtps_addrs, "")),
             ("API", joined(&self.http_addrs, "http://")),
             ("key", self.key_note()),
             ("store", self.store_note()),
         ];
-        for (name, value) in rows {
+        for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
             _ = writeln!(text, "  {name:<6}{value}");
         }
         let key = match &self.key {

@@ -22,7 +22,7 @@ use crate::inbox::{self, DomainPattern, Domains};
 use crate::mail::{Domain, Naming, NamingScheme, PlusAddressing};
 use crate::smtp::{self, BareLf, SessionSettings};
 use crate::store::{self, Kind};
-use crate::{http, tls};
+use crate::{http, tls, units};
 
 /// The file that is read beside the environment, from the working directory.
 const ENV_FILE: &str = ".env";
@@ -32,6 +32,8 @@ const ENV_FILE: &str = ".env";
 pub struct Config {
     /// Where mail comes in.
     pub smtp_addrs: Vec<SocketAddr>,
+    /// Where mail comes in by implicit TLS.
+    pub smtps_addrs: Vec<SocketAddr>,
     /// Where the API listens.
     pub http_addrs: Vec<SocketAddr>,
     /// The SMTP server.
@@ -113,6 +115,7 @@ impl Config {
         let hostname = reader.read("SMTP_HOSTNAME", hostname).unwrap_or_else(|| first_domain(&domains));
         Self {
             smtp_addrs: reader.read("SMTP_ADDR", some_addresses),
+            smtps_addrs: reader.read("SMTPS_ADDR", value::addresses),
             http_addrs: reader.read("HTTP_ADDR", some_addresses),
             smtp: smtp_settings(reader, &hostname),
             http: http_settings(reader),
@@ -123,7 +126,7 @@ impl Config {
             },
             inbox: inbox_settings(reader, domains, hostname),
             store: store_settings(reader),
-            shutdown_grace: reader.read("SHUTDOWN_GRACE", value::duration),
+            shutdown_grace: reader.read("SHUTDOWN_GRACE", units::duration),
             log: Log {
                 filter: reader.read("LOG_LEVEL", log_filter),
                 json: reader.read("LOG_FORMAT", value::choice(&[("text", false), ("json", true)])),
@@ -135,7 +138,8 @@ impl Config {
     /// Strangers may reach the server only where it is said whose mail it takes and who may read it.
     fn check_exposure(&self, reader: &mut Reader<'_>) {
         let exposed = |addrs: &[SocketAddr]| addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback()).copied();
-        let Some(addr) = exposed(&self.smtp_addrs).or_else(|| exposed(&self.http_addrs)) else { return };
+        let all = [&self.smtp_addrs, &self.smtps_addrs, &self.http_addrs];
+        let Some(addr) = all.into_iter().find_map(|addrs| exposed(addrs)) else { return };
         if !reader.is_set("DOMAIN") {
             reader.mistake(format!(
                 "DOMAIN is not set, but {addr} can be reached by strangers: say whose mail is taken, such as \
@@ -158,15 +162,22 @@ fn smtp_settings(reader: &mut Reader<'_>, hostname: &str) -> smtp::Settings {
             max_command_bytes: reader.read("SMTP_MAX_COMMAND_LINE", value::number(512, 65_536)),
             max_message_bytes: reader.read("SMTP_MAX_MESSAGE_SIZE", message_size),
             max_recipients: reader.read("SMTP_MAX_RECIPIENTS", value::number(1, 10_000)),
+            max_text_line_bytes: reader.read("SMTP_MAX_TEXT_LINE", text_line),
             max_errors: reader.read("SMTP_MAX_ERRORS", value::number(1, 10_000)),
+            max_noops: reader.read("SMTP_MAX_NOOPS", value::number(1, 1_000_000)),
             bare_lf: reader.read("BARE_LF", value::choice(&[("reject", BareLf::Reject), ("keep", BareLf::Keep)])),
+            require_tls: reader.read("SMTP_TLS", value::choice(&[("optional", false), ("required", true)])),
+            dsn: reader.read("SMTP_DSN", value::choice(&[("record", true), ("off", false)])),
         },
         max_connections: reader.read("SMTP_MAX_CONNECTIONS", value::number(1, 1_000_000)),
         max_connections_per_ip: reader.read("SMTP_MAX_CONNECTIONS_PER_IP", value::number(1, 1_000_000)),
         max_bytes_in_flight: reader.read("SMTP_MAX_IN_FLIGHT", memory_size),
-        idle_timeout: reader.read("SMTP_IDLE_TIMEOUT", value::duration),
-        session_timeout: reader.read("SMTP_SESSION_TIMEOUT", value::duration),
-        tls_handshake_timeout: reader.read("SMTP_TLS_HANDSHAKE_TIMEOUT", value::duration),
+        idle_timeout: reader.read("SMTP_IDLE_TIMEOUT", units::duration),
+        session_timeout: reader.read("SMTP_SESSION_TIMEOUT", units::duration),
+        tls_handshake_timeout: reader.read("SMTP_TLS_HANDSHAKE_TIMEOUT", units::duration),
+        data_timeout: reader.read("SMTP_DATA_TIMEOUT", units::duration),
+        min_data_bytes_per_second: reader.read("SMTP_MIN_DATA_RATE", data_rate),
+        proxies: reader.read("PROXY_PROTOCOL_FROM", value::networks),
     }
 }
 
@@ -176,9 +187,9 @@ fn http_settings(reader: &mut Reader<'_>) -> http::Settings {
         rate_per_minute: reader.read("API_RATE_PER_MINUTE", value::number(0, 1_000_000)),
         max_connections: reader.read("HTTP_MAX_CONNECTIONS", value::number(1, 1_000_000)),
         max_connections_per_ip: reader.read("HTTP_MAX_CONNECTIONS_PER_IP", value::number(1, 1_000_000)),
-        header_timeout: reader.read("HTTP_HEADER_TIMEOUT", value::duration),
-        request_timeout: reader.read("HTTP_REQUEST_TIMEOUT", value::duration),
-        idle_timeout: reader.read("HTTP_IDLE_TIMEOUT", value::duration),
+        header_timeout: reader.read("HTTP_HEADER_TIMEOUT", units::duration),
+        request_timeout: reader.read("HTTP_REQUEST_TIMEOUT", units::duration),
+        idle_timeout: reader.read("HTTP_IDLE_TIMEOUT", units::duration),
     }
 }
 
@@ -193,19 +204,23 @@ fn inbox_settings(reader: &mut Reader<'_>, domains: Domains, hostname: String) -
         domains,
         hostname,
         naming: Naming { scheme: reader.read("MAILBOX_NAMING", scheme), plus: reader.read("PLUS_ADDRESSING", plus) },
-        retention: reader.read("RETENTION", value::duration),
+        retention: reader.read("RETENTION", units::duration),
         rate_per_minute: reader.read("SMTP_RATE_PER_MINUTE", value::number(0, 1_000_000)),
+        rate_per_minute_per_ip: reader.read("SMTP_RATE_PER_MINUTE_PER_IP", value::number(0, 1_000_000)),
+        // A list of the API has no more entries.
+        attempts_per_mailbox: reader.read("ATTEMPTS_PER_MAILBOX", value::number(1, 200)),
+        attempts_max: reader.read("ATTEMPTS_MAX", value::number(0, 1_000_000)),
     }
 }
 
 fn store_settings(reader: &mut Reader<'_>) -> store::Settings {
     let data_dir = reader.read("DATA_DIR", path);
-    let min_free_bytes = reader.read("STORE_MIN_FREE", value::size);
+    let min_free_bytes = reader.read("STORE_MIN_FREE", units::size);
     let embedded = reader.read("STORE", value::choice(&[("embedded", true), ("memory", false)]));
     store::Settings {
         kind: if embedded { Kind::Embedded { data_dir, min_free_bytes } } else { Kind::Memory },
         mailbox_max_messages: reader.read("MAILBOX_MAX_MESSAGES", value::number(1, 1_000_000)),
-        max_bytes: reader.read("STORE_MAX_BYTES", value::size),
+        max_bytes: reader.read("STORE_MAX_BYTES", units::size),
     }
 }
 
@@ -229,8 +244,8 @@ fn first_domain(domains: &Domains) -> String {
     let listed = match domains {
         Domains::Any => None,
         Domains::Listed(patterns) => patterns.iter().find_map(|pattern| match pattern {
-            DomainPattern::Exact(Domain::Name(name)) | DomainPattern::Subdomains(name) => Some(name.clone()),
-            DomainPattern::Exact(Domain::Literal(_)) => None,
+            DomainPattern::Exact(domain) => domain.ascii_name(),
+            DomainPattern::Subdomains(name) => Domain::Name(name.clone()).ascii_name(),
         }),
     };
     listed.unwrap_or_else(|| "localhost".to_owned())
@@ -260,12 +275,27 @@ fn message_size(text: &str) -> value::Parsed<usize> {
     bounded_size(text, 1024, 1 << 30, "1KiB to 1GiB")
 }
 
+/// RFC 5321 section 4.5.3.1.6 asks for 1000 at least.
+fn text_line(text: &str) -> value::Parsed<usize> {
+    match units::size(text)? {
+        0 => Ok(0),
+        _ => bounded_size(text, 1000, 1 << 30, "1000 to 1GiB, or 0"),
+    }
+}
+
+fn data_rate(text: &str) -> value::Parsed<u64> {
+    match units::size(text)? {
+        0 => Err("write a number of bytes a second, 1 at least, such as 1KiB".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
 fn memory_size(text: &str) -> value::Parsed<usize> {
     bounded_size(text, 1 << 20, 1 << 40, "1MiB to 1TiB")
 }
 
 fn bounded_size(text: &str, min: u64, max: u64, range: &str) -> value::Parsed<usize> {
-    match value::size(text)? {
+    match units::size(text)? {
         size if (min..=max).contains(&size) => usize::try_from(size).map_err(|error| error.to_string()),
         _ => Err(format!("write a size from {range}")),
     }

@@ -6,8 +6,22 @@ use super::value::Parsed;
 use super::variables::{VARIABLES, Variable};
 
 /// Beginnings of names that are most probably meant for us; a name that begins so and is not ours is a slip of the pen.
-const OUR_PREFIXES: [&str; 11] =
-    ["API_", "BARE_", "DATA_", "HTTP_", "LOG_", "MAILBOX_", "PLUS_", "SHUTDOWN_", "SMTP_", "STORE_", "TLS_"];
+const OUR_PREFIXES: [&str; 14] = [
+    "API_",
+    "ATTEMPTS_",
+    "BARE_",
+    "DATA_",
+    "HTTP_",
+    "LOG_",
+    "MAILBOX_",
+    "PLUS_",
+    "PROXY_",
+    "SHUTDOWN_",
+    "SMTP_",
+    "SMTPS_",
+    "STORE_",
+    "TLS_",
+];
 
 /// How many letters may be wrong in a name for us to guess which one was meant.
 const GUESS_MAX_EDITS: usize = 2;

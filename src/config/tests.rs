@@ -74,7 +74,7 @@ fn all_mistakes_are_reported_at_once_with_name_value_and_what_is_allowed() {
 
 #[test]
 fn a_public_address_needs_a_key_and_a_domain() {
-    for name in ["SMTP_ADDR", "HTTP_ADDR"] {
+    for name in ["SMTP_ADDR", "SMTPS_ADDR", "HTTP_ADDR"] {
         for addr in ["0.0.0.0:0", "192.0.2.1:25", "[::]:0", "127.0.0.1:0,[2001:db8::1]:25", "[::ffff:192.0.2.1]:25"] {
             let mistakes = config(&[(name, addr)]).unwrap_err().to_string();
             assert!(mistakes.contains("DOMAIN is not set") && mistakes.contains("API_KEY is not set"), "{mistakes}");
@@ -89,6 +89,15 @@ fn a_public_address_needs_a_key_and_a_domain() {
             assert!(config(&[(name, addr)]).is_ok(), "{addr}");
         }
     }
+}
+
+#[test]
+fn the_host_name_is_ascii_whatever_the_domain_is_written_in() {
+    let hostname = |domain| config(&[("DOMAIN", domain)]).unwrap().smtp.session.hostname;
+    assert_eq!(hostname("exämple.com,example.com"), "xn--exmple-cua.com");
+    assert_eq!(hostname("[192.0.2.1],*.example.com"), "example.com");
+    assert_eq!(hostname("[192.0.2.1]"), "localhost");
+    assert!(config(&[("SMTP_HOSTNAME", "exämple.com")]).is_err());
 }
 
 #[test]
@@ -111,7 +120,7 @@ fn a_near_miss_is_a_mistake_and_anothers_variable_is_not() {
 fn every_default_is_valid_and_every_variable_is_read() {
     let shown = config(&[]).unwrap().shown().to_vec();
     assert_eq!(shown.len(), VARIABLES.len());
-    for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
+    for variable in VARIABLES {
         let mistakes = config(&[(variable.name, "\u{7f}!")]);
         let path = matches!(variable.name, "DATA_DIR" | "TLS_CERT_FILE" | "TLS_KEY_FILE");
         assert_eq!(mistakes.is_err(), !path, "{} is not read", variable.name);

@@ -35,6 +35,12 @@ pub const VARIABLES: &[Variable] = &[
          a public address; on loopback one is generated, printed and kept in `DATA_DIR`.",
     ),
     variable("SMTP_ADDR", "127.0.0.1:2525", "Where mail comes in: `address:port`, several with commas between."),
+    variable(
+        "SMTPS_ADDR",
+        "",
+        "Where mail comes in by TLS from the first byte on (port 465 by custom): `address:port`, several with commas between. \
+         Nothing means nowhere.",
+    ),
     variable("HTTP_ADDR", "127.0.0.1:8080", "Where the API listens: `address:port`, several with commas between."),
     variable(
         "SMTP_HOSTNAME",
@@ -82,8 +88,13 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "SMTP_RATE_PER_MINUTE",
         "50",
-        "The mails a minute of one sender address: so many at once, then each as its share of the minute passes; \
-         further ones are refused with `450`. 0 is without limit.",
+        "The mails a minute that one client brings of one sender address: so many at once, then each as its share of the \
+         minute passes; further ones are refused with `450`. 0 is without limit.",
+    ),
+    variable(
+        "SMTP_RATE_PER_MINUTE_PER_IP",
+        "0",
+        "The mails a minute of one client (IPv6: of one /64), whoever their senders are; counted as above. 0 is without limit.",
     ),
     variable("SMTP_MAX_CONNECTIONS", "1000", "The most SMTP connections at a time; further ones read `421`."),
     variable(
@@ -94,18 +105,69 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "SMTP_MAX_IN_FLIGHT",
         "256MiB",
-        "The most memory for messages on their way in, over all connections; then `452`. Messages up to 64 KiB are not \
-         counted.",
+        "The most memory for messages on their way in, over all connections, of which one client may take half; then `452`. \
+         Messages up to 64 KiB are not counted.",
     ),
     variable("SMTP_MAX_COMMAND_LINE", "2048", "The longest command line in bytes; a longer one is refused with `500`."),
+    variable(
+        "SMTP_MAX_TEXT_LINE",
+        "0",
+        "The longest line of a message in bytes, 1000 at least; a message with a longer one is refused with `550`. 0 is without \
+         limit: many senders do not keep to the 1000 of RFC 5321.",
+    ),
     variable("SMTP_MAX_ERRORS", "20", "The most refused commands between two messages of a connection; then `421`."),
+    variable(
+        "SMTP_MAX_NOOPS",
+        "100",
+        "The most commands without mail (EHLO, HELO, RSET, NOOP, VRFY, HELP) between two messages of a connection; then `421`.",
+    ),
     variable("SMTP_IDLE_TIMEOUT", "5m", "How long an SMTP client may be silent; then `421`."),
     variable("SMTP_SESSION_TIMEOUT", "1h", "How long an SMTP connection may last; then `421`."),
     variable("SMTP_TLS_HANDSHAKE_TIMEOUT", "30s", "How long a TLS handshake may take."),
     variable(
+        "SMTP_DATA_TIMEOUT",
+        "5m",
+        "How long a message may take to come in; a large one has a second more for each `SMTP_MIN_DATA_RATE` bytes. Then `421`.",
+    ),
+    variable(
+        "SMTP_MIN_DATA_RATE",
+        "1KiB",
+        "The bytes of a message that earn it a second more than `SMTP_DATA_TIMEOUT`.",
+    ),
+    variable(
+        "SMTP_TLS",
+        "optional",
+        "Whether mail is taken in clear text: `optional`, or `required` to refuse it with `530` before STARTTLS.",
+    ),
+    variable(
+        "SMTP_DSN",
+        "record",
+        "What becomes of the wish for a delivery report (RFC 3461): `record` offers the extension and shows what was asked \
+         for, though no report is ever sent; `off` does not offer it, and the sender's server reports that it has handed the \
+         mail on.",
+    ),
+    variable(
+        "PROXY_PROTOCOL_FROM",
+        "",
+        "The balancers before the SMTP ports, as networks or addresses with commas between: a connection from there has to begin \
+         with a header of the PROXY protocol, version 1 or 2, and counts as the client that this names.",
+    ),
+    variable(
         "BARE_LF",
         "reject",
         "What becomes of a message with a CR or LF that stands alone: `reject` with `550`, or `keep` its bytes.",
+    ),
+    variable(
+        "ATTEMPTS_PER_MAILBOX",
+        "50",
+        "How many refused mails for one mailbox are remembered, 200 at most, and how many of one client that named no mailbox; \
+         the oldest go.",
+    ),
+    variable(
+        "ATTEMPTS_MAX",
+        "10000",
+        "How many refused mails are remembered in all; then the oldest of the client that has most of them go. Each takes at \
+         most 3 KiB of memory. 0 remembers none.",
     ),
     variable(
         "API_RATE_PER_MINUTE",

@@ -1,5 +1,6 @@
 //! The HTTP API through which mail is called for.
 
+mod attempts;
 mod content;
 mod emails;
 mod key;

@@ -33,6 +33,9 @@ pub(super) struct MailboxPage {
     pub(super) after: Option<String>,
 }
 
+/// How much of a list is wanted that has no pages.
+pub(super) struct Limit(pub(super) usize);
+
 impl Parameters for () {
     const NAMES: &'static [&'static str] = &[];
 
@@ -59,6 +62,14 @@ impl Parameters for MailboxPage {
 
     fn read(query: &Query) -> Result<Self, Problem> {
         Ok(Self { limit: query.limit()?, after: query.value("after").map(str::to_owned) })
+    }
+}
+
+impl Parameters for Limit {
+    const NAMES: &'static [&'static str] = &["limit"];
+
+    fn read(query: &Query) -> Result<Self, Problem> {
+        query.limit().map(Self)
     }
 }
 

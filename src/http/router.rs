@@ -18,7 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
-use super::{Settings, content, emails, key, limit};
+use super::{Settings, attempts, content, emails, key, limit};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 
@@ -68,6 +68,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
     let below = Router::new()
         .route("/", get(emails::mailboxes))
         .route("/{mailbox}", get(emails::list).delete(emails::clear))
+        .route("/{mailbox}/attempts", get(attempts::of_mailbox))
         .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
         .route("/{mailbox}/{id}/raw", get(content::raw))
         .route("/{mailbox}/{id}/text", get(content::text))
@@ -81,6 +82,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .nest("/emails", below)
         // Nesting leaves this one path to the fallback outside, which asks for no key.
         .route("/emails/", any(not_found))
+        .route("/attempts", get(attempts::all))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(keys, key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))

@@ -1,13 +1,15 @@
-//! Messages and mailboxes as the API shows them. The first eight keys of a message are the contract of existing scripts.
+//! Messages, mailboxes and attempts as the API shows them. The first eight keys of a message are the contract of existing scripts.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, Serializer};
 
-use crate::inbox::{Inbox, MailboxSummary, Stored};
+use crate::inbox::{Attempt, Inbox, MailboxSummary, Stored};
 use crate::mail::{
-    Address, Attachment, Code, Disposition, HeaderAddress, HeaderField, Link, MailboxName, MessageId, Peer, TlsInfo,
+    Address, Attachment, Body, Code, Disposition, HeaderAddress, HeaderField, Link, MailParameters, MailboxName,
+    MessageId, Peer, Recipient, Ret, TlsInfo, decode_xtext,
 };
 
 /// RFC 3986 section 2.3 `unreserved` stays, everything else is encoded: right in a path, in a query and in a header.
@@ -41,6 +43,7 @@ pub(super) struct MessageView<'a> {
     codes: &'a [Code],
     links: &'a [Link],
     peer: PeerView<'a>,
+    envelope: EnvelopeView<'a>,
     problems: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<&'a [HeaderField]>,
@@ -68,6 +71,31 @@ struct PeerView<'a> {
     tls: Option<&'a TlsInfo>,
 }
 
+/// What the client said in MAIL and RCPT beside the addresses; `null` is what it did not say.
+#[derive(Serialize)]
+struct EnvelopeView<'a> {
+    size: Option<u64>,
+    body: Option<Body>,
+    smtputf8: bool,
+    ret: Option<Ret>,
+    envid: Option<String>,
+    notify: Option<Vec<&'a str>>,
+    orcpt: Option<Cow<'a, str>>,
+}
+
+/// Mail that did not get in, as its recipient sees it.
+#[derive(Serialize)]
+pub(super) struct AttemptView<'a> {
+    attempted_at: u64,
+    #[serde(serialize_with = "text_or_empty")]
+    from: Option<&'a Address>,
+    to: Option<String>,
+    mailbox: Option<&'a str>,
+    peer: PeerView<'a>,
+    code: Option<u16>,
+    reply: Option<String>,
+}
+
 /// A mailbox that holds mail.
 #[derive(Serialize)]
 pub(super) struct MailboxView<'a> {
@@ -85,7 +113,7 @@ impl<'a> MessageView<'a> {
         Self {
             id: message.id,
             from: message.mail_from.as_ref(),
-            to: &stored.rcpt_to,
+            to: &stored.rcpt_to.address,
             subject: content.subject.as_deref().unwrap_or_default(),
             body_text: content.text.as_deref().unwrap_or_default(),
             body_html: content.html.as_deref().unwrap_or_default(),
@@ -105,6 +133,7 @@ impl<'a> MessageView<'a> {
             codes: &content.codes,
             links: &content.links,
             peer: PeerView::new(&message.peer),
+            envelope: EnvelopeView::new(&message.parameters, &stored.rcpt_to),
             problems: &content.problems,
             headers,
         }
@@ -130,6 +159,35 @@ impl<'a> AttachmentView<'a> {
 impl<'a> PeerView<'a> {
     fn new(peer: &'a Peer) -> Self {
         Self { ip: peer.addr.ip().to_canonical(), helo: &peer.helo, tls: peer.tls.as_ref() }
+    }
+}
+
+impl<'a> EnvelopeView<'a> {
+    fn new(parameters: &MailParameters, recipient: &'a Recipient) -> Self {
+        Self {
+            size: parameters.size,
+            body: parameters.body,
+            smtputf8: parameters.smtputf8,
+            ret: parameters.ret,
+            envid: parameters.envid.as_deref().and_then(decode_xtext),
+            notify: recipient.notify.as_deref().map(|words| words.split(',').collect()),
+            // An address in UTF-8 is not in xtext.
+            orcpt: recipient.orcpt.as_deref().map(|sent| decode_xtext(sent).map_or_else(|| sent.into(), Into::into)),
+        }
+    }
+}
+
+impl<'a> From<&'a Attempt> for AttemptView<'a> {
+    fn from(attempt: &'a Attempt) -> Self {
+        Self {
+            attempted_at: attempt.attempted_at.as_secs(),
+            from: attempt.mail_from.as_ref(),
+            to: attempt.rcpt_to.as_ref().map(Address::to_string),
+            mailbox: attempt.mailbox.as_ref().map(MailboxName::as_str),
+            peer: PeerView::new(&attempt.peer),
+            code: attempt.reply.as_ref().map(|reply| reply.code),
+            reply: attempt.reply.as_ref().map(ToString::to_string),
+        }
     }
 }
 

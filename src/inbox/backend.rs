@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::Inbox;
-use crate::mail::{self, Address, Content, Domain, Envelope, Message, MessageId, Peer};
-use crate::smtp::{Backend, Reply};
+use super::rate::TooFast;
+use super::{Attempt, Inbox};
+use crate::mail::{self, Address, Content, Domain, Envelope, Message, MessageId, Peer, Recipient};
+use crate::smtp::{self, Backend, Reply};
 use crate::store::{Delivery, StoreError};
 
 /// Messages up to this size are parsed where they arrive; larger ones would hold up other connections of the same thread.
@@ -14,15 +15,23 @@ const PARSE_INLINE_MAX_BYTES: usize = 64 * 1024;
 
 impl Backend for Inbox {
     async fn mail(&self, peer: &Peer, from: Option<&Address>) -> Result<(), Reply> {
-        self.rate.check(from, peer.addr.ip()).map_err(|wait| {
+        self.rates.check(from, peer.addr.ip()).map_err(|too_fast| {
+            let (whose, wait) = match too_fast {
+                TooFast::Sender(wait) => ("of this sender", wait),
+                TooFast::Client(wait) => ("from your address", wait),
+            };
             let seconds = wait.as_secs() + 1;
-            Reply::new(450, (4, 7, 1), format!("too many messages of this sender; try again in {seconds} seconds"))
+            Reply::new(450, (4, 7, 1), format!("too many messages {whose}; try again in {seconds} seconds"))
         })
     }
 
     async fn rcpt(&self, envelope: &Envelope, to: &Address) -> Result<(), Reply> {
-        if !self.settings.domains.accept(to.domain(), envelope.peer.local.ip()) && !self.is_postmaster(to) {
+        let is_ours = |domain: &Domain| self.settings.domains.accept(domain, envelope.peer.local.ip());
+        if !is_ours(to.domain()) && !self.is_postmaster(to) {
             return Err(Reply::new(550, (5, 7, 1), "relaying denied: this server takes no mail for that domain"));
+        }
+        if route(to.local_part()).any(|domain| !is_ours(&domain)) {
+            return Err(Reply::new(550, (5, 7, 1), "relaying denied: the local-part is a route to another domain"));
         }
         match self.settings.naming.of(to) {
             Ok(_) => Ok(()),
@@ -30,7 +39,7 @@ impl Backend for Inbox {
         }
     }
 
-    async fn deliver(&self, envelope: Envelope, raw: Bytes) -> Result<Reply, Reply> {
+    async fn deliver(&self, envelope: &Envelope, raw: Bytes) -> Result<Reply, Reply> {
         let received_at = self.clock.now();
         let id = MessageId::new(received_at);
         let deliveries = self.deliveries(&envelope.rcpt_to);
@@ -38,10 +47,11 @@ impl Backend for Inbox {
             id,
             received_at,
             expires_at: received_at.after(self.settings.retention),
-            mail_from: envelope.mail_from,
-            peer: envelope.peer,
+            mail_from: envelope.mail_from.clone(),
+            parameters: envelope.parameters.clone(),
+            peer: envelope.peer.clone(),
             size: raw.len() as u64,
-            content: content(raw.clone()).await,
+            content: self.content(raw.clone()).await,
         };
         let (size, mailboxes) = (raw.len(), deliveries.len());
         match self.store.append(deliveries, message, raw).await {
@@ -52,6 +62,11 @@ impl Backend for Inbox {
             Err(error) => Err(refusal(id, &error)),
         }
     }
+
+    fn refused(&self, attempt: smtp::Attempt) {
+        let now = self.clock.now();
+        self.ledger.record(Attempt::each(attempt, self.settings.naming, now), now);
+    }
 }
 
 impl Inbox {
@@ -60,25 +75,44 @@ impl Inbox {
             && matches!(to.domain(), Domain::Name(name) if name.eq_ignore_ascii_case(&self.settings.hostname))
     }
 
+    async fn content(&self, raw: Bytes) -> Content {
+        if raw.len() <= PARSE_INLINE_MAX_BYTES {
+            return mail::parse(&raw);
+        }
+        // The semaphore is never closed.
+        let turn = self.parsing.clone().acquire_owned().await;
+        let parsing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            mail::parse(&raw)
+        });
+        parsing.await.unwrap_or_else(|error| Content {
+            problems: vec![format!("the message could not be read: {error}")],
+            ..Content::default()
+        })
+    }
+
     /// One delivery for each distinct mailbox; it shows the first recipient that led there.
-    fn deliveries(&self, recipients: &[Address]) -> Vec<Delivery> {
+    fn deliveries(&self, recipients: &[Recipient]) -> Vec<Delivery> {
         let mut seen = HashSet::new();
         recipients
             .iter()
-            .filter_map(|to| Some(Delivery { mailbox: self.settings.naming.of(to).ok()?, rcpt_to: to.clone() }))
+            .filter_map(|to| {
+                Some(Delivery { mailbox: self.settings.naming.of(&to.address).ok()?, rcpt_to: to.clone() })
+            })
             .filter(|delivery| seen.insert(delivery.mailbox.clone()))
             .collect()
     }
 }
 
-async fn content(raw: Bytes) -> Content {
-    if raw.len() <= PARSE_INLINE_MAX_BYTES {
-        return mail::parse(&raw);
-    }
-    tokio::task::spawn_blocking(move || mail::parse(&raw)).await.unwrap_or_else(|error| Content {
-        problems: vec![format!("the message could not be read: {error}")],
-        ..Content::default()
-    })
+/// The domains that a local-part would be sent on to by servers that still know the routes of old: `user%domain`,
+/// `domain!user`, `user@domain` in quotes. Who probes for relays tries them, and nobody else writes them.
+fn route(local: &str) -> impl Iterator<Item = Domain> {
+    const MARKS: [char; 3] = ['%', '@', '!'];
+    let hops = local.match_indices(MARKS).filter_map(|(at, mark)| match mark {
+        "!" => local[..at].rsplit(MARKS).next(),
+        _ => local[at + 1..].split(MARKS).next(),
+    });
+    hops.filter(|hop| hop.contains('.') || hop.starts_with('[')).filter_map(|hop| hop.parse().ok())
 }
 
 /// The public text is generic, the cause goes to the log.
@@ -94,45 +128,9 @@ fn refusal(id: MessageId, error: &StoreError) -> Reply {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-    use std::time::Duration;
-
     use super::*;
-    use crate::clock::{Clock, Timestamp};
-    use crate::inbox::{Domains, Page, Settings};
-    use crate::mail::Naming;
-    use crate::shutdown::Shutdown;
-    use crate::store::{self, Kind, Store};
-
-    const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-
-    fn settings() -> Settings {
-        Settings {
-            domains: Domains::Listed(vec!["example.com".parse().unwrap()]),
-            hostname: "mx.example.net".into(),
-            naming: Naming::default(),
-            retention: RETENTION,
-            rate_per_minute: 0,
-        }
-    }
-
-    async fn inbox(settings: Settings, max_bytes: u64) -> Inbox {
-        let store = store::Settings { kind: Kind::Memory, mailbox_max_messages: 10, max_bytes };
-        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
-        let store = Store::open(&store, clock.clone(), &Shutdown::new()).await.unwrap();
-        Inbox::new(settings, store, clock)
-    }
-
-    fn envelope(rcpt_to: &[&str]) -> Envelope {
-        let addr = SocketAddr::from(([192, 0, 2, 1], 25));
-        Envelope {
-            peer: Peer { addr, local: addr, helo: "client.example".into(), tls: None },
-            mail_from: None,
-            rcpt_to: rcpt_to.iter().map(|to| Address::parse(to).unwrap()).collect(),
-            size: None,
-            smtputf8: false,
-        }
-    }
+    use crate::inbox::tests::{RETENTION, envelope, inbox, settings};
+    use crate::inbox::{Page, Settings};
 
     fn refused(answer: Result<impl Sized, Reply>) -> (u16, Option<(u8, u16, u16)>) {
         let Err(reply) = answer else { panic!("not refused") };
@@ -152,6 +150,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_local_part_is_no_way_to_another_domain() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let ask = async |local: &str| {
+            let to = Address::new(local, "example.com".parse().unwrap());
+            inbox.rcpt(&envelope(&[]), &to).await
+        };
+        for route in [
+            "user%example.org",
+            "user%example.com%example.org",
+            "example.org!user",
+            "user@example.org",
+            "user@[192.0.2.9]",
+            "user%example.org@example.com",
+        ] {
+            assert_eq!(refused(ask(route).await), (550, Some((5, 7, 1))), "{route}");
+        }
+        for local in ["user%example.com", "example.com!user", "user@example.com", "100%sure", "wow!", "a@b", "a.b%c"] {
+            assert_eq!(ask(local).await, Ok(()), "{local}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_sender_that_is_too_fast_is_asked_to_wait() {
         let inbox = inbox(Settings { rate_per_minute: 1, ..settings() }, u64::MAX).await;
         let (envelope, sender) = (envelope(&[]), Address::parse("a@sender.example").unwrap());
@@ -163,7 +183,7 @@ mod tests {
     async fn each_mailbox_gets_the_message_once_and_for_its_time() {
         let inbox = inbox(settings(), u64::MAX).await;
         let to = ["User@example.com", "other@example.com", "user@example.com"];
-        inbox.deliver(envelope(&to), Bytes::from_static(b"Subject: x\r\n\r\n")).await.unwrap();
+        inbox.deliver(&envelope(&to), Bytes::from_static(b"Subject: x\r\n\r\n")).await.unwrap();
         let all = Page { before: None, after: None, limit: 10, max_bytes: 1 << 20 };
         for (mailbox, rcpt_to) in [("user", to[0]), ("other", to[1])] {
             let listed = inbox.list(&inbox.mailbox(mailbox).unwrap(), all).await.unwrap();
@@ -178,9 +198,9 @@ mod tests {
     async fn what_the_store_does_not_keep_stays_with_its_sender() {
         let raw = Bytes::from_static(b"Subject: x\r\n\r\n");
         let full = inbox(settings(), 0).await;
-        assert_eq!(refused(full.deliver(envelope(&["a@example.com"]), raw.clone()).await), (452, Some((4, 3, 1))));
+        assert_eq!(refused(full.deliver(&envelope(&["a@example.com"]), raw.clone()).await), (452, Some((4, 3, 1))));
         let closed = inbox(settings(), u64::MAX).await;
         closed.store.close().await;
-        assert_eq!(refused(closed.deliver(envelope(&["a@example.com"]), raw).await), (451, Some((4, 3, 0))));
+        assert_eq!(refused(closed.deliver(&envelope(&["a@example.com"]), raw).await), (451, Some((4, 3, 0))));
     }
 }

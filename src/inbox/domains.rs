@@ -18,9 +18,9 @@ pub enum Domains {
 /// One entry of the list: `example.com`, or `*.example.com` for every name below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DomainPattern {
-    /// Exactly this domain.
+    /// Exactly this domain, in its canonical spelling.
     Exact(Domain),
-    /// Every subdomain of this name at any depth, not the name itself.
+    /// Every subdomain of this name, in its canonical spelling, at any depth; not the name itself.
     Subdomains(String),
 }
 
@@ -33,7 +33,10 @@ impl Domains {
             // RFC 5321 section 4.1.3: the address that the client reached is a name of ours.
             // A socket of both families shows an IPv4 address as one of IPv6.
             Self::Listed(_) if *domain == Domain::Literal(local.to_canonical()) => true,
-            Self::Listed(patterns) => patterns.iter().any(|pattern| pattern.matches(domain)),
+            Self::Listed(patterns) => {
+                let theirs = domain.canonical();
+                patterns.iter().any(|pattern| pattern.matches(&theirs))
+            }
         }
     }
 }
@@ -55,7 +58,7 @@ impl FromStr for DomainPattern {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, wildcard) = text.strip_prefix("*.").map_or((text, false), |name| (name, true));
-        match (name.parse(), wildcard) {
+        match (name.parse().map(|domain: Domain| domain.canonical()), wildcard) {
             (Ok(domain), false) => Ok(Self::Exact(domain)),
             (Ok(Domain::Name(name)), true) => Ok(Self::Subdomains(name)),
             _ => Err(format!("{text:?} is not a domain; write example.com, or *.example.com for its subdomains")),
@@ -99,6 +102,16 @@ mod tests {
         assert!(accept(&["*.example.com"], "a.b.example.com"));
         assert!(!accept(&["*.example.com"], "example.com"));
         assert!(!accept(&["*.example.com"], "notexample.com"));
+    }
+
+    #[test]
+    fn an_internationalized_domain_is_ours_in_letters_and_in_ascii() {
+        for ours in ["exämple.com", "xn--exmple-cua.com"] {
+            for theirs in ["exämple.com", "xn--exmple-cua.com", "exa\u{308}mple.com"] {
+                assert!(accept(&[ours], theirs), "{ours} {theirs}");
+                assert!(accept(&[&format!("*.{ours}")], &format!("mx.{theirs}")), "{ours} {theirs}");
+            }
+        }
     }
 
     #[test]

@@ -1,21 +1,35 @@
 //! The catch-all mailbox: what is accepted, how it is delivered, and how it is read again.
 
+mod attempts;
 mod backend;
 mod domains;
+mod filter;
 mod rate;
+mod search;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
+pub use self::attempts::Attempt;
 pub use self::domains::{DomainPattern, Domains};
+pub use self::filter::{Filter, FilterError};
+pub use self::search::Miss;
 pub use crate::store::{Listing, MailboxSummary, Page, StoreError, Stored};
 
-use self::rate::SenderRate;
-use crate::clock::Clock;
+use self::attempts::{Ledger, Limits};
+use self::rate::Rates;
+use crate::clock::{Clock, Timestamp};
 use crate::mail::{MailboxName, MailboxNameError, MessageId, Naming};
 use crate::store::Store;
+
+/// So many large messages are parsed at once: each takes several times its size while it is, and more of them would only
+/// wait for the same processors.
+const PARSED_AT_ONCE: usize = 2;
 
 /// What is accepted, and how it is kept.
 #[derive(Clone, Debug)]
@@ -28,8 +42,16 @@ pub struct Settings {
     pub naming: Naming,
     /// How long a message is kept, counted from its arrival.
     pub retention: Duration,
-    /// How many mails a minute one sender may bring; 0 is without limit. It keeps one runaway test from filling the store.
+    /// How many mails a minute one client may bring of one sender; 0 is without limit. It keeps one runaway test from
+    /// filling the store.
     pub rate_per_minute: u32,
+    /// How many mails a minute one client may bring; 0 is without limit.
+    pub rate_per_minute_per_ip: u32,
+    /// How many attempts at one mailbox are kept, and how many of one client at none; the oldest go. It keeps a sender that
+    /// tries again and again from pushing out what others were told.
+    pub attempts_per_mailbox: usize,
+    /// How many attempts are kept in all; 0 keeps none. It bounds memory: each takes less than 3 KiB.
+    pub attempts_max: usize,
 }
 
 /// The mailboxes, for those who bring mail and for those who read it. Clones share the same mailboxes.
@@ -38,15 +60,24 @@ pub struct Inbox {
     settings: Arc<Settings>,
     store: Store,
     clock: Clock,
-    rate: Arc<SenderRate>,
+    rates: Arc<Rates>,
+    ledger: Arc<Ledger>,
+    /// Turns at parsing large messages.
+    parsing: Arc<Semaphore>,
 }
 
 impl Inbox {
     /// Mailboxes in `store`.
     #[must_use]
     pub fn new(settings: Settings, store: Store, clock: Clock) -> Self {
-        let rate = Arc::new(SenderRate::new(settings.rate_per_minute));
-        Self { settings: Arc::new(settings), store, clock, rate }
+        let rates = Arc::new(Rates::new(settings.rate_per_minute, settings.rate_per_minute_per_ip));
+        let ledger = Arc::new(Ledger::new(Limits {
+            per_place: settings.attempts_per_mailbox,
+            in_all: settings.attempts_max,
+            shown_for: settings.retention,
+        }));
+        let parsing = Arc::new(Semaphore::new(PARSED_AT_ONCE));
+        Self { settings: Arc::new(settings), store, clock, rates, ledger, parsing }
     }
 
     /// The mailbox that a reader means by `text`: a name or a full address.
@@ -95,12 +126,26 @@ impl Inbox {
         self.store.delete(mailbox, id).await
     }
 
-    /// Deletes all messages of a mailbox; says how many there were.
+    /// Deletes all messages of a mailbox, and forgets the attempts at it; says how many messages there were.
     ///
     /// # Errors
     /// Where the store cannot be written.
     pub async fn clear(&self, mailbox: &MailboxName) -> Result<u64, StoreError> {
-        self.store.clear(mailbox).await
+        let cleared = self.store.clear(mailbox).await?;
+        self.ledger.clear(mailbox);
+        Ok(cleared)
+    }
+
+    /// The mail for a mailbox that did not get in, newest first: at most `limit` attempts, none from before `since`.
+    #[must_use]
+    pub fn attempts(&self, mailbox: &MailboxName, since: Option<Timestamp>, limit: usize) -> Vec<Arc<Attempt>> {
+        self.ledger.of(mailbox, since, limit, self.clock.now())
+    }
+
+    /// All mail that did not get in, newest first, at most `limit` of it.
+    #[must_use]
+    pub fn all_attempts(&self, limit: usize) -> Vec<Arc<Attempt>> {
+        self.ledger.all(limit, self.clock.now())
     }
 
     /// The mailboxes that hold mail, by name, those behind `after` only.

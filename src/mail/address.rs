@@ -134,6 +134,28 @@ impl Address {
 }
 
 impl Domain {
+    /// One spelling for all of the domain: an internationalized name is the same in letters (`exämple.com`, composed or not)
+    /// and in ASCII (`xn--exmple-cua.com`), as which most clients send it (RFC 5891 section 4).
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let letters = match self {
+            Self::Name(name) if !name.is_ascii() || name.contains("xn--") => idna::domain_to_unicode(name),
+            _ => return self.clone(),
+        };
+        // What is no good name in letters, or is too long as one, stays as it is.
+        letters.1.ok().and_then(|()| letters.0.parse().ok()).unwrap_or_else(|| self.clone())
+    }
+
+    /// The name in ASCII, as it stands in the DNS; `None` if it has none, or is a literal.
+    #[must_use]
+    pub fn ascii_name(&self) -> Option<String> {
+        match self {
+            Self::Name(name) if name.is_ascii() => Some(name.clone()),
+            Self::Name(name) => idna::domain_to_ascii(name).ok(),
+            Self::Literal(_) => None,
+        }
+    }
+
     fn is_ascii(&self) -> bool {
         match self {
             Self::Name(name) => name.is_ascii(),
@@ -353,6 +375,20 @@ mod tests {
         fn what_is_read_can_be_read_back(local in "\\PC{1,12}", domain in "[a-zA-Z0-9İΣẞ-]{1,40}") {
             is_read_back(&format!("{}@{domain}", quote(&local)));
             is_read_back(&format!("{local}@{domain}"));
+        }
+    }
+
+    #[test]
+    fn all_spellings_of_a_domain_have_one_text() {
+        let canonical = |text: &str| text.parse::<Domain>().unwrap().canonical().to_string();
+        for text in ["exämple.com", "EXÄMPLE.com", "exa\u{308}mple.com", "xn--exmple-cua.com", "XN--exmple-cua.COM"] {
+            assert_eq!(canonical(text), "exämple.com", "{text}");
+        }
+        assert_eq!(canonical("xn--e1afmkfd.xn--p1ai"), "пример.рф");
+        let ascii = "exämple.com".parse::<Domain>().unwrap().ascii_name();
+        assert_eq!(ascii.as_deref(), Some("xn--exmple-cua.com"));
+        for same in ["example.com", "my_host.example", "[IPv6:::1]", "xn--99999999.com"] {
+            assert_eq!(canonical(same), same);
         }
     }
 

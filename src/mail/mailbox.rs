@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize};
 
 use super::address::{Address, Domain, quote, unquote};
@@ -9,7 +10,7 @@ use super::address::{Address, Domain, quote, unquote};
 /// The longest name, in bytes.
 const MAILBOX_NAME_MAX_BYTES: usize = 128;
 
-/// The name of a mailbox: 1 to 128 bytes of lower-cased UTF-8 without control characters.
+/// The name of a mailbox: 1 to 128 bytes of lower-cased, composed UTF-8 (NFC) without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MailboxName(Box<str>);
@@ -77,9 +78,9 @@ impl Naming {
             NamingScheme::Local => MailboxName::checked(self.local(address.local_part())),
             NamingScheme::Full => {
                 let local = self.local(address.local_part()).to_lowercase();
-                MailboxName::checked(&Address::new(&local, address.domain().clone()).to_string())
+                MailboxName::checked(&Address::new(&local, address.domain().canonical()).to_string())
             }
-            NamingScheme::Domain => MailboxName::checked(&address.domain().to_string()),
+            NamingScheme::Domain => MailboxName::checked(&address.domain().canonical().to_string()),
         }
     }
 
@@ -118,7 +119,7 @@ impl Naming {
             NamingScheme::Local => MailboxName::checked(self.local(text)),
             NamingScheme::Full => Err(MailboxNameError::NeedsDomain),
             NamingScheme::Domain => match text.parse::<Domain>() {
-                Ok(domain) => MailboxName::checked(&domain.to_string()),
+                Ok(domain) => MailboxName::checked(&domain.canonical().to_string()),
                 Err(_) => Err(MailboxNameError::NotAnAddress),
             },
         }
@@ -135,7 +136,8 @@ impl Naming {
 
 impl MailboxName {
     fn checked(text: &str) -> Result<Self, MailboxNameError> {
-        let name = text.to_lowercase();
+        // Keyboards and systems write the same letters composed or not (RFC 6532 section 3.1 wants them composed).
+        let name = ComposingNormalizerBorrowed::new_nfc().normalize(&text.to_lowercase()).into_owned();
         match name.len() {
             0 => Err(MailboxNameError::Empty),
             1..=MAILBOX_NAME_MAX_BYTES if name.chars().any(char::is_control) => Err(MailboxNameError::Control),
@@ -182,6 +184,7 @@ mod tests {
         assert_eq!(of(local, "\"John Doe\"@example.com"), "john doe");
         assert_eq!(of(local, "a+b@example.com"), "a+b");
         assert_eq!(of(local, "ÄÖ@example.com"), "äö");
+        assert_eq!(of(local, "A\u{308}O\u{308}@example.com"), "äö");
         let strip = naming(NamingScheme::Local, PlusAddressing::Strip);
         assert_eq!(of(strip, "a+b+c@example.com"), "a");
         assert_eq!(of(strip, "+b@example.com"), "+b");
@@ -190,6 +193,8 @@ mod tests {
         let domain = naming(NamingScheme::Domain, PlusAddressing::Keep);
         assert_eq!(of(domain, "A@Example.com"), "example.com");
         assert_eq!(of(domain, "A@[127.0.0.1]"), "[127.0.0.1]");
+        assert_eq!(of(domain, "A@xn--exmple-cua.com"), "exämple.com");
+        assert_eq!(of(full, "A@xn--exmple-cua.com"), "a@exämple.com");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::address::Address;
 use super::codes::Code;
-use super::envelope::Peer;
+use super::envelope::{MailParameters, Peer};
 use super::links::Link;
 use crate::clock::Timestamp;
 
@@ -65,6 +65,9 @@ pub struct Message {
     pub expires_at: Timestamp,
     /// The reverse-path; `None` is the null sender.
     pub mail_from: Option<Address>,
+    /// What MAIL said beside the sender.
+    #[serde(default)]
+    pub parameters: MailParameters,
     /// Who brought it.
     pub peer: Peer,
     /// The size of the raw message in bytes.

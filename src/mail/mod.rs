@@ -12,7 +12,7 @@ mod parse;
 
 pub use self::address::{Address, AddressError, Domain};
 pub use self::codes::{Code, CodeSource};
-pub use self::envelope::{Envelope, Peer, TlsInfo, client_network};
+pub use self::envelope::{Body, Envelope, MailParameters, Peer, Recipient, Ret, TlsInfo, client_network, decode_xtext};
 pub use self::links::{Link, LinkKind};
 pub use self::mailbox::{MailboxName, MailboxNameError, Naming, NamingScheme, PlusAddressing};
 pub use self::message::{

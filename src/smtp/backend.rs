@@ -5,6 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 
 use super::reply::Reply;
+use super::session::Attempt;
 use crate::mail::{Address, Envelope, Peer};
 
 /// What an SMTP server asks of the program behind it. Each refusal is the reply that the client reads.
@@ -16,5 +17,8 @@ pub trait Backend: Send + Sync + 'static {
     fn rcpt(&self, envelope: &Envelope, to: &Address) -> impl Future<Output = Result<(), Reply>> + Send;
 
     /// Takes the message over. `Ok` is a promise: it has been kept for every recipient, and the client may forget it.
-    fn deliver(&self, envelope: Envelope, raw: Bytes) -> impl Future<Output = Result<Reply, Reply>> + Send;
+    fn deliver(&self, envelope: &Envelope, raw: Bytes) -> impl Future<Output = Result<Reply, Reply>> + Send;
+
+    /// Mail was kept out: by one of the refusals above, by the protocol, or because the client went away in the middle.
+    fn refused(&self, attempt: Attempt);
 }

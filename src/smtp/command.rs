@@ -1,8 +1,8 @@
-//! The grammar of commands: RFC 5321 section 4.1, with the parameters of RFC 1870 (SIZE), RFC 6152 (8BITMIME),
-//! RFC 6531 (SMTPUTF8) and RFC 3030 (BDAT).
+//! The grammar of commands: RFC 5321 section 4.1, with BDAT of RFC 3030. Parameters of MAIL and RCPT are in `parameter`.
 
+use super::parameter;
 use super::reply::Reply;
-use crate::mail::Address;
+use crate::mail::{Address, MailParameters, Recipient};
 
 /// One command line, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub(super) enum Command {
         /// What stands behind it.
         parameters: MailParameters,
     },
-    /// `RCPT TO:<path>`
-    Rcpt(Recipient),
+    /// `RCPT TO:<path> parameters`
+    Rcpt(Forward),
     /// `DATA`
     Data,
     /// `BDAT size [LAST]`
@@ -41,34 +41,24 @@ pub(super) enum Command {
     Quit,
     /// `STARTTLS`
     StartTls,
-    /// The first line of an HTTP request.
-    Http,
-}
-
-/// The parameters of MAIL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct MailParameters {
-    /// `SIZE=n`: the size in bytes that the client expects the message to have.
-    pub(super) size: Option<u64>,
-    /// `SMTPUTF8`: addresses and header fields may be UTF-8.
-    pub(super) smtputf8: bool,
 }
 
 /// The forward-path of RCPT.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Recipient {
+pub(super) enum Forward {
     /// An address with its domain.
-    Address(Address),
+    To(Recipient),
     /// `<Postmaster>`, the one recipient that needs no domain (RFC 5321 section 4.1.1.3).
     Postmaster,
 }
 
 impl Command {
-    /// Reads a command line without its CRLF.
+    /// Reads a command line without its CRLF. `dsn` says whether the parameters of RFC 3461 are known.
     ///
     /// # Errors
-    /// The refusal for the client.
-    pub(super) fn parse(line: &[u8]) -> Result<Self, Reply> {
+    /// The refusal for the client. After one with code 521 (RFC 7504) nothing more may be read: what follows was not meant
+    /// as commands.
+    pub(super) fn parse(line: &[u8], dsn: bool) -> Result<Self, Reply> {
         let text = std::str::from_utf8(line).map_err(|_| syntax("command line is not UTF-8"))?;
         if text.chars().any(|c| c.is_control() && c != '\t') {
             return Err(syntax("command line has control characters"));
@@ -78,8 +68,8 @@ impl Command {
         match verb.to_ascii_uppercase().as_str() {
             "EHLO" => host_name(argument).map(Self::Ehlo),
             "HELO" => host_name(argument).map(Self::Helo),
-            "MAIL" => mail(argument),
-            "RCPT" => rcpt(argument),
+            "MAIL" => mail(argument, dsn),
+            "RCPT" => rcpt(argument, dsn),
             "DATA" => alone("DATA", argument, Self::Data),
             "BDAT" => bdat(argument),
             "RSET" => alone("RSET", argument, Self::Rset),
@@ -88,7 +78,10 @@ impl Command {
             "HELP" => Ok(Self::Help),
             "QUIT" => alone("QUIT", argument, Self::Quit),
             "STARTTLS" => alone("STARTTLS", argument, Self::StartTls),
-            "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH" | "CONNECT" | "TRACE" => Ok(Self::Http),
+            "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH" | "CONNECT" | "TRACE" => {
+                // A web page can make its reader's browser post to this port, and the body of that request is the page's.
+                Err(Reply::new(521, (5, 7, 0), "this is a mail server, it does not speak HTTP"))
+            }
             "EXPN" | "AUTH" | "ETRN" | "TURN" => Err(Reply::new(502, (5, 5, 1), "command not implemented")),
             _ => Err(Reply::new(500, (5, 5, 1), "command not recognized")),
         }
@@ -111,7 +104,7 @@ fn host_name(argument: &str) -> Result<String, Reply> {
     Ok(argument.to_owned())
 }
 
-fn mail(argument: &str) -> Result<Command, Reply> {
+fn mail(argument: &str, dsn: bool) -> Result<Command, Reply> {
     let rest = keyword(argument, "FROM:").ok_or_else(|| Reply::new(501, (5, 5, 2), "write MAIL FROM:<address>"))?;
     let (path, parameters) = path(rest).ok_or_else(|| {
         Reply::new(501, (5, 1, 7), "sender address must stand in angle brackets: MAIL FROM:<user@example.com>")
@@ -122,74 +115,37 @@ fn mail(argument: &str) -> Result<Command, Reply> {
         let address = Address::parse_sender(without_route(path));
         Some(address.map_err(|error| Reply::new(501, (5, 1, 7), format!("sender {error}")))?)
     };
-    Ok(Command::Mail { from, parameters: mail_parameters(parameters)? })
+    Ok(Command::Mail { from, parameters: parameter::of_mail(parameters, dsn)? })
 }
 
-fn mail_parameters(text: &str) -> Result<MailParameters, Reply> {
-    let mut parameters = MailParameters::default();
-    let mut seen = Vec::new();
-    for word in text.split_ascii_whitespace() {
-        let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
-        let name = name.to_ascii_uppercase();
-        match (name.as_str(), value) {
-            // RFC 1870 section 3: 1 to 20 digits. What does not fit in 64 bits is larger than any limit.
-            ("SIZE", Some(digits)) if is_number(digits) => {
-                parameters.size = Some(digits.parse().unwrap_or(u64::MAX));
-            }
-            ("BODY", Some(body)) if matches!(body.to_ascii_uppercase().as_str(), "7BIT" | "8BITMIME") => {}
-            ("SMTPUTF8", None) => parameters.smtputf8 = true,
-            ("SIZE", _) => return Err(Reply::new(501, (5, 5, 4), "SIZE wants a number of bytes: SIZE=1024")),
-            ("BODY", _) => return Err(Reply::new(501, (5, 5, 4), "BODY is 7BIT or 8BITMIME")),
-            ("SMTPUTF8", Some(_)) => return Err(Reply::new(501, (5, 5, 4), "SMTPUTF8 takes no value")),
-            _ => {
-                return Err(Reply::new(
-                    555,
-                    (5, 5, 4),
-                    "MAIL parameter not recognized; known are SIZE, BODY, SMTPUTF8",
-                ));
-            }
-        }
-        if seen.contains(&name) {
-            return Err(Reply::new(501, (5, 5, 4), "MAIL parameter given twice"));
-        }
-        seen.push(name);
-    }
-    Ok(parameters)
-}
-
-fn rcpt(argument: &str) -> Result<Command, Reply> {
+fn rcpt(argument: &str, dsn: bool) -> Result<Command, Reply> {
     let rest = keyword(argument, "TO:").ok_or_else(|| Reply::new(501, (5, 5, 2), "write RCPT TO:<address>"))?;
     let (path, parameters) = path(rest).ok_or_else(|| {
         Reply::new(501, (5, 1, 3), "recipient address must stand in angle brackets: RCPT TO:<user@example.com>")
     })?;
-    if !parameters.is_empty() {
-        return Err(Reply::new(555, (5, 5, 4), "RCPT parameter not recognized; none is known"));
-    }
+    let (notify, orcpt) = parameter::of_rcpt(parameters, dsn)?;
     if path.eq_ignore_ascii_case("postmaster") {
-        return Ok(Command::Rcpt(Recipient::Postmaster));
+        return Ok(Command::Rcpt(Forward::Postmaster));
     }
     match Address::parse(without_route(path)) {
-        Ok(address) => Ok(Command::Rcpt(Recipient::Address(address))),
+        Ok(address) => Ok(Command::Rcpt(Forward::To(Recipient { address, notify, orcpt }))),
         Err(error) => Err(Reply::new(501, (5, 1, 3), format!("recipient {error}"))),
     }
 }
 
 /// RFC 3030 section 2: `BDAT SP chunk-size [SP "LAST"]`.
 fn bdat(argument: &str) -> Result<Command, Reply> {
-    let malformed = || Reply::new(501, (5, 5, 4), "write BDAT size or BDAT size LAST");
+    // A chunk of unknown size follows; none of it may be taken for commands.
+    let malformed = || Reply::new(521, (5, 5, 4), "write BDAT size or BDAT size LAST");
     let (digits, last) = match argument.split_once(' ') {
         None => (argument, false),
         Some((digits, word)) if word.trim().eq_ignore_ascii_case("LAST") => (digits, true),
         Some(_) => return Err(malformed()),
     };
-    if !is_number(digits) {
+    if !parameter::is_number(digits) {
         return Err(malformed());
     }
     digits.parse().map(|size| Command::Bdat { size, last }).map_err(|_| malformed())
-}
-
-fn is_number(text: &str) -> bool {
-    (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// What follows `keyword` in any case; the space that many clients put behind the colon is let through.
@@ -227,10 +183,12 @@ fn without_route(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parse(line: &str) -> Result<Command, Reply> {
-        Command::parse(line.as_bytes())
+        Command::parse(line.as_bytes(), true)
     }
 
     fn address(text: &str) -> Address {
@@ -244,17 +202,17 @@ mod tests {
         assert_eq!(parse("quit "), Ok(Command::Quit));
         assert_eq!(parse("NOOP whatever this is"), Ok(Command::Noop));
         assert_eq!(parse("StartTLS"), Ok(Command::StartTls));
-        assert_eq!(parse("POST / HTTP/1.1"), Ok(Command::Http));
     }
 
     #[test]
     fn a_sender_is_read_with_its_parameters() {
         let mail = |from: Option<&str>, size, smtputf8| {
-            Ok(Command::Mail { from: from.map(address), parameters: MailParameters { size, smtputf8 } })
+            let parameters = MailParameters { size, smtputf8, ..MailParameters::default() };
+            Ok(Command::Mail { from: from.map(address), parameters })
         };
         assert_eq!(parse("MAIL FROM:<a@b.example>"), mail(Some("a@b.example"), None, false));
         assert_eq!(parse("mail from: <a@b.example> size=10"), mail(Some("a@b.example"), Some(10), false));
-        assert_eq!(parse("MAIL FROM:<> BODY=8bitmime SMTPUTF8"), mail(None, None, true));
+        assert_eq!(parse("MAIL FROM:<> SMTPUTF8"), mail(None, None, true));
         assert_eq!(parse("MAIL FROM:<@x.example,@y.example:a@b.example>"), mail(Some("a@b.example"), None, false));
         assert_eq!(parse(r#"MAIL FROM:<"a>b\" c"@d.example>"#), mail(Some(r#""a>b\" c"@d.example"#), None, false));
         assert_eq!(parse("MAIL FROM:<a@b.example> SIZE=99999999999999999999"), {
@@ -264,11 +222,11 @@ mod tests {
 
     #[test]
     fn a_recipient_is_an_address_or_the_postmaster() {
-        let to = |text| Ok(Command::Rcpt(Recipient::Address(address(text))));
+        let to = |text| Ok(Command::Rcpt(Forward::To(address(text).into())));
         assert_eq!(parse("RCPT TO:<User@Example.com>"), to("User@Example.com"));
         assert_eq!(parse("RCPT TO:<user@[127.0.0.1]>"), to("user@[127.0.0.1]"));
         assert_eq!(parse("RCPT TO:<@relay.example:user@example.com>"), to("user@example.com"));
-        assert_eq!(parse("rcpt to:<PostMaster>"), Ok(Command::Rcpt(Recipient::Postmaster)));
+        assert_eq!(parse("rcpt to:<PostMaster>"), Ok(Command::Rcpt(Forward::Postmaster)));
     }
 
     #[test]
@@ -276,7 +234,7 @@ mod tests {
         assert_eq!(parse("BDAT 86"), Ok(Command::Bdat { size: 86, last: false }));
         assert_eq!(parse("bdat 0 last"), Ok(Command::Bdat { size: 0, last: true }));
         for line in ["BDAT", "BDAT x", "BDAT -1", "BDAT 5 FIRST", "BDAT 99999999999999999999"] {
-            assert_eq!(parse(line).unwrap_err().code, 501, "{line}");
+            assert_eq!(parse(line).unwrap_err().code, 521, "{line}");
         }
     }
 
@@ -293,27 +251,63 @@ mod tests {
             ("MAIL FROM:<postmaster>", 501, (5, 1, 7)),
             ("MAIL FROM:<a b@c.example>", 501, (5, 1, 7)),
             ("MAIL FROM:<a@b.example> FOO=1", 555, (5, 5, 4)),
-            ("MAIL FROM:<a@b.example> SIZE=x", 501, (5, 5, 4)),
-            ("MAIL FROM:<a@b.example> SIZE=+5", 501, (5, 5, 4)),
-            ("MAIL FROM:<a@b.example> SIZE=1 SIZE=2", 501, (5, 5, 4)),
-            ("MAIL FROM:<a@b.example> BODY=BINARYMIME", 501, (5, 5, 4)),
-            ("MAIL FROM:<a@b.example> SMTPUTF8=1", 501, (5, 5, 4)),
             ("RCPT TO:user@example.com", 501, (5, 1, 3)),
             ("RCPT TO:<>", 501, (5, 1, 3)),
             ("RCPT TO:<user>", 501, (5, 1, 3)),
-            ("RCPT TO:<user@example.com> NOTIFY=NEVER", 555, (5, 5, 4)),
+            ("RCPT TO:<user@example.com> FOO=1", 555, (5, 5, 4)),
             ("EHLO", 501, (5, 5, 4)),
             ("EHLO two words", 501, (5, 5, 4)),
             ("DATA now", 501, (5, 5, 4)),
             ("STARTTLS foo", 501, (5, 5, 4)),
             ("AUTH PLAIN", 502, (5, 5, 1)),
             ("EXPN list", 502, (5, 5, 1)),
+            ("POST / HTTP/1.1", 521, (5, 7, 0)),
             ("NOOP \r", 500, (5, 5, 2)),
             ("NOOP \u{0}", 500, (5, 5, 2)),
         ] {
             let reply = parse(line).unwrap_err();
             assert_eq!((reply.code, reply.enhanced), (code, Some(enhanced)), "{line:?}");
         }
-        assert_eq!(Command::parse(b"NOOP \xff").unwrap_err().enhanced, Some((5, 5, 2)));
+        assert_eq!(Command::parse(b"NOOP \xff", true).unwrap_err().enhanced, Some((5, 5, 2)));
+    }
+
+    /// A line that is at least the beginning of a command, with whatever behind it.
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let starts = prop::sample::select(vec![
+            "",
+            "EHLO ",
+            "MAIL FROM:<",
+            "MAIL FROM:<a@b.example> ",
+            "RCPT TO:<",
+            "RCPT TO:<a@b.example> ",
+            "BDAT ",
+            "@a:",
+            "MAIL FROM:<@a.example:",
+            "RCPT TO:<\"",
+        ]);
+        let text = prop_oneof!["[ -~]{0,40}", "\\PC{0,20}", "(SIZE|BODY|RET|ENVID|NOTIFY|ORCPT)=[ -~]{0,20}"];
+        let bytes = prop::collection::vec(any::<u8>(), 0..20);
+        (starts, text, prop_oneof![4 => Just(Vec::new()), 1 => bytes])
+            .prop_map(|(start, text, bytes)| [start.as_bytes(), text.as_bytes(), &bytes].concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_a_command_or_is_refused_for_good_with_a_reason(line in line(), dsn in any::<bool>()) {
+            match Command::parse(&line, dsn) {
+                Ok(Command::Mail { from: Some(address), .. }) => {
+                    prop_assert_eq!(Address::parse_sender(&address.to_string()), Ok(address));
+                }
+                Ok(Command::Rcpt(Forward::To(recipient))) => {
+                    prop_assert_eq!(recipient.to_string().parse(), Ok(recipient));
+                }
+                Ok(_) => {}
+                Err(reply) => {
+                    prop_assert!((500..600).contains(&reply.code), "{}", reply);
+                    prop_assert!(reply.enhanced.is_some_and(|(class, ..)| class == 5), "{}", reply);
+                    prop_assert!(reply.text.len() > 10 && !reply.text.contains(char::is_control), "{}", reply);
+                }
+            }
+        }
     }
 }

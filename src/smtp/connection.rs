@@ -13,9 +13,11 @@ use tokio_rustls::server::TlsStream;
 
 use super::backend::Backend;
 use super::limits::Budget;
+use super::proxy::{self, Ends, Header, NoHeader, Progress};
 use super::reply::Reply;
-use super::server::Shared;
-use super::session::{Action, Question, Session};
+use super::server::{self, Shared, Transport};
+use super::session::{Action, Attempt, Question, Session};
+use crate::connections::Admission;
 use crate::mail::TlsInfo;
 
 /// The room for input of a connection that sends commands; there may be thousands of them.
@@ -24,15 +26,33 @@ const COMMAND_BUFFER_BYTES: usize = 4 * 1024;
 const MESSAGE_BUFFER_BYTES: usize = 64 * 1024;
 /// Replies to pipelined commands are collected up to this size before they are sent.
 const OUTPUT_BUFFER_BYTES: usize = 4 * 1024;
+/// How long a balancer may take for its header; it comes with the first segment, or something is wrong.
+const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to close its side once we have closed ours.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// A connection that has just been accepted.
+pub(super) struct Arrival {
+    pub(super) stream: TcpStream,
+    pub(super) addr: SocketAddr,
+    pub(super) transport: Transport,
+    /// Whether it comes from a balancer, which says first whose connection it passes on.
+    pub(super) is_proxy: bool,
+    pub(super) admission: Admission,
+}
+
 /// One connection.
-pub(super) struct Connection<B> {
+struct Connection<B> {
     shared: Arc<Shared<B>>,
-    addr: SocketAddr,
+    ends: Ends,
     /// When the connection has lasted long enough.
     end: Instant,
+}
+
+/// A message on its way in: since when, and how much of it has come.
+struct Reception {
+    start: Instant,
+    bytes: u64,
 }
 
 /// How a conversation ended.
@@ -45,37 +65,68 @@ enum End {
 /// What a connection was waiting for.
 enum Wake {
     Input,
-    Gone,
-    Idle,
-    Over,
-    Stop,
+    /// The end, with these last words; without any where the client has closed its side.
+    End(Option<Reply>),
+}
+
+/// Serves a connection from its first byte to its last.
+pub(super) async fn serve<B: Backend>(shared: Arc<Shared<B>>, arrival: Arrival) -> io::Result<()> {
+    let Arrival { mut stream, addr, transport, is_proxy, mut admission } = arrival;
+    // Replies are small and the client waits for each of them.
+    stream.set_nodelay(true)?;
+    let mut ends = Ends { client: addr, local: stream.local_addr()? };
+    if is_proxy && let Header::Proxied(said) = timeout(PROXY_HEADER_TIMEOUT, proxy_header(&mut stream)).await?? {
+        ends = said;
+        if let Err(too_many) = admission.belongs_to(ends.client.ip()) {
+            tracing::warn!(addr = %ends.client, ?too_many, "SMTP connection refused");
+            if transport == Transport::Clear {
+                stream.write_all(&server::refusal(too_many).to_wire()).await?;
+            }
+            return close(&mut stream).await;
+        }
+    }
+    let end = Instant::now() + shared.settings.session_timeout;
+    Connection { shared, ends, end }.run(stream, transport).await
+}
+
+async fn proxy_header(stream: &mut TcpStream) -> io::Result<Header> {
+    let mut start = Vec::new();
+    loop {
+        match proxy::read(&start) {
+            Ok(Progress::Whole(header)) => return Ok(header),
+            Ok(Progress::Missing(missing)) => {
+                let known = start.len();
+                start.resize(known + missing, 0);
+                stream.read_exact(&mut start[known..]).await?;
+            }
+            Err(NoHeader) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a balancer began without a PROXY header"));
+            }
+        }
+    }
 }
 
 impl<B: Backend> Connection<B> {
-    pub(super) fn new(shared: Arc<Shared<B>>, addr: SocketAddr) -> Self {
-        let end = Instant::now() + shared.settings.session_timeout;
-        Self { shared, addr, end }
-    }
-
-    pub(super) async fn run(&self, mut stream: TcpStream) -> io::Result<()> {
-        // Replies are small and the client waits for each of them.
-        stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
-        let session = self.session(local, None);
-        let greeting = session.greeting();
-        match (self.converse(&mut stream, session, Some(greeting)).await?, &self.shared.tls) {
-            (End::StartTls, Some(acceptor)) => {
-                let mut stream = timeout(self.shared.settings.tls_handshake_timeout, acceptor.accept(stream)).await??;
-                let session = self.session(local, Some(tls_info(&stream)));
-                self.converse(&mut stream, session, None).await?;
-                close(&mut stream).await
+    async fn run(&self, mut stream: TcpStream, transport: Transport) -> io::Result<()> {
+        if transport == Transport::Clear {
+            let session = self.session(None);
+            let greeting = session.greeting();
+            if self.converse(&mut stream, session, Some(greeting)).await? == End::Closed {
+                return close(&mut stream).await;
             }
-            _ => close(&mut stream).await,
         }
+        let Some(acceptor) = &self.shared.tls else { return Ok(()) };
+        let mut stream = timeout(self.shared.settings.tls_handshake_timeout, acceptor.accept(stream)).await??;
+        let session = self.session(Some(tls_info(&stream)));
+        // RFC 3207 section 4.2: behind STARTTLS it is for the client to begin.
+        let greeting = (transport == Transport::Tls).then(|| session.greeting());
+        self.converse(&mut stream, session, greeting).await?;
+        close(&mut stream).await
     }
 
-    fn session(&self, local: SocketAddr, tls: Option<TlsInfo>) -> Session {
-        Session::new(self.shared.session.clone(), self.addr, local, self.shared.tls.is_some(), tls)
+    fn session(&self, tls: Option<TlsInfo>) -> Session {
+        let Ends { client, local } = self.ends;
+        Session::new(self.shared.session.clone(), client, local, self.shared.tls.is_some(), tls)
     }
 
     /// Leads one session to its end. What has been read beyond a STARTTLS is dropped here (RFC 3207 section 4.2).
@@ -84,12 +135,16 @@ impl<B: Backend> Connection<B> {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let (mut input, mut output) = (BytesMut::new(), Vec::new());
-        let mut share = Budget::share(self.shared.budget.clone());
+        let mut share = Budget::share(self.shared.budget.clone(), self.ends.client.ip());
+        let mut reception = None;
         if let Some(greeting) = greeting {
             greeting.write_to(&mut output);
         }
         loop {
             while let Some(action) = session.next(&mut input) {
+                if matches!(action, Action::Ask(Question::Deliver(..))) {
+                    reception = None;
+                }
                 if let Some(end) = self.act(action, &mut session, &mut output).await {
                     self.send(stream, &mut output).await?;
                     return Ok(end);
@@ -102,14 +157,15 @@ impl<B: Backend> Connection<B> {
                 session.refuse_message(Reply::new(452, (4, 3, 1), "too much mail at once, try again later"));
             }
             self.send(stream, &mut output).await?;
-            let farewell = match self.wait(stream, &mut input, &session).await? {
-                Wake::Input => continue,
-                Wake::Gone => return Ok(End::Closed),
-                Wake::Idle => Reply::new(421, (4, 4, 2), "nothing heard for too long, closing the connection"),
-                Wake::Over => Reply::new(421, (4, 4, 2), "connection has lasted too long, closing it"),
-                Wake::Stop => Reply::new(421, (4, 3, 2), "server is stopping, try again later"),
+            let farewell = match self.wait(stream, &mut input, &session, &mut reception).await {
+                Ok(Wake::Input) => continue,
+                Ok(Wake::End(farewell)) => Ok(farewell),
+                Err(error) => Err(error),
             };
-            farewell.write_to(&mut output);
+            if let Some(attempt) = session.interrupted(farewell.as_ref().ok().cloned().flatten()) {
+                self.shared.backend.refused(*attempt);
+            }
+            farewell?.iter().for_each(|reply| reply.write_to(&mut output));
             self.send(stream, &mut output).await?;
             return Ok(End::Closed);
         }
@@ -124,8 +180,13 @@ impl<B: Backend> Connection<B> {
                 Action::StartTls(reply) => (reply, Some(End::StartTls)),
                 Action::Close(reply) => (reply, Some(End::Closed)),
                 Action::Ask(Question::Deliver(envelope, raw)) => {
-                    let (Ok(reply) | Err(reply)) = self.shared.backend.deliver(*envelope, raw).await;
-                    (reply, None)
+                    match self.shared.backend.deliver(&envelope, raw).await {
+                        Ok(reply) => (reply, None),
+                        Err(reply) => {
+                            self.shared.backend.refused(Attempt { envelope: *envelope, reply: Some(reply.clone()) });
+                            (reply, None)
+                        }
+                    }
                 }
                 Action::Ask(Question::Mail(from)) => {
                     let answer = self.shared.backend.mail(session.peer(), from.as_ref()).await;
@@ -134,26 +195,35 @@ impl<B: Backend> Connection<B> {
                 }
                 Action::Ask(Question::Rcpt(to)) => {
                     let answer = match session.envelope() {
-                        Some(envelope) => self.shared.backend.rcpt(envelope, &to).await.inspect_err(|_| {
-                            // Not the address: it may be somebody's. As text it is escaped, and cannot look like other lines.
-                            let domain = to.domain().to_string();
-                            tracing::info!(addr = %self.addr, domain, "recipient refused");
-                        }),
+                        Some(envelope) => self.shared.backend.rcpt(envelope, &to).await,
                         None => Ok(()),
                     };
                     action = session.answer(answer);
                     continue;
                 }
             };
+            let attempt = session.take_attempt();
             if reply.is_refusal() {
-                tracing::info!(addr = %self.addr, helo = session.peer().helo, %reply, "SMTP refusal");
+                // Not the address: it may be somebody's. As text the domain is escaped, and cannot look like other lines.
+                let to = attempt.as_deref().and_then(|attempt| attempt.envelope.rcpt_to.first());
+                let domain = to.map(|to| to.address.domain().to_string());
+                tracing::info!(addr = %self.ends.client, helo = session.peer().helo, domain, %reply, "SMTP refusal");
+            }
+            if let Some(attempt) = attempt {
+                self.shared.backend.refused(*attempt);
             }
             reply.write_to(output);
             return end;
         }
     }
 
-    async fn wait<S>(&self, stream: &mut S, input: &mut BytesMut, session: &Session) -> io::Result<Wake>
+    async fn wait<S>(
+        &self,
+        stream: &mut S,
+        input: &mut BytesMut,
+        session: &Session,
+        reception: &mut Option<Reception>,
+    ) -> io::Result<Wake>
     where
         S: AsyncRead + Unpin + Send,
     {
@@ -164,17 +234,43 @@ impl<B: Backend> Connection<B> {
         }
         input.reserve(session.held_bytes().clamp(COMMAND_BUFFER_BYTES, MESSAGE_BUFFER_BYTES));
         let now = Instant::now();
-        if now >= self.end {
-            // Looked at first: a client that never pauses would keep the timer below from being asked.
-            return Ok(Wake::Over);
+        if receiving {
+            reception.get_or_insert(Reception { start: now, bytes: 0 });
+        } else {
+            *reception = None;
         }
-        let idle = now + self.shared.settings.idle_timeout;
+        let (deadline, farewell) = self.deadline(now, reception.as_ref());
+        if now >= deadline {
+            // Looked at first: a client that never pauses would keep the timer below from being asked.
+            return Ok(Wake::End(Some(farewell)));
+        }
         tokio::select! {
             biased;
-            () = self.shared.tasks.requested(), if !receiving => Ok(Wake::Stop),
-            read = stream.read_buf(input) => Ok(if read? == 0 { Wake::Gone } else { Wake::Input }),
-            () = sleep_until(idle.min(self.end)) => Ok(if idle < self.end { Wake::Idle } else { Wake::Over }),
+            () = self.shared.tasks.requested(), if !receiving => {
+                Ok(Wake::End(Some(Reply::new(421, (4, 3, 2), "server is stopping, try again later"))))
+            }
+            read = stream.read_buf(input) => match read? {
+                0 => Ok(Wake::End(None)),
+                bytes => {
+                    reception.iter_mut().for_each(|reception| reception.bytes += bytes as u64);
+                    Ok(Wake::Input)
+                }
+            },
+            () = sleep_until(deadline) => Ok(Wake::End(Some(farewell))),
         }
+    }
+
+    /// Until when the client has to be heard, and what it is told then.
+    fn deadline(&self, now: Instant, reception: Option<&Reception>) -> (Instant, Reply) {
+        let settings = &self.shared.settings;
+        let mut first = (now + settings.idle_timeout, "nothing heard for too long, closing the connection");
+        if let Some(Reception { start, bytes }) = reception {
+            let earned = Duration::from_secs(bytes / settings.min_data_bytes_per_second);
+            let slow = *start + settings.data_timeout + earned;
+            first = first.min((slow, "message comes in too slowly, closing the connection"));
+        }
+        let (deadline, text) = first.min((self.end, "connection has lasted too long, closing it"));
+        (deadline, Reply::new(421, (4, 4, 2), text))
     }
 
     /// Sends in one write: clients are known to stumble over replies that come in pieces.

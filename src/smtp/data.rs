@@ -1,7 +1,9 @@
 //! The content of a message on its way in: dot-unstuffing (RFC 5321 section 4.5.2), line ends and the size limit.
 
+use std::mem;
+
 use bytes::{Buf, Bytes, BytesMut};
-use memchr::memchr2;
+use memchr::{memchr_iter, memchr2};
 
 use super::reply::Reply;
 
@@ -171,14 +173,21 @@ impl Receipt {
         self.bytes.capacity()
     }
 
-    /// The whole message, or why it is not taken.
-    pub(super) fn finish(self, bare_lf: BareLf) -> Result<Bytes, Reply> {
+    /// The whole message, or why it is not taken. A line has at most `max_line_bytes` with its CRLF, 0 is without limit.
+    pub(super) fn finish(self, bare_lf: BareLf, max_line_bytes: usize) -> Result<Bytes, Reply> {
         match self.refusal {
             Some(refusal) => Err(refusal),
             None if self.bare_line_end && bare_lf == BareLf::Reject => Err(Reply::new(
                 550,
                 (5, 6, 11),
                 "message has a bare CR or LF; lines end in CRLF (RFC 5321 section 2.3.8)",
+            )),
+            None if max_line_bytes > 0 && has_longer_line(&self.bytes, max_line_bytes) => Err(Reply::new(
+                550,
+                (5, 6, 0),
+                format!(
+                    "message has a line of more than {max_line_bytes} bytes; wrap or encode it (RFC 5321 section 4.5.3.1.6)"
+                ),
             )),
             None => {
                 let mut bytes = self.bytes;
@@ -188,6 +197,12 @@ impl Receipt {
             }
         }
     }
+}
+
+fn has_longer_line(message: &[u8], max_bytes: usize) -> bool {
+    let mut start = 0;
+    let ends = memchr_iter(b'\n', message).map(|end| end + 1).chain([message.len()]);
+    ends.into_iter().any(|end| end - mem::replace(&mut start, end) > max_bytes)
 }
 
 /// The refusal of a message that is larger than `max_bytes`.
@@ -256,21 +271,21 @@ mod tests {
         assert!(decoder.decode(&mut input, &mut receipt));
         assert_eq!(&input[..], b"QUIT");
         assert_eq!(receipt.held_bytes(), 0);
-        assert_eq!(receipt.finish(BareLf::Reject).unwrap_err().code, 552);
+        assert_eq!(receipt.finish(BareLf::Reject, 0).unwrap_err().code, 552);
     }
 
     #[test]
     fn a_message_of_just_the_limit_is_taken() {
         let (mut decoder, mut receipt) = (DataDecoder::default(), Receipt::new(10));
         assert!(decoder.decode(&mut BytesMut::from(&b"12345678\r\n.\r\n"[..]), &mut receipt));
-        assert_eq!(receipt.finish(BareLf::Reject).unwrap(), b"12345678\r\n"[..]);
+        assert_eq!(receipt.finish(BareLf::Reject, 0).unwrap(), b"12345678\r\n"[..]);
     }
 
     #[test]
     fn a_message_takes_no_more_memory_than_it_has_bytes() {
         let mut receipt = Receipt::new(10_000);
         (0..1_000).for_each(|_| receipt.push(b"text\r\n"));
-        let message = Vec::from(receipt.finish(BareLf::Reject).unwrap());
+        let message = Vec::from(receipt.finish(BareLf::Reject, 0).unwrap());
         assert_eq!((message.len(), message.capacity()), (6_000, 6_000));
     }
 
@@ -279,10 +294,25 @@ mod tests {
         for (policy, taken) in [(BareLf::Reject, false), (BareLf::Keep, true)] {
             let (mut decoder, mut receipt) = (DataDecoder::default(), Receipt::new(100));
             assert!(decoder.decode(&mut BytesMut::from(&b"a\nb\rc\r\n.\r\n"[..]), &mut receipt));
-            match receipt.finish(policy) {
+            match receipt.finish(policy, 0) {
                 Ok(message) => assert!(taken && message == b"a\nb\rc\r\n"[..]),
                 Err(refusal) => assert!(!taken && refusal.enhanced == Some((5, 6, 11))),
             }
+        }
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_refused_wherever_it_is() {
+        let finish = |message: &[u8]| {
+            let mut receipt = Receipt::new(100);
+            receipt.push(message);
+            receipt.finish(BareLf::Reject, 6)
+        };
+        for message in [&b""[..], b"1234\r\n", b"1234\r\n1234\r\n\r\n", b"1234\r\n123456"] {
+            assert_eq!(finish(message).unwrap(), message);
+        }
+        for message in [&b"12345\r\n"[..], b"1\r\n12345\r\n1\r\n", b"1234\r\n1234567"] {
+            assert_eq!(finish(message).unwrap_err().enhanced, Some((5, 6, 0)), "{}", message.escape_ascii());
         }
     }
 

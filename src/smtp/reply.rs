@@ -31,6 +31,14 @@ impl Reply {
         self.code >= 400
     }
 
+    /// The reply as it goes over the wire.
+    #[must_use]
+    pub fn to_wire(&self) -> Vec<u8> {
+        let mut wire = Vec::new();
+        self.write_to(&mut wire);
+        wire
+    }
+
     /// Appends the reply as it goes over the wire.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         let mut lines = self.text.split('\n').peekable();
@@ -44,9 +52,7 @@ impl Reply {
 
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut wire = Vec::new();
-        self.write_to(&mut wire);
-        f.write_str(String::from_utf8_lossy(&wire).trim_end())
+        f.write_str(String::from_utf8_lossy(&self.to_wire()).trim_end())
     }
 }
 

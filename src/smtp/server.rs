@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::backend::Backend;
-use super::connection::Connection;
+use super::connection::{self, Arrival};
 use super::limits::Budget;
 use super::reply::Reply;
 use super::session::SessionSettings;
@@ -37,6 +38,21 @@ pub struct Settings {
     pub session_timeout: Duration,
     /// How long a TLS handshake may take.
     pub tls_handshake_timeout: Duration,
+    /// How long a message may take to come in, to which one second is added for each `min_data_bytes_per_second` of it.
+    pub data_timeout: Duration,
+    /// How slowly a large message may come in. It is the sum that counts: a pause does no harm.
+    pub min_data_bytes_per_second: u64,
+    /// The balancers: a connection from these networks begins with a header of the PROXY protocol, any other has none.
+    pub proxies: Vec<IpNet>,
+}
+
+/// How the connections of a listener begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// In clear text, where STARTTLS is offered.
+    Clear,
+    /// With the TLS handshake (RFC 8314 section 3.3).
+    Tls,
 }
 
 /// An SMTP server. It can listen on several addresses, which share its limits.
@@ -71,12 +87,12 @@ impl<B: Backend> Server<B> {
     }
 
     /// Accepts connections until the server is asked to stop.
-    pub fn listen(&self, listener: TcpListener) {
+    pub fn listen(&self, listener: TcpListener, transport: Transport) {
         let shared = self.shared.clone();
         self.shared.tasks.spawn(async move {
             while let Some(accepted) = shared.accept(&listener).await {
                 match accepted {
-                    Ok((stream, addr)) => admit(&shared, stream, addr),
+                    Ok((stream, addr)) => admit(&shared, stream, addr, transport),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept an SMTP connection");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -97,33 +113,38 @@ impl<B> Shared<B> {
     }
 }
 
-fn admit<B: Backend>(shared: &Arc<Shared<B>>, stream: TcpStream, addr: SocketAddr) {
-    match shared.connections.admit(addr.ip()) {
+fn admit<B: Backend>(shared: &Arc<Shared<B>>, stream: TcpStream, addr: SocketAddr, transport: Transport) {
+    let is_proxy = shared.settings.proxies.iter().any(|network| network.contains(&addr.ip().to_canonical()));
+    let admission = if is_proxy { shared.connections.admit_anybody() } else { shared.connections.admit(addr.ip()) };
+    match admission {
         Ok(admission) => {
-            let connection = Connection::new(shared.clone(), addr);
-            shared.tasks.spawn(async move {
-                if let Err(error) = connection.run(stream).await {
+            let arrival = Arrival { stream, addr, transport, is_proxy, admission };
+            let shared = shared.clone();
+            shared.tasks.clone().spawn(async move {
+                if let Err(error) = connection::serve(shared, arrival).await {
                     tracing::debug!(%addr, %error, "SMTP connection lost");
                 }
-                drop(admission);
             });
         }
         Err(too_many) => {
             tracing::warn!(%addr, ?too_many, "SMTP connection refused");
-            if let Err(error) = turn_away(stream, too_many) {
+            // Before TLS there is nobody who would understand.
+            let said = match transport {
+                Transport::Clear => connections::say_and_close(stream, &refusal(too_many).to_wire()),
+                Transport::Tls => Ok(()),
+            };
+            if let Err(error) = said {
                 tracing::debug!(%addr, %error, "refused SMTP connection lost");
             }
         }
     }
 }
 
-/// Says why and closes.
-fn turn_away(stream: TcpStream, too_many: TooMany) -> io::Result<()> {
+/// What a connection is told that is one too many.
+pub(super) fn refusal(too_many: TooMany) -> Reply {
     let text = match too_many {
         TooMany::InAll => "too many connections, try again later",
         TooMany::OfThisClient => "too many connections from your address, try again later",
     };
-    let mut wire = Vec::new();
-    Reply::new(421, (4, 7, 0), text).write_to(&mut wire);
-    connections::say_and_close(stream, &wire)
+    Reply::new(421, (4, 7, 0), text)
 }

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
-use super::command::{Command, MailParameters, Recipient};
+use super::command::{Command, Forward};
 use super::data::{BareLf, ChunkLines, DataDecoder, Receipt, too_large};
 use super::reply::Reply;
-use crate::mail::{Address, Domain, Envelope, Peer, TlsInfo};
+use crate::mail::{Address, Domain, Envelope, MailParameters, Peer, Recipient, TlsInfo};
 
 /// What the protocol needs to know.
 #[derive(Clone, Debug)]
@@ -28,10 +28,19 @@ pub struct SessionSettings {
     pub max_message_bytes: usize,
     /// The most recipients of one message; the client may bring the rest in a second one.
     pub max_recipients: usize,
+    /// The longest line of a message with its CRLF, in bytes; 0 is without limit. RFC 5321 asks for 1000, and to take more.
+    pub max_text_line_bytes: usize,
     /// The most refused commands between two accepted messages; then the session ends. It stops those who guess.
     pub max_errors: u32,
+    /// The most commands that bring no mail forward between two accepted messages; then the session ends. It stops those who
+    /// only hold their place.
+    pub max_noops: u32,
     /// What becomes of a message with a bare CR or LF.
     pub bare_lf: BareLf,
+    /// Whether mail is taken in clear text, where STARTTLS is offered.
+    pub require_tls: bool,
+    /// Whether the parameters of RFC 3461 are offered. They are recorded; nobody sends the reports.
+    pub dsn: bool,
 }
 
 /// What the driver has to do next.
@@ -58,6 +67,15 @@ pub enum Question {
     Deliver(Box<Envelope>, Bytes),
 }
 
+/// Mail that did not get in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Who tried, and for whom: the recipients that this refusal is about; none where it came to the sender.
+    pub envelope: Envelope,
+    /// The refusal; `None` where the client went away before there was one.
+    pub reply: Option<Reply>,
+}
+
 /// A session with one client.
 #[derive(Debug)]
 pub struct Session {
@@ -70,7 +88,12 @@ pub struct Session {
     /// The message of the transaction, once its first chunk has been announced.
     chunked: Option<Chunked>,
     phase: Phase,
+    /// The refusal that has just been given, if it kept mail out.
+    attempt: Option<Box<Attempt>>,
+    /// The refused MAIL: a client that pipelines names its recipients all the same.
+    refused_mail: Option<Box<Attempt>>,
     errors: u32,
+    noops: u32,
     /// An over-long line is being swallowed.
     overlong: bool,
 }
@@ -83,7 +106,7 @@ enum Phase {
     /// Nothing is read before the backend has said whether this transaction may begin.
     AskedMail(Box<Envelope>),
     /// Nothing is read before the backend has said whether this recipient may be taken.
-    AskedRcpt(Address),
+    AskedRcpt(Recipient),
     /// The message, up to its lone dot.
     Data(DataDecoder, Receipt),
     /// So many more bytes of a chunk.
@@ -120,7 +143,10 @@ impl Session {
             envelope: None,
             chunked: None,
             phase: Phase::Command,
+            attempt: None,
+            refused_mail: None,
             errors: 0,
+            noops: 0,
             overlong: false,
         }
     }
@@ -156,6 +182,18 @@ impl Session {
             (Phase::Data(_, receipt), _) | (_, Some(Chunked { receipt, .. })) => receipt.held_bytes(),
             _ => 0,
         }
+    }
+
+    /// The mail that the last action has kept out; to be asked for after each action.
+    pub const fn take_attempt(&mut self) -> Option<Box<Attempt>> {
+        self.attempt.take()
+    }
+
+    /// The message that was on its way in when the connection ended, with `reply` as last words.
+    #[must_use]
+    pub fn interrupted(&mut self, reply: Option<Reply>) -> Option<Box<Attempt>> {
+        let envelope = self.envelope.take().filter(|_| self.is_receiving())?;
+        Some(Box::new(Attempt { envelope: *envelope, reply }))
     }
 
     /// Gives the message on its way in up; the client reads `refusal` once it has sent all of it.
@@ -211,19 +249,18 @@ impl Session {
     /// Takes the backend's answer about a sender or a recipient.
     pub fn answer(&mut self, answer: Result<(), Reply>) -> Action {
         let asked = mem::replace(&mut self.phase, Phase::Command);
-        if let Err(refusal) = answer {
-            return self.refuse(refusal);
-        }
-        match (asked, &mut self.envelope) {
-            (Phase::AskedMail(envelope), _) => {
+        match (asked, answer, &mut self.envelope) {
+            (Phase::AskedMail(envelope), Ok(()), _) => {
                 self.envelope = Some(envelope);
                 Action::Say(Reply::new(250, (2, 1, 0), "sender ok"))
             }
-            (Phase::AskedRcpt(to), Some(envelope)) => {
+            (Phase::AskedMail(envelope), Err(refusal), _) => self.refuse_mail(*envelope, refusal),
+            (Phase::AskedRcpt(to), Ok(()), Some(envelope)) => {
                 envelope.rcpt_to.push(to);
                 Action::Say(recipient_ok())
             }
-            (other, _) => {
+            (Phase::AskedRcpt(to), Err(refusal), _) => self.refuse_rcpt(to, refusal),
+            (other, ..) => {
                 self.phase = other;
                 Action::Say(out_of_order("nothing was asked"))
             }
@@ -246,7 +283,7 @@ impl Session {
         line.truncate(end);
         if line.last() != Some(&b'\r') {
             // RFC 5321 section 2.3.8. To go on would be to guess where the client's next command begins.
-            return Some(Err(self.close(Reply::new(521, (5, 5, 2), "bare LF received; lines end in CRLF"))));
+            return Some(Err(self.refuse(Reply::new(521, (5, 5, 2), "bare LF received; lines end in CRLF"))));
         }
         // RFC 5321 section 4.5.3.1.9: an over-long line is refused as a whole; its tail is never run as a command.
         if mem::take(&mut self.overlong) || end >= max {
@@ -258,10 +295,8 @@ impl Session {
 
     /// `None` where the reply has to wait for bytes that follow the command.
     fn command(&mut self, line: &[u8]) -> Option<Action> {
-        let command = match Command::parse(line) {
+        let command = match Command::parse(line, self.settings.dsn) {
             Ok(command) => command,
-            // A chunk of unknown size follows; none of it may be taken for commands.
-            Err(refusal) if is_chunk(line) => return Some(self.close(Reply { code: 521, ..refusal })),
             Err(refusal) => return Some(self.refuse(refusal)),
         };
         Some(match command {
@@ -272,40 +307,63 @@ impl Session {
             Command::Ehlo(name) => self.ehlo(name),
             Command::Helo(name) => {
                 self.greet(name);
-                Action::Say(Reply::basic(250, self.settings.hostname.clone()))
+                self.say_only(Reply::basic(250, self.settings.hostname.clone()))
             }
+            Command::Noop => self.say_only(Reply::new(250, (2, 0, 0), "ok")),
+            Command::Quit => self.close(Reply::new(221, (2, 0, 0), "bye")),
+            Command::StartTls => self.start_tls(),
+            // These two say whose mail is kept out, and look for TLS themselves.
             Command::Mail { from, parameters } => self.mail(from, parameters),
-            Command::Rcpt(recipient) => self.rcpt(recipient),
+            Command::Rcpt(forward) => self.rcpt(forward),
+            _ if self.wants_tls() => self.refuse(tls_first()),
             Command::Data => self.data(),
             Command::Rset => {
                 self.reset();
-                Action::Say(Reply::new(250, (2, 0, 0), "reset"))
+                self.say_only(Reply::new(250, (2, 0, 0), "reset"))
             }
-            Command::Noop => Action::Say(Reply::new(250, (2, 0, 0), "ok")),
-            Command::Vrfy => Action::Say(Reply::new(252, (2, 5, 2), "not verified; send the mail, RCPT will tell")),
-            Command::Help => Action::Say(Reply::new(
+            Command::Vrfy => self.say_only(Reply::new(252, (2, 5, 2), "not verified; send the mail, RCPT will tell")),
+            Command::Help => self.say_only(Reply::new(
                 214,
                 (2, 0, 0),
                 "commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS",
             )),
-            Command::Quit => self.close(Reply::new(221, (2, 0, 0), "bye")),
-            // A web page can make its reader's browser post to this port, and the body of that request is the page's.
-            Command::Http => self.close(Reply::new(521, (5, 7, 0), "this is a mail server, it does not speak HTTP")),
-            Command::StartTls => self.start_tls(),
         })
+    }
+
+    /// RFC 3207 section 4: but for NOOP, EHLO, STARTTLS and QUIT nothing is carried out before TLS is on.
+    fn wants_tls(&self) -> bool {
+        self.settings.require_tls && self.starttls
+    }
+
+    /// What has to come first: TLS, or what `text` says.
+    fn too_early(&self, text: &'static str) -> Reply {
+        if self.wants_tls() { tls_first() } else { out_of_order(text) }
+    }
+
+    /// Answers a command that brings no mail forward.
+    fn say_only(&mut self, reply: Reply) -> Action {
+        self.noops += 1;
+        if self.noops > self.settings.max_noops {
+            return self.close(Reply::new(421, (4, 7, 0), "too many commands without mail, closing the connection"));
+        }
+        Action::Say(reply)
     }
 
     fn ehlo(&mut self, name: String) -> Action {
         self.greet(name);
         let Self { settings, starttls, .. } = self;
         let mut text = format!(
-            "{} greets you\nPIPELINING\n8BITMIME\nSMTPUTF8\nSIZE {}\nCHUNKING\nENHANCEDSTATUSCODES",
-            settings.hostname, settings.max_message_bytes
+            "{} greets you\nPIPELINING\n8BITMIME\nSMTPUTF8\nSIZE {}\nCHUNKING\nLIMITS RCPTMAX={}\n",
+            settings.hostname, settings.max_message_bytes, settings.max_recipients
         );
+        if settings.dsn {
+            text.push_str("DSN\n");
+        }
+        text.push_str("ENHANCEDSTATUSCODES");
         if *starttls {
             text.push_str("\nSTARTTLS");
         }
-        Action::Say(Reply::basic(250, text))
+        self.say_only(Reply::basic(250, text))
     }
 
     fn greet(&mut self, name: String) {
@@ -317,52 +375,56 @@ impl Session {
 
     fn mail(&mut self, from: Option<Address>, parameters: MailParameters) -> Action {
         if !self.greeted {
-            return self.refuse(out_of_order("send EHLO or HELO first"));
+            return self.refuse(self.too_early("send EHLO or HELO first"));
         }
         if self.envelope.is_some() {
             return self.refuse(out_of_order("a mail transaction is open; RSET ends it"));
         }
+        let envelope = Envelope { peer: self.peer.clone(), mail_from: from.clone(), parameters, rcpt_to: Vec::new() };
+        if self.wants_tls() {
+            return self.refuse_mail(envelope, tls_first());
+        }
         let max = self.settings.max_message_bytes;
-        if parameters.size.is_some_and(|size| size > max as u64) {
+        if envelope.parameters.size.is_some_and(|size| size > max as u64) {
             // RFC 1870 section 6.1.
-            return self.refuse(too_large(max));
+            return self.refuse_mail(envelope, too_large(max));
         }
-        if !parameters.smtputf8 && from.as_ref().is_some_and(|from| !from.is_ascii()) {
-            return self.refuse(needs_smtputf8());
+        if !envelope.parameters.smtputf8 && from.as_ref().is_some_and(|from| !from.is_ascii()) {
+            return self.refuse_mail(envelope, needs_smtputf8());
         }
-        self.phase = Phase::AskedMail(Box::new(Envelope {
-            peer: self.peer.clone(),
-            mail_from: from.clone(),
-            rcpt_to: Vec::new(),
-            size: parameters.size,
-            smtputf8: parameters.smtputf8,
-        }));
+        self.phase = Phase::AskedMail(Box::new(envelope));
         Action::Ask(Question::Mail(from))
     }
 
-    fn rcpt(&mut self, recipient: Recipient) -> Action {
+    fn rcpt(&mut self, forward: Forward) -> Action {
+        let to = match forward {
+            Forward::To(recipient) => recipient,
+            Forward::Postmaster => Address::new("postmaster", Domain::Name(self.settings.hostname.clone())).into(),
+        };
         let Some(envelope) = &self.envelope else {
-            return self.refuse(out_of_order("send MAIL first"));
+            if let Some(Attempt { envelope, reply: Some(reply) }) = self.refused_mail.as_deref() {
+                self.attempt = Some(attempt_for(envelope, to, reply));
+            }
+            return self.refuse(self.too_early("send MAIL first"));
         };
         if self.chunked.is_some() {
             return self.refuse(in_chunks());
         }
-        let to = match recipient {
-            Recipient::Address(address) => address,
-            Recipient::Postmaster => Address::new("postmaster", Domain::Name(self.settings.hostname.clone())),
-        };
-        if envelope.rcpt_to.contains(&to) {
+        if envelope.rcpt_to.iter().any(|taken| taken.address == to.address) {
             return Action::Say(recipient_ok());
         }
-        if !envelope.smtputf8 && !to.is_ascii() {
-            return self.refuse(needs_smtputf8());
+        if !envelope.parameters.smtputf8 && !to.address.is_ascii() {
+            return self.refuse_rcpt(to, needs_smtputf8());
         }
         if envelope.rcpt_to.len() >= self.settings.max_recipients {
             // RFC 5321 section 4.5.3.1.10: the client brings the rest in another message, so this is no error of its.
-            return Action::Say(Reply::new(452, (4, 5, 3), "too many recipients; send the rest in another message"));
+            let reply = Reply::new(452, (4, 5, 3), "too many recipients; send the rest in another message");
+            self.attempt = Some(attempt_for(envelope, to, &reply));
+            return Action::Say(reply);
         }
-        self.phase = Phase::AskedRcpt(to.clone());
-        Action::Ask(Question::Rcpt(to))
+        let address = to.address.clone();
+        self.phase = Phase::AskedRcpt(to);
+        Action::Ask(Question::Rcpt(address))
     }
 
     fn data(&mut self) -> Action {
@@ -378,7 +440,7 @@ impl Session {
 
     fn wants_message(&self) -> Result<(), Reply> {
         match &self.envelope {
-            None => Err(out_of_order("send MAIL and RCPT first")),
+            None => Err(self.too_early("send MAIL and RCPT first")),
             // RFC 5321 section 3.3.
             Some(envelope) if envelope.rcpt_to.is_empty() => Err(Reply::new(554, (5, 5, 1), "no valid recipients")),
             Some(_) => Ok(()),
@@ -426,12 +488,16 @@ impl Session {
     fn deliver(&mut self, receipt: Receipt) -> Action {
         let envelope = self.envelope.take();
         self.reset();
-        match (envelope, receipt.finish(self.settings.bare_lf)) {
+        match (envelope, receipt.finish(self.settings.bare_lf, self.settings.max_text_line_bytes)) {
             (Some(envelope), Ok(raw)) => {
-                self.errors = 0;
+                (self.errors, self.noops) = (0, 0);
                 Action::Ask(Question::Deliver(envelope, raw))
             }
-            (_, Err(refusal)) => self.refuse(refusal),
+            (envelope, Err(refusal)) => {
+                let attempt = |envelope: Box<Envelope>| Attempt { envelope: *envelope, reply: Some(refusal.clone()) };
+                self.attempt = envelope.map(|envelope| Box::new(attempt(envelope)));
+                self.refuse(refusal)
+            }
             (None, Ok(_)) => self.refuse(out_of_order("send MAIL and RCPT first")),
         }
     }
@@ -451,9 +517,27 @@ impl Session {
     fn reset(&mut self) {
         self.envelope = None;
         self.chunked = None;
+        self.refused_mail = None;
+    }
+
+    /// Refuses a sender, and remembers it for the recipients that a client may have sent along.
+    fn refuse_mail(&mut self, envelope: Envelope, refusal: Reply) -> Action {
+        let attempt = Box::new(Attempt { envelope, reply: Some(refusal.clone()) });
+        self.refused_mail = Some(attempt.clone());
+        self.attempt = Some(attempt);
+        self.refuse(refusal)
+    }
+
+    fn refuse_rcpt(&mut self, to: Recipient, refusal: Reply) -> Action {
+        self.attempt = self.envelope.as_ref().map(|envelope| attempt_for(envelope, to, &refusal));
+        self.refuse(refusal)
     }
 
     fn refuse(&mut self, refusal: Reply) -> Action {
+        // RFC 7504 section 2: no mail here. What follows is no command, or nobody knows where the next one begins.
+        if refusal.code == 521 {
+            return self.close(refusal);
+        }
         self.errors += 1;
         if self.errors > self.settings.max_errors {
             return self.close(Reply::new(421, (4, 7, 0), "too many errors, closing the connection"));
@@ -468,8 +552,15 @@ impl Session {
     }
 }
 
-fn is_chunk(line: &[u8]) -> bool {
-    line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
+/// The mail of `envelope`, kept out for one recipient.
+fn attempt_for(envelope: &Envelope, to: Recipient, reply: &Reply) -> Box<Attempt> {
+    let envelope = Envelope {
+        peer: envelope.peer.clone(),
+        mail_from: envelope.mail_from.clone(),
+        parameters: envelope.parameters.clone(),
+        rcpt_to: vec![to],
+    };
+    Box::new(Attempt { envelope, reply: Some(reply.clone()) })
 }
 
 /// Takes up to `left` bytes off `input`, and off `left`.
@@ -494,4 +585,9 @@ fn recipient_ok() -> Reply {
 /// RFC 6531 section 3.5.
 fn needs_smtputf8() -> Reply {
     Reply::new(553, (5, 6, 7), "address is not ASCII; MAIL needs the SMTPUTF8 parameter")
+}
+
+/// RFC 3207 section 4.
+fn tls_first() -> Reply {
+    Reply::new(530, (5, 7, 0), "mail is taken over TLS only here; send STARTTLS first")
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::*;
-use crate::mail::{Content, Domain, Peer};
+use crate::mail::{Address, Content, Domain, MailParameters, Peer};
 
 const START_MS: u64 = 1_800_000_000_000;
 const TTL: Duration = Duration::from_secs(24 * 3600);
@@ -82,7 +82,7 @@ pub(in crate::store) fn name(text: &str) -> MailboxName {
 
 pub(in crate::store) fn to(mailboxes: &[&str]) -> Vec<Delivery> {
     let domain = Domain::Name("example.com".to_owned());
-    let rcpt_to = |mailbox: &str| Address::new(mailbox, domain.clone());
+    let rcpt_to = |mailbox: &str| Address::new(mailbox, domain.clone()).into();
     mailboxes.iter().map(|mailbox| Delivery { mailbox: name(mailbox), rcpt_to: rcpt_to(mailbox) }).collect()
 }
 
@@ -94,6 +94,7 @@ pub(in crate::store) fn message(received_ms: u64, expires_ms: u64) -> Message {
         received_at,
         expires_at: Timestamp::from_millis(expires_ms),
         mail_from: Some(Address::parse("\"a sender\"@example.org").unwrap()),
+        parameters: MailParameters { size: Some(1834), ..MailParameters::default() },
         peer: Peer { addr, local: addr, helo: "client.example.org".to_owned(), tls: None },
         size: 3,
         content: Content { subject: Some("Grüße \u{0}".to_owned()), ..Content::default() },
@@ -202,7 +203,7 @@ async fn all_mailboxes_of_a_message_get_it_and_each_sees_its_own_recipient(subje
     assert!(seqs.is_sorted() && seqs.len() == 3, "{seqs:?}");
     for (mailbox, seq) in ["c", "a", "b"].into_iter().zip(seqs) {
         let stored = lab.store.message(&name(mailbox), id).await.unwrap().unwrap();
-        assert_eq!((stored.seq, stored.rcpt_to.local_part()), (seq, mailbox));
+        assert_eq!((stored.seq, stored.rcpt_to.address.local_part()), (seq, mailbox));
         assert_eq!(lab.raw(mailbox, id).await.unwrap(), b"hello"[..]);
     }
 }

@@ -5,11 +5,10 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::broadcast;
 
-use super::{Delivery, Event, Listing, MailboxSummary, Page, Settings, StoreError, Stored, closing};
+use super::{Delivery, Event, Events, Listing, MailboxSummary, Page, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
-use crate::mail::{Address, MailboxName, Message, MessageId};
+use crate::mail::{MailboxName, Message, MessageId, Recipient};
 
 /// How many expired messages are removed before others get the lock.
 const SWEEP_STEP: usize = 500;
@@ -19,7 +18,7 @@ const RECORD_OVERHEAD_BYTES: u64 = 1024;
 /// Maps behind one lock. It is never held across an await and no call does much under it, so a std mutex is the right one.
 pub(super) struct Memory {
     state: Mutex<State>,
-    events: broadcast::Sender<Event>,
+    events: Events,
     mailbox_max_messages: usize,
     max_bytes: u64,
 }
@@ -41,7 +40,7 @@ struct Mailbox {
 }
 
 struct Entry {
-    rcpt_to: Address,
+    rcpt_to: Recipient,
     body: Arc<Body>,
 }
 
@@ -52,7 +51,7 @@ struct Body {
 }
 
 impl Memory {
-    pub(super) fn new(settings: &Settings, events: broadcast::Sender<Event>) -> Self {
+    pub(super) fn new(settings: &Settings, events: Events) -> Self {
         Self {
             state: Mutex::default(),
             events,
@@ -79,8 +78,8 @@ impl Memory {
             state.trim(&delivery.mailbox, self.mailbox_max_messages);
             seqs.push(seq);
             if fresh {
-                // Sent under the lock, so that events come in the order of `seq`. Nobody may be listening.
-                let _ = self.events.send(Event { mailbox: delivery.mailbox, seq });
+                // Sent under the lock, so that events come in the order of `seq`.
+                self.events.send(Event { mailbox: delivery.mailbox, seq });
             }
         }
         state.release(body);

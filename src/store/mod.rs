@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod contract;
 mod embedded;
+mod events;
 mod memory;
 
 use std::path::PathBuf;
@@ -15,14 +16,15 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, MissedTickBehavior};
 
+pub use self::events::Watch;
+
 use self::embedded::Embedded;
+use self::events::Events;
 use self::memory::Memory;
 use crate::clock::{Clock, Timestamp};
-use crate::mail::{Address, MailboxName, Message, MessageId};
+use crate::mail::{MailboxName, Message, MessageId, Recipient};
 use crate::shutdown::Shutdown;
 
-/// How many events a slow receiver may fall behind before it is told that it lagged.
-const EVENT_BACKLOG: usize = 1024;
 /// How long an expired message may still take up room; it is not served any more from the moment of its expiry on.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -32,7 +34,7 @@ pub struct Delivery {
     /// The mailbox.
     pub mailbox: MailboxName,
     /// The envelope recipient.
-    pub rcpt_to: Address,
+    pub rcpt_to: Recipient,
 }
 
 /// A message as one mailbox sees it.
@@ -43,7 +45,7 @@ pub struct Stored {
     /// The mailbox.
     pub mailbox: MailboxName,
     /// The envelope recipient that led to this mailbox.
-    pub rcpt_to: Address,
+    pub rcpt_to: Recipient,
     /// The message.
     pub message: Arc<Message>,
 }
@@ -145,7 +147,7 @@ pub enum Kind {
 #[derive(Clone)]
 pub struct Store {
     backend: Backend,
-    events: broadcast::Sender<Event>,
+    events: Events,
     clock: Clock,
 }
 
@@ -161,7 +163,7 @@ impl Store {
     /// # Errors
     /// Where the data directory cannot be used; the text says why and what to do.
     pub async fn open(settings: &Settings, clock: Clock, tasks: &Shutdown) -> Result<Self, OpenError> {
-        let (events, _) = broadcast::channel(EVENT_BACKLOG);
+        let events = Events::new();
         let backend = match &settings.kind {
             Kind::Memory => Backend::Memory(Arc::new(Memory::new(settings, events.clone()))),
             Kind::Embedded { data_dir, min_free_bytes } => Backend::Embedded(Arc::new(
@@ -271,6 +273,13 @@ impl Store {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
+    }
+
+    /// A place to wait for mail of one mailbox; what arrives from now on is not missed. Whoever waits looks at the mailbox
+    /// behind this call, and again after each arrival.
+    #[must_use]
+    pub fn watch(&self, mailbox: MailboxName) -> Watch {
+        self.events.watch(mailbox)
     }
 
     /// Whether mail can be read and kept now.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
+mod attempts;
 mod content;
 mod errors;
 mod hostile;
@@ -12,11 +13,13 @@ mod message;
 mod support;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 12] = [
+const ROUTES: [(&str, &[&str]); 14] = [
     ("/health", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
     ("/emails", &["GET", "HEAD"]),
     ("/emails/user", &["GET", "HEAD", "DELETE"]),
+    ("/emails/user/attempts", &["GET", "HEAD"]),
+    ("/attempts", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000", &["GET", "HEAD", "DELETE"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/raw", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/text", &["GET", "HEAD"]),

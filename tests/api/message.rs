@@ -1,4 +1,6 @@
-use restante::mail::{Code, CodeSource, Content, Disposition, HeaderAddress, Link, LinkKind, TlsInfo};
+use restante::mail::{
+    Body, Code, CodeSource, Content, Disposition, HeaderAddress, Link, LinkKind, MailParameters, Ret, TlsInfo,
+};
 use serde_json::{Value, json};
 
 use super::support::{Api, attachment, message};
@@ -43,8 +45,16 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
     );
     kept.size = 1834;
     kept.peer.tls = Some(TlsInfo { version: "TLSv1.3".to_owned(), cipher: "TLS_AES_256_GCM_SHA384".to_owned() });
+    kept.parameters = MailParameters {
+        size: Some(1800),
+        body: Some(Body::EightBitMime),
+        smtputf8: false,
+        ret: Some(Ret::Hdrs),
+        envid: Some("QQ+2B1".to_owned()),
+    };
     let id = kept.id.to_string();
-    let seq = api.keep(&["UserName@example.com"], kept, "").await[0];
+    let to = "UserName@example.com NOTIFY=SUCCESS,DELAY ORCPT=rfc822;user+2Btag@example.org";
+    let seq = api.keep(&[to], kept, "").await[0];
     let mut expected = json!({
         "id": id, "from": "sender@example.com", "to": "UserName@example.com", "subject": "Test Email",
         "body_text": "Plain text content", "body_html": "<p>HTML content</p>", "attachments": ["file.pdf", ""],
@@ -65,6 +75,10 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
         "codes": [{ "value": "482913", "score": 90, "source": "html", "context": "Your code is 482913." }],
         "links": [{ "href": "https://example.com/confirm?t=1", "text": "Confirm", "kind": "action", "score": 85 }],
         "peer": { "ip": "192.0.2.7", "helo": "client.example", "tls": "TLSv1.3 TLS_AES_256_GCM_SHA384" },
+        "envelope": {
+            "size": 1800, "body": "8BITMIME", "smtputf8": false, "ret": "HDRS", "envid": "QQ+1",
+            "notify": ["SUCCESS", "DELAY"], "orcpt": "rfc822;user+tag@example.org",
+        },
         "problems": ["a problem"],
     });
     assert_eq!(api.get("/emails/username").await.json(), json!([expected]));
@@ -86,6 +100,9 @@ async fn what_a_message_does_not_have_is_not_invented() {
         assert_eq!(shown[absent], Value::Null, "{absent}");
     }
     assert_eq!(shown["peer"]["tls"], Value::Null);
+    for unsaid in ["size", "body", "ret", "envid", "notify", "orcpt"] {
+        assert_eq!(shown["envelope"][unsaid], Value::Null, "{unsaid}");
+    }
     for none in ["attachments", "attachment_records", "header_to", "cc", "reply_to", "codes", "links", "problems"] {
         assert_eq!(shown[none], json!([]), "{none}");
     }

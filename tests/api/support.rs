@@ -10,10 +10,11 @@ use restante::clock::{Clock, Timestamp};
 use restante::http::{self, Settings};
 use restante::inbox::{self, Domains, Inbox};
 use restante::mail::{
-    Address, Attachment, Content, Disposition, Envelope, Message, MessageId, Naming, Peer, TransferEncoding,
+    Address, Attachment, Content, Disposition, Envelope, MailParameters, Message, MessageId, Naming, Peer, Recipient,
+    TransferEncoding,
 };
 use restante::shutdown::Shutdown;
-use restante::smtp::Backend;
+use restante::smtp::{Attempt, Backend, Reply};
 use restante::store::{self, Delivery, Kind, Store};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -71,6 +72,9 @@ pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
         naming: Naming::default(),
         retention: Duration::from_secs(86_400),
         rate_per_minute: 0,
+        rate_per_minute_per_ip: 0,
+        attempts_per_mailbox: 100,
+        attempts_max: 1000,
     };
     (Inbox::new(settings, store.clone(), clock.clone()), store)
 }
@@ -117,16 +121,27 @@ impl Api {
 
     /// Keeps `message` for `recipients`; returns the `seq` of each.
     pub(crate) async fn keep(&self, recipients: &[&str], message: Message, raw: impl Into<Bytes>) -> Vec<u64> {
-        let delivery = |to: &&str| Delivery { mailbox: self.inbox.mailbox(to).unwrap(), rcpt_to: address(to) };
+        let delivery = |to: &&str| {
+            let rcpt_to: Recipient = to.parse().unwrap();
+            Delivery { mailbox: self.inbox.mailbox(&rcpt_to.address.to_string()).unwrap(), rcpt_to }
+        };
         self.store.append(recipients.iter().map(delivery).collect(), message, raw.into()).await.unwrap()
     }
 
     /// Delivers `raw` from the null sender as the SMTP side would.
     pub(crate) async fn deliver(&self, recipients: &[&str], raw: impl Into<Bytes>) {
+        self.inbox.deliver(&self.envelope(recipients), raw.into()).await.unwrap();
+    }
+
+    /// Tells that mail from the null sender was refused, as the SMTP side would; without a reply, that its client went away.
+    pub(crate) fn refuse(&self, recipients: &[&str], reply: Option<Reply>) {
+        self.inbox.refused(Attempt { envelope: self.envelope(recipients), reply });
+    }
+
+    fn envelope(&self, recipients: &[&str]) -> Envelope {
         let peer = message(&self.clock, Content::default()).peer;
-        let rcpt_to = recipients.iter().map(|to| address(to)).collect();
-        let envelope = Envelope { peer, mail_from: None, rcpt_to, size: None, smtputf8: false };
-        self.inbox.deliver(envelope, raw.into()).await.unwrap();
+        let rcpt_to = recipients.iter().map(|to| address(to).into()).collect();
+        Envelope { peer, mail_from: None, parameters: MailParameters::default(), rcpt_to }
     }
 
     /// A connection on which `bytes` have been written.
@@ -184,6 +199,7 @@ pub(crate) fn message(clock: &Clock, content: Content) -> Message {
         received_at: now,
         expires_at: now.after(Duration::from_secs(86_400)),
         mail_from: Some(address("sender@example.com")),
+        parameters: MailParameters::default(),
         peer: Peer {
             addr: "192.0.2.7:49152".parse().unwrap(),
             local: "192.0.2.1:25".parse().unwrap(),

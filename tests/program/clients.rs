@@ -11,7 +11,7 @@ use crate::programs::{file, program, run};
 use crate::tls::certificate;
 
 /// swaks, about to send a mail to `to`.
-fn swaks(server: &Restante, to: &str) -> Command {
+pub(crate) fn swaks(server: &Restante, to: &str) -> Command {
     let mut swaks = program("swaks");
     swaks.args(["--server", &server.smtp.to_string(), "--from", "sender@example.org", "--to", to]);
     swaks.args(["--ehlo", "client.example"]);

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// How long nobody looks whether a program has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How a program ended, and what it said.
 pub(crate) struct Ended {

@@ -10,8 +10,12 @@ pub(crate) fn session_settings() -> SessionSettings {
         max_command_bytes: 1_000,
         max_message_bytes: 10_000,
         max_recipients: 10,
+        max_text_line_bytes: 0,
         max_errors: 20,
+        max_noops: 50,
         bare_lf: BareLf::Reject,
+        require_tls: false,
+        dsn: true,
     }
 }
 

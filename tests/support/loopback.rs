@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use restante::mail::{Address, Envelope, Peer};
 use restante::shutdown::Shutdown;
-use restante::smtp::{Backend, Reply, Server, SessionSettings, Settings};
+use restante::smtp::{Attempt, Backend, Reply, Server, SessionSettings, Settings, Transport};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -22,14 +22,22 @@ use crate::dialogue::{keep, may_receive, may_send};
 /// What the tests wait for happens at once; this only ends a test that would hang.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A backend that remembers the messages it has kept. Clones share their memory.
+/// A backend that remembers the messages it has kept and those it was told were refused. Clones share their memory.
 #[derive(Clone, Default)]
-pub(crate) struct Recorder(Arc<Mutex<Vec<(Envelope, Bytes)>>>);
+pub(crate) struct Recorder {
+    delivered: Arc<Mutex<Vec<(Envelope, Bytes)>>>,
+    refused: Arc<Mutex<Vec<Attempt>>>,
+}
 
 impl Recorder {
     /// The messages so far.
     pub(crate) fn delivered(&self) -> Vec<(Envelope, Bytes)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The mail that did not get in so far.
+    pub(crate) fn kept_out(&self) -> Vec<Attempt> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -42,10 +50,14 @@ impl Backend for Recorder {
         may_receive(to)
     }
 
-    async fn deliver(&self, envelope: Envelope, raw: Bytes) -> Result<Reply, Reply> {
+    async fn deliver(&self, envelope: &Envelope, raw: Bytes) -> Result<Reply, Reply> {
         let reply = keep(&raw)?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((envelope, raw));
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).push((envelope.clone(), raw));
         Ok(reply)
+    }
+
+    fn refused(&self, attempt: Attempt) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(attempt);
     }
 }
 
@@ -59,6 +71,9 @@ pub(crate) fn server_settings(session: SessionSettings) -> Settings {
         idle_timeout: DEADLINE,
         session_timeout: DEADLINE,
         tls_handshake_timeout: DEADLINE,
+        data_timeout: DEADLINE,
+        min_data_bytes_per_second: 1,
+        proxies: Vec::new(),
     }
 }
 
@@ -67,11 +82,12 @@ pub(crate) async fn listen<B: Backend>(
     settings: Settings,
     backend: B,
     tls: Option<Arc<ServerConfig>>,
+    transport: Transport,
     tasks: &Shutdown,
 ) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
     let addr = listener.local_addr().expect("a bound socket has an address");
-    Server::new(settings, backend, tls, tasks.clone()).listen(listener);
+    Server::new(settings, backend, tls, tasks.clone()).listen(listener, transport);
     addr
 }
 

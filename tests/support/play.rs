@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use restante::mail::{Address, Envelope, TlsInfo};
-use restante::smtp::{Action, Question, Reply, Session, SessionSettings};
+use restante::smtp::{Action, Attempt, Question, Reply, Session, SessionSettings};
 
 use crate::dialogue::{keep, may_receive, may_send};
 
@@ -18,6 +18,8 @@ pub(crate) struct Player {
     pub(crate) transcript: Vec<String>,
     /// The messages that were kept.
     pub(crate) delivered: Vec<(Envelope, Bytes)>,
+    /// The mail that did not get in.
+    pub(crate) refused: Vec<Attempt>,
     /// The sender and the recipients that the backend has taken since the last message.
     taken: Option<(Option<Address>, Vec<Address>)>,
 }
@@ -27,7 +29,15 @@ impl Player {
     pub(crate) fn new(settings: &Arc<SessionSettings>, starttls: bool) -> Self {
         let session = session(settings, starttls, None);
         let (input, settings) = (BytesMut::new(), settings.clone());
-        let mut player = Self { settings, session, input, transcript: Vec::new(), delivered: Vec::new(), taken: None };
+        let mut player = Self {
+            settings,
+            session,
+            input,
+            transcript: Vec::new(),
+            delivered: Vec::new(),
+            refused: Vec::new(),
+            taken: None,
+        };
         player.say(&player.session.greeting());
         player
     }
@@ -52,6 +62,7 @@ impl Player {
     }
 
     fn act(&mut self, action: Action) {
+        self.refused.extend(self.session.take_attempt().map(|attempt| *attempt));
         match action {
             Action::Say(reply) => self.say(&reply),
             Action::Close(reply) => {
@@ -84,17 +95,20 @@ impl Player {
     }
 
     fn deliver(&mut self, envelope: Envelope, raw: Bytes) {
+        let recipients_of =
+            |envelope: &Envelope| envelope.rcpt_to.iter().map(|to| to.address.clone()).collect::<Vec<_>>();
         let (from, recipients) = self.taken.take().expect("a message came without MAIL");
         assert!(!recipients.is_empty(), "a message came without RCPT");
         assert_eq!(
-            (&envelope.mail_from, &envelope.rcpt_to),
-            (&from, &recipients),
+            (&envelope.mail_from, recipients_of(&envelope)),
+            (&from, recipients),
             "a message came with another's envelope"
         );
         assert!(raw.len() <= self.settings.max_message_bytes, "a message of {} bytes was taken", raw.len());
         let answer = keep(&raw);
-        if answer.is_ok() {
-            self.delivered.push((envelope, raw));
+        match &answer {
+            Ok(_) => self.delivered.push((envelope, raw)),
+            Err(reply) => self.refused.push(Attempt { envelope, reply: Some(reply.clone()) }),
         }
         let (Ok(reply) | Err(reply)) = answer;
         self.say(&reply);

@@ -26,7 +26,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use rusqlite::ErrorCode;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::directory::Directory;
 use self::entry::{Entry, Recipient};
@@ -37,7 +37,7 @@ use self::quota::Quota;
 use self::reader::Reader;
 use self::segments::SegmentFiles;
 use self::writer::Writer;
-use super::{Delivery, Event, Listing, MailboxSummary, OpenError, Page, Settings, StoreError, Stored, closing};
+use super::{Delivery, Events, Listing, MailboxSummary, OpenError, Page, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId};
 
@@ -62,7 +62,7 @@ impl Embedded {
         settings: &Settings,
         data_dir: PathBuf,
         min_free_bytes: u64,
-        events: broadcast::Sender<Event>,
+        events: Events,
         now: Timestamp,
     ) -> Result<Self, OpenError> {
         let settings = settings.clone();
@@ -75,7 +75,7 @@ impl Embedded {
         settings: &Settings,
         data_dir: PathBuf,
         min_free_bytes: u64,
-        events: broadcast::Sender<Event>,
+        events: Events,
         now: Timestamp,
     ) -> Result<Self, OpenError> {
         let directory = Directory::open(data_dir)?;

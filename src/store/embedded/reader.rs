@@ -16,7 +16,7 @@ use super::index::{from_row, to_row};
 use super::schema;
 use super::segments::{Place, SegmentFiles, SegmentId};
 use crate::clock::Timestamp;
-use crate::mail::{Address, MailboxName, Message, MessageId};
+use crate::mail::{MailboxName, Message, MessageId};
 use crate::store::{Listing, MailboxSummary, Page, StoreError, Stored, closing};
 
 /// So many reads run at once; more of them would only wait for the same disk.
@@ -164,8 +164,7 @@ impl Reader {
     fn stored(&self, found: &Found, mailbox: &MailboxName) -> Option<Stored> {
         let message: Message =
             entry::record(&self.bytes(found.place, HEAD_BYTES as u64 + found.record_len)?, found.id)?;
-        // A sender's address may be longer than a recipient's; what has been kept was good when it came.
-        let rcpt_to = Address::parse_sender(&found.rcpt_to).ok()?;
+        let rcpt_to = found.rcpt_to.parse().ok()?;
         Some(Stored { seq: found.seq, mailbox: mailbox.clone(), rcpt_to, message: Arc::new(message) })
     }
 

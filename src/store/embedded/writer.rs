@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 use super::directory::Directory;
 use super::index::{self, Counts, Extent, SWEEP_STEP, Update};
@@ -18,7 +18,7 @@ use super::quota::Quota;
 use super::segments::{Place, SegmentFiles, SegmentId, Segments};
 use crate::clock::Timestamp;
 use crate::mail::MessageId;
-use crate::store::{Event, StoreError};
+use crate::store::{Event, Events, StoreError};
 
 /// How many rows go into the index together, when nobody asks for them before.
 const FLUSH_ROWS: usize = 512;
@@ -38,7 +38,7 @@ pub(super) struct Parts {
     pub(super) connection: Connection,
     pub(super) quota: Arc<Quota>,
     pub(super) files: Arc<SegmentFiles>,
-    pub(super) events: broadcast::Sender<Event>,
+    pub(super) events: Events,
     pub(super) max_messages: u64,
 }
 
@@ -250,8 +250,7 @@ impl Writer {
         // First of all it must be found by whoever is told of it.
         self.hold(Unindexed { head, recipients, place });
         for event in events {
-            // Nobody may be listening.
-            let _ = self.parts.events.send(event);
+            self.parts.events.send(event);
         }
         answer.give(Ok(()));
     }
@@ -459,7 +458,7 @@ mod tests {
         let connection = schema::writing(&directory).unwrap();
         let quota = Arc::new(Quota::new(directory.path(), u64::MAX, 0).unwrap());
         let files = Arc::new(SegmentFiles::new(&directory.segments()));
-        let events = broadcast::channel(64).0;
+        let events = Events::new();
         let parts = Parts { directory, connection, quota, files, events, max_messages: 500 };
         Writer::open(parts, Backlog::default(), Timestamp::from_millis(0)).unwrap()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use restante::mail::{Address, Envelope, Peer};
 use restante::shutdown::Shutdown;
-use restante::smtp::{Backend, Reply, Settings};
+use restante::smtp::{Attempt, Backend, Reply, Settings, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -15,10 +15,11 @@ use tokio::time::timeout;
 use crate::dialogue::session_settings;
 use crate::loopback::{Client, DEADLINE, Recorder, listen, server_settings, tls};
 
-#[path = "support/dialogue.rs"]
+#[path = "../support/dialogue.rs"]
 mod dialogue;
-#[path = "support/loopback.rs"]
+#[path = "../support/loopback.rs"]
 mod loopback;
+mod transport;
 
 /// A limit in time that a test wants to reach.
 const SOON: Duration = Duration::from_millis(200);
@@ -26,7 +27,7 @@ const SOON: Duration = Duration::from_millis(200);
 /// Starts a server with `settings` and a recorder behind it.
 async fn serve(settings: Settings) -> (SocketAddr, Recorder, Shutdown) {
     let (tasks, recorder) = (Shutdown::new(), Recorder::default());
-    let addr = listen(settings, recorder.clone(), None, &tasks).await;
+    let addr = listen(settings, recorder.clone(), None, Transport::Clear, &tasks).await;
     (addr, recorder, tasks)
 }
 
@@ -78,7 +79,7 @@ async fn send_message(client: &mut Client) {
 #[tokio::test]
 async fn starttls_is_recorded_with_the_message() {
     let (tasks, recorder, (server_tls, connector)) = (Shutdown::new(), Recorder::default(), tls());
-    let addr = listen(settings(), recorder.clone(), Some(server_tls), &tasks).await;
+    let addr = listen(settings(), recorder.clone(), Some(server_tls), Transport::Clear, &tasks).await;
 
     let mut plain = client(addr).await;
     send_message(&mut plain).await;
@@ -102,7 +103,7 @@ async fn starttls_is_recorded_with_the_message() {
 #[tokio::test]
 async fn what_was_injected_behind_starttls_is_never_run() {
     let (tasks, recorder, (server_tls, connector)) = (Shutdown::new(), Recorder::default(), tls());
-    let addr = listen(settings(), recorder.clone(), Some(server_tls), &tasks).await;
+    let addr = listen(settings(), recorder.clone(), Some(server_tls), Transport::Clear, &tasks).await;
 
     let mut plain = client(addr).await;
     let evil = "MAIL FROM:<evil@sender.example>\r\nRCPT TO:<user@example.com>\r\nDATA\r\nevil\r\n.\r\n";
@@ -119,7 +120,7 @@ async fn what_was_injected_behind_starttls_is_never_run() {
 async fn a_handshake_that_does_not_come_ends_the_connection() {
     let (tasks, (server_tls, _)) = (Shutdown::new(), tls());
     let settings = Settings { tls_handshake_timeout: SOON, ..settings() };
-    let addr = listen(settings, Recorder::default(), Some(server_tls), &tasks).await;
+    let addr = listen(settings, Recorder::default(), Some(server_tls), Transport::Clear, &tasks).await;
     let mut client = client(addr).await;
     ask(&mut client, "STARTTLS", "220 2.0.0").await;
     hear_the_end(&mut client).await;
@@ -139,8 +140,60 @@ async fn a_silent_client_is_told_so_and_sent_away() {
 }
 
 #[tokio::test]
+async fn a_message_that_comes_in_too_slowly_is_given_up() {
+    let slow = Settings { data_timeout: SOON, min_data_bytes_per_second: 1_000_000, ..settings() };
+    let (addr, recorder, _tasks) = serve(slow).await;
+    let (mut data, mut chunks) = (client(addr).await, client(addr).await);
+    begin_message(&mut data).await;
+    ask(&mut chunks, "MAIL FROM:<a@sender.example>", "250 2.1.0").await;
+    ask(&mut chunks, "RCPT TO:<user@example.com>", "250 2.1.5").await;
+    ask(&mut chunks, "BDAT 0", "250 2.0.0").await;
+    // Each of them is heard all the time, and still comes to no end.
+    for (client, word) in [(&mut data, "x\r\n"), (&mut chunks, "BDAT 0\r\n")] {
+        let farewell = async {
+            loop {
+                match timeout(SOON / 20, client.line()).await {
+                    Ok(line) if !line.as_ref().is_ok_and(|line| line.as_deref() == Some("250 2.0.0 chunk taken")) => {
+                        break line;
+                    }
+                    _ => client.send(word.as_bytes()).await.unwrap(),
+                }
+            }
+        };
+        let farewell = timeout(DEADLINE, farewell).await.expect("the connection ends").unwrap().unwrap();
+        assert!(farewell.starts_with("421 4.4.2 message comes in too slowly"), "{farewell}");
+    }
+    assert!(recorder.delivered().is_empty());
+    let told: Vec<_> = recorder.kept_out().into_iter().map(|attempt| attempt.reply.unwrap().code).collect();
+    assert_eq!(told, [421, 421]);
+}
+
+#[tokio::test]
+async fn a_large_message_earns_its_time() {
+    let mut earning = Settings { data_timeout: Duration::from_millis(1), min_data_bytes_per_second: 10, ..settings() };
+    earning.session.max_message_bytes = 1_000;
+    let (addr, recorder, _tasks) = serve(earning).await;
+    let mut client = client(addr).await;
+    // With the first bytes come ten seconds more, though the message had but a thousandth of one.
+    client
+        .send(
+            &[&b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<user@example.com>\r\nBDAT 110 LAST\r\n"[..], &[b'x'; 100]]
+                .concat(),
+        )
+        .await
+        .unwrap();
+    hear(&mut client, "250 2.1.0").await;
+    hear(&mut client, "250 2.1.5").await;
+    client.send(&[b'x'; 10]).await.unwrap();
+    hear(&mut client, "250 2.0.0").await;
+    assert_eq!(recorder.delivered()[0].1.len(), 110);
+}
+
+#[tokio::test]
 async fn a_connection_ends_however_busy_it_is() {
-    let (addr, _, _tasks) = serve(Settings { session_timeout: SOON, ..settings() }).await;
+    let mut busy = Settings { session_timeout: SOON, ..settings() };
+    busy.session.max_noops = u32::MAX;
+    let (addr, _, _tasks) = serve(busy).await;
     let mut client = client(addr).await;
     let farewell = async {
         loop {
@@ -256,14 +309,32 @@ async fn a_client_that_vanishes_in_mid_message_delivers_nothing() {
     leaving.finish().await.unwrap();
     hear_the_end(&mut leaving).await;
 
+    // Who only asked for a recipient had no message to lose.
+    let mut asking = client(addr).await;
+    ask(&mut asking, "MAIL FROM:<a@sender.example>", "250 2.1.0").await;
+    ask(&mut asking, "RCPT TO:<other@example.com>", "250 2.1.5").await;
+    asking.finish().await.unwrap();
+    hear_the_end(&mut asking).await;
+
     let mut chunking = client(addr).await;
     ask(&mut chunking, "MAIL FROM:<a@sender.example>", "250 2.1.0").await;
     ask(&mut chunking, "RCPT TO:<user@example.com>", "250 2.1.5").await;
     chunking.send(b"BDAT 10 LAST\r\n123456789").await.unwrap();
     drop(chunking);
 
+    let told = async {
+        while recorder.kept_out().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, told).await.expect("the backend is told of both");
     assert_eq!(tasks.stop(DEADLINE).await, 0);
     assert!(recorder.delivered().is_empty());
+    let told = recorder.kept_out();
+    assert_eq!(told.len(), 2);
+    for Attempt { envelope, reply } in told {
+        assert_eq!((envelope.rcpt_to[0].to_string(), reply), ("user@example.com".to_owned(), None));
+    }
 }
 
 #[tokio::test]
@@ -299,8 +370,12 @@ impl Backend for Fragile {
         self.0.rcpt(envelope, to).await
     }
 
-    async fn deliver(&self, envelope: Envelope, raw: Bytes) -> Result<Reply, Reply> {
+    async fn deliver(&self, envelope: &Envelope, raw: Bytes) -> Result<Reply, Reply> {
         self.0.deliver(envelope, raw).await
+    }
+
+    fn refused(&self, attempt: Attempt) {
+        self.0.refused(attempt);
     }
 }
 
@@ -308,7 +383,7 @@ impl Backend for Fragile {
 async fn a_panic_behind_one_connection_leaves_the_others_alone() {
     let (tasks, recorder) = (Shutdown::new(), Recorder::default());
     let settings = Settings { max_connections: 2, ..settings() };
-    let addr = listen(settings, Fragile(recorder.clone()), None, &tasks).await;
+    let addr = listen(settings, Fragile(recorder.clone()), None, Transport::Clear, &tasks).await;
 
     let (mut other, mut unlucky) = (client(addr).await, client(addr).await);
     begin_message(&mut other).await;
@@ -320,11 +395,14 @@ async fn a_panic_behind_one_connection_leaves_the_others_alone() {
     assert_eq!(recorder.delivered().len(), 1);
     drop(other);
     assert_eq!(tasks.stop(DEADLINE).await, 0);
+    assert_eq!(tasks.panics(), 1);
 }
 
 #[tokio::test]
 async fn ten_thousand_commands_at_once_are_answered_in_order() {
-    let (addr, recorder, _tasks) = serve(settings()).await;
+    let mut patient = settings();
+    patient.session.max_noops = 10_000;
+    let (addr, recorder, _tasks) = serve(patient).await;
     let mut client = client(addr).await;
     let mut batch = String::new();
     for number in 0..2_000 {
@@ -348,7 +426,9 @@ async fn ten_thousand_commands_at_once_are_answered_in_order() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_is_not_read_for_ever() {
-    let (addr, _, tasks) = serve(Settings { idle_timeout: SOON, ..settings() }).await;
+    let mut patient = Settings { idle_timeout: SOON, ..settings() };
+    patient.session.max_noops = u32::MAX;
+    let (addr, _, tasks) = serve(patient).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stream = socket.connect(addr).await.unwrap();
@@ -368,7 +448,12 @@ async fn a_client_that_never_reads_is_not_read_for_ever() {
 #[tokio::test]
 async fn the_last_reply_arrives_also_where_input_is_left_unread() {
     let (addr, _, tasks) = serve(settings()).await;
-    for (line, farewell) in [(&b"NOOP\n"[..], "521 5.5.2"), (b"FOO\r\n", "421 4.7.0"), (b"QUIT\r\n", "221 2.0.0")] {
+    for (line, farewell) in [
+        (&b"NOOP\n"[..], "521 5.5.2"),
+        (b"FOO\r\n", "421 4.7.0"),
+        (b"NOOP\r\n", "421 4.7.0"),
+        (b"QUIT\r\n", "221 2.0.0"),
+    ] {
         let (mut reader, mut writer) = TcpStream::connect(addr).await.unwrap().into_split();
         let batch = line.repeat(1_000_000);
         let mut said = Vec::new();

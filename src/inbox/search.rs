@@ -1,0 +1,259 @@
+//! Looking for messages, and waiting for them.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Inbox;
+use super::filter::Filter;
+use crate::mail::{self, HeaderField, MailboxName};
+use crate::store::{Listing, Page, StoreError, Stored};
+
+/// So many messages are looked at in one go.
+const BATCH_MESSAGES: usize = 100;
+/// Batches with more text than this are looked through where they hold up nobody.
+const INLINE_MAX_BYTES: usize = 64 * 1024;
+
+/// What a search has found.
+struct Found {
+    listing: Listing,
+    /// The newest message that was looked at.
+    newest: Option<u64>,
+}
+
+/// A message, and the conditions that it does not meet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Miss {
+    /// The message.
+    pub stored: Stored,
+    /// What it does not meet, in words.
+    pub misses: Vec<String>,
+}
+
+impl Inbox {
+    /// The messages of a mailbox that meet `filter`, newest first.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn search(&self, mailbox: &MailboxName, filter: &Arc<Filter>, page: Page) -> Result<Listing, StoreError> {
+        self.find(mailbox, filter, page).await.map(|found| found.listing)
+    }
+
+    /// Waits until `count` messages of the part of the mailbox that `page` names meet `filter`, and returns them as
+    /// [`Inbox::search`] does; what there is, where `until` comes first.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn wait(
+        &self,
+        mailbox: &MailboxName,
+        filter: &Arc<Filter>,
+        page: Page,
+        count: usize,
+        until: Instant,
+    ) -> Result<Listing, StoreError> {
+        // Before the first look: what arrives between the two is not missed.
+        let mut watch = self.store.watch(mailbox.clone());
+        let mut found = self.find(mailbox, filter, page).await?;
+        loop {
+            if found.listing.messages.len() >= count || timeout_at(until, watch.arrival()).await.is_err() {
+                return Ok(found.listing);
+            }
+            // What did not meet the filter will not do so later: it is enough to look at what is new.
+            let after = page.after.max(found.newest);
+            let new = self.find(mailbox, filter, Page { after, ..page }).await?;
+            found.newest = found.newest.max(new.newest);
+            if !new.listing.messages.is_empty() {
+                // All of it anew: what was found before may have been deleted.
+                found = self.find(mailbox, filter, page).await?;
+            }
+        }
+    }
+
+    /// The newest messages of the part of a mailbox that `page` names, each with the conditions that it does not meet.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn misses(&self, mailbox: &MailboxName, filter: &Filter, page: Page) -> Result<Vec<Miss>, StoreError> {
+        let mut all = Vec::new();
+        for stored in self.store.list(mailbox, page).await?.messages {
+            let headers = self.headers(filter, &stored).await?;
+            let misses = filter.misses(&stored, &headers);
+            all.push(Miss { stored, misses });
+        }
+        Ok(all)
+    }
+
+    async fn find(&self, mailbox: &MailboxName, filter: &Arc<Filter>, page: Page) -> Result<Found, StoreError> {
+        if filter.is_empty() {
+            let listing = self.store.list(mailbox, page).await?;
+            let newest = listing.messages.first().map(|stored| stored.seq);
+            return Ok(Found { listing, newest });
+        }
+        let mut found = Found { listing: Listing { messages: Vec::new(), more: false }, newest: None };
+        let mut rest = Page { limit: BATCH_MESSAGES, ..page };
+        let mut bytes = 0;
+        loop {
+            let batch = self.store.list(mailbox, rest).await?;
+            found.newest = found.newest.max(batch.messages.first().map(|stored| stored.seq));
+            rest.before = batch.messages.last().map(|stored| stored.seq);
+            for stored in self.matching(filter, batch.messages).await? {
+                bytes += text_bytes(&stored) as u64;
+                let is_full = !found.listing.messages.is_empty() && bytes > page.max_bytes;
+                if found.listing.messages.len() == page.limit || is_full {
+                    found.listing.more = true;
+                    return Ok(found);
+                }
+                found.listing.messages.push(stored);
+            }
+            if !batch.more {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Those of `batch` that meet `filter`.
+    async fn matching(&self, filter: &Arc<Filter>, batch: Vec<Stored>) -> Result<Vec<Stored>, StoreError> {
+        let mut candidates = Vec::with_capacity(batch.len());
+        for stored in batch {
+            let headers = self.headers(filter, &stored).await?;
+            candidates.push((stored, headers));
+        }
+        let bytes: usize = candidates.iter().map(|(stored, _)| text_bytes(stored)).sum();
+        let filter = filter.clone();
+        let matching = move || {
+            let meets =
+                |(stored, headers): (Stored, Vec<HeaderField>)| filter.matches(&stored, &headers).then_some(stored);
+            candidates.into_iter().filter_map(meets).collect()
+        };
+        if bytes <= INLINE_MAX_BYTES {
+            return Ok(matching());
+        }
+        let searched = tokio::task::spawn_blocking(matching).await;
+        searched.map_err(|error| StoreError::Unavailable(format!("a search broke: {error}")))
+    }
+
+    /// The header of a message, where `filter` asks for it. A message that has gone meanwhile has none.
+    async fn headers(&self, filter: &Filter, stored: &Stored) -> Result<Vec<HeaderField>, StoreError> {
+        if !filter.wants_headers() {
+            return Ok(Vec::new());
+        }
+        let raw = self.store.raw(&stored.mailbox, stored.message.id).await?;
+        Ok(raw.map(|raw| mail::header_fields(&raw)).unwrap_or_default())
+    }
+}
+
+/// How much text a search goes through.
+fn text_bytes(stored: &Stored) -> usize {
+    let content = &stored.message.content;
+    [&content.text, &content.html].into_iter().flatten().map(String::len).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::inbox::tests::{envelope, inbox, settings};
+    use crate::mail::MessageId;
+
+    const ALL: Page = Page { before: None, after: None, limit: 10, max_bytes: 1 << 20 };
+
+    fn filter(text: &str) -> Arc<Filter> {
+        Arc::new(text.parse().unwrap())
+    }
+
+    async fn deliver(inbox: &Inbox, subject: &str, body: &str) {
+        let raw = format!("Subject: {subject}\r\nX-Test: {subject}\r\n\r\n{body}\r\n");
+        crate::smtp::Backend::deliver(inbox, &envelope(&["user@example.com"]), Bytes::from(raw)).await.unwrap();
+    }
+
+    fn subjects(listing: &Listing) -> Vec<&str> {
+        listing.messages.iter().map(|stored| stored.message.content.subject.as_deref().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_search_finds_what_matches_across_pages() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let user = inbox.mailbox("user").unwrap();
+        for number in 0..10 {
+            deliver(&inbox, if number % 2 == 0 { "even" } else { "odd" }, &format!("number {number}")).await;
+        }
+        let all = inbox.search(&user, &filter("even"), ALL).await.unwrap();
+        assert_eq!((subjects(&all), all.more), (vec!["even"; 5], false));
+        let some = inbox.search(&user, &filter("header:x-test=even"), Page { limit: 2, ..ALL }).await.unwrap();
+        assert_eq!((subjects(&some), some.more), (vec!["even"; 2], true));
+        let before = some.messages.last().map(|stored| stored.seq);
+        let rest = inbox.search(&user, &filter("even"), Page { before, ..ALL }).await.unwrap();
+        assert_eq!((subjects(&rest), rest.more), (vec!["even"; 3], false));
+        let page = inbox.search(&user, &filter("even"), Page { max_bytes: 1, ..ALL }).await.unwrap();
+        assert_eq!((subjects(&page), page.more), (vec!["even"], true));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_the_mail_that_was_meant() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let user = inbox.mailbox("user").unwrap();
+        deliver(&inbox, "verify", "old").await;
+        let after = inbox.search(&user, &filter(""), ALL).await.unwrap().messages[0].seq;
+        let page = Page { after: Some(after), ..ALL };
+        let until = Instant::now() + Duration::from_secs(60);
+        let filter = filter("subject:verify");
+        let waiting = inbox.wait(&user, &filter, page, 2, until);
+        let sending = async {
+            for subject in ["verify", "reset", "verify"] {
+                // The one who waits has its turn in between.
+                tokio::task::yield_now().await;
+                deliver(&inbox, subject, "new").await;
+            }
+        };
+        let (found, ()) = tokio::join!(waiting, sending);
+        assert_eq!(subjects(&found.unwrap()), ["verify", "verify"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_in_vain_gets_what_there_is() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let user = inbox.mailbox("user").unwrap();
+        deliver(&inbox, "verify", "text").await;
+        let start = Instant::now();
+        let until = start + Duration::from_secs(30);
+        let found = inbox.wait(&user, &filter("verify"), ALL, 2, until).await.unwrap();
+        assert_eq!(subjects(&found), ["verify"]);
+        assert_eq!(start.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test]
+    async fn what_was_deleted_while_somebody_waits_does_not_count() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let user = inbox.mailbox("user").unwrap();
+        deliver(&inbox, "verify", "first").await;
+        let first: MessageId = inbox.search(&user, &filter(""), ALL).await.unwrap().messages[0].message.id;
+        let until = Instant::now() + Duration::from_secs(60);
+        let filter = filter("verify");
+        let waiting = inbox.wait(&user, &filter, ALL, 2, until);
+        let changing = async {
+            tokio::task::yield_now().await;
+            assert!(inbox.delete(&user, first).await.unwrap());
+            for body in ["second", "third"] {
+                deliver(&inbox, "verify", body).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        let (found, ()) = tokio::join!(waiting, changing);
+        assert!(found.unwrap().messages.iter().all(|stored| stored.message.id != first));
+    }
+
+    #[tokio::test]
+    async fn misses_are_told_newest_first() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let user = inbox.mailbox("user").unwrap();
+        deliver(&inbox, "first", "text").await;
+        deliver(&inbox, "second", "text").await;
+        let misses = inbox.misses(&user, &filter("subject:verify text"), ALL).await.unwrap();
+        let said: Vec<_> = misses.iter().map(|miss| miss.misses.join(";")).collect();
+        assert_eq!(said, [r#"subject: wanted "verify", got "second""#, r#"subject: wanted "verify", got "first""#]);
+    }
+}
