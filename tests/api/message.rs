@@ -9,6 +9,16 @@ fn person(name: Option<&str>, address: &str) -> HeaderAddress {
     HeaderAddress { name: name.map(str::to_owned), address: Some(address.to_owned()) }
 }
 
+fn code() -> Code {
+    let context = "Your code is 482913.".to_owned();
+    Code { value: "482913".to_owned(), score: 90, source: CodeSource::Html, context }
+}
+
+fn link() -> Link {
+    let href = "https://example.com/confirm?t=1".to_owned();
+    Link { href, text: "Confirm".to_owned(), kind: LinkKind::Action, score: 85 }
+}
+
 #[tokio::test]
 async fn a_message_has_exactly_the_keys_of_the_contract() {
     let api = Api::start().await;
@@ -28,18 +38,8 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
             text: Some("Plain text content".to_owned()),
             html: Some("<p>HTML content</p>".to_owned()),
             attachments: vec![file, attachment(1, None, "image/png", 4, 5)],
-            codes: vec![Code {
-                value: "482913".to_owned(),
-                score: 90,
-                source: CodeSource::Html,
-                context: "Your code is 482913.".to_owned(),
-            }],
-            links: vec![Link {
-                href: "https://example.com/confirm?t=1".to_owned(),
-                text: "Confirm".to_owned(),
-                kind: LinkKind::Action,
-                score: 85,
-            }],
+            codes: vec![code()],
+            links: vec![link()],
             problems: vec!["a problem".to_owned()],
         },
     );
