@@ -112,7 +112,7 @@ pub(super) fn lead(text: &str, start: usize) -> &str {
     let before = text[floor..start].trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '<' | '(' | '[' | '*'));
     let line = before.rfind('\n').map_or(before, |at| &before[at + 1..]);
     // Addresses of their own lines: what another one is for does not count.
-    if line.contains("://") { "" } else { paragraph(before) }
+    if memmem::find(line.as_bytes(), b"://").is_some() { "" } else { paragraph(before) }
 }
 
 /// What stands behind an address on its line.
@@ -121,11 +121,14 @@ pub(super) fn tail(text: &str, end: usize) -> &str {
     text[end..ceiling].split('\n').next().unwrap_or_default()
 }
 
-/// The last lines of `text` up to an empty one.
+/// The last lines of `text` up to an empty one, or to another address.
 fn paragraph(text: &str) -> &str {
-    let cut = ["\n\n", "\n\r\n"].iter().filter_map(|gap| text.rfind(gap).map(|at| at + gap.len())).max();
-    let last = &text[cut.unwrap_or(0)..];
-    last.rfind("://").map_or(last, |at| last[at..].split_once('\n').map_or("", |(_, behind)| behind))
+    let behind = |gap: &str| memmem::rfind(text.as_bytes(), gap.as_bytes()).map(|at| at + gap.len());
+    let last = &text[behind("\n\n").max(behind("\n\r\n")).unwrap_or(0)..];
+    match memmem::rfind(last.as_bytes(), b"://") {
+        Some(at) => last[at..].split_once('\n').map_or("", |(_, rest)| rest),
+        None => last,
+    }
 }
 
 #[cfg(test)]
