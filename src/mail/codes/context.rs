@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::CodeSource;
 use super::atom::is_ignorable;
 use super::candidate::{self, Candidate};
-use super::words::{self, Meaning, Word, is_cased};
+use super::words::{self, Meaning, Word, is_cased, is_listed};
 use crate::mail::page::Page;
 
 /// Protects the time: so many bytes before and behind a candidate are looked at, whatever the lines are.
@@ -14,138 +14,6 @@ const REACH_BYTES: usize = 400;
 const WORDS_MAX: usize = 16;
 /// How many lines before a candidate may announce it.
 const LINES_MAX: usize = 3;
-
-/// Between a word for a code and the code: `is`, in the languages that say it.
-const LINKS: [&str; 42] = [
-    "",
-    "is",
-    "is now",
-    "are",
-    "it is",
-    "lautet",
-    "lauten",
-    "ist",
-    "est",
-    "est le",
-    "es",
-    "es el",
-    "è",
-    "é",
-    "är",
-    "er",
-    "on",
-    "to",
-    "jest",
-    "je",
-    "este",
-    "e",
-    "е",
-    "is de",
-    "là",
-    "คือ",
-    "ialah",
-    "adalah",
-    "at",
-    "as",
-    "は",
-    "为",
-    "為",
-    "是",
-    "है",
-    "هو",
-    "είναι",
-    "на",
-    "number",
-    "no",
-    "below",
-    "שלך הוא",
-];
-
-/// What a number counts or measures that stands in front of these.
-const UNITS: [&str; 45] = [
-    "%", "€", "$", "£", "eur", "usd", "gbp", "chf", "krw", "inr", "jpy", "rub", "pln", "czk", "sek", "nok", "dkk",
-    "kr", "zł", "kč", "руб", "原", "円", "元", "원", "km", "m", "kg", "mb", "gb", "px", "people", "users", "points",
-    "metres", "meters", "minutes", "seconds", "hours", "days", "entries", "readers", "reviews", "views", "jobs",
-];
-
-/// What may stand before `code` without making it the code of something else, in languages that have the word.
-const BEFORE_CODE: [&str; 72] = [
-    "your",
-    "the",
-    "this",
-    "that",
-    "a",
-    "an",
-    "my",
-    "our",
-    "its",
-    "his",
-    "her",
-    "following",
-    "new",
-    "use",
-    "enter",
-    "type",
-    "with",
-    "by",
-    "of",
-    "is",
-    "and",
-    "or",
-    "for",
-    "in",
-    "below",
-    "above",
-    "numeric",
-    "digit",
-    "temporary",
-    "unique",
-    "secret",
-    "personal",
-    "special",
-    "door",
-    "gate",
-    "entry",
-    "entrance",
-    "fi",
-    "wifi",
-    "sms",
-    "email",
-    "mail",
-    "text",
-    "app",
-    "locker",
-    "parcel",
-    "delivery",
-    "game",
-    "invite",
-    "guest",
-    "visitor",
-    "alarm",
-    "key",
-    "digital",
-    "short",
-    "same",
-    "le",
-    "ce",
-    "votre",
-    "un",
-    "du",
-    "de",
-    "der",
-    "den",
-    "dem",
-    "ihr",
-    "dein",
-    "diesen",
-    "folgenden",
-    "je",
-    "deze",
-    "uw",
-];
-
-/// A currency in front of an amount.
-const CURRENCIES: [&str; 12] = ["€", "$", "£", "¥", "₹", "₩", "₽", "eur", "usd", "gbp", "inr", "krw"];
 
 /// What the whole message says about every number in it.
 pub(super) struct Tone {
@@ -445,14 +313,14 @@ impl Reader<'_> {
         let next = behind.strip_prefix([' ', '\u{a0}']).unwrap_or(behind);
         let unit =
             next.split(|c: char| c.is_whitespace() || matches!(c, '.' | ',' | ')' | ';')).next().unwrap_or_default();
-        if unit.len() < 16 && UNITS.contains(&&*unit.to_lowercase()) {
+        if unit.len() < 16 && is_listed("unit", &unit.to_lowercase()) {
             return 45;
         }
         let before = text[..candidate.start].trim_end_matches([' ', '\u{a0}']);
         let tail = &before[before.floor_char_boundary(before.len().saturating_sub(4))..];
         let last =
             tail.rsplit(|c: char| c.is_whitespace() || c.is_ascii_punctuation() && c != '$').next().unwrap_or_default();
-        if CURRENCIES.contains(&&*last.to_lowercase()) {
+        if is_listed("currency", &last.to_lowercase()) {
             return 45;
         }
         // "CA 94104", "10969 Berlin"
@@ -497,7 +365,7 @@ fn is_named(text: &str, word: &Word) -> bool {
     let is_first =
         begins.is_empty() || begins.ends_with(|c: char| !c.is_alphanumeric() && !matches!(c, ',' | '\'' | '-'));
     let is_brand = name.starts_with(char::is_uppercase) && !is_first;
-    name.len() > 1 && !is_brand && !BEFORE_CODE.contains(&&*name.to_lowercase())
+    name.len() > 1 && !is_brand && !is_listed("before code", &name.to_lowercase())
 }
 
 /// What stands between a word and a candidate without quotes, colons and the like.
@@ -508,7 +376,8 @@ fn bare(gap: &str) -> &str {
 /// Whether a gap says no more than that this is it.
 fn is_link(gap: &str) -> bool {
     let gap = bare(gap);
-    gap.len() < 24 && LINKS.contains(&&*gap.to_lowercase()) || (gap.chars().count() <= 2 && !gap.chars().any(is_cased))
+    gap.len() < 24 && (gap.is_empty() || is_listed("link", &gap.to_lowercase()))
+        || (gap.chars().count() <= 2 && !gap.chars().any(is_cased))
 }
 
 /// Whether a text ends in a colon or a word that says that what follows is it.
@@ -520,7 +389,7 @@ fn ends_with_link(text: &str) -> bool {
     }
     let tail = &text[text.floor_char_boundary(text.len().saturating_sub(24))..];
     let last = tail.rsplit(char::is_whitespace).next().unwrap_or_default();
-    !last.is_empty() && last.len() < tail.len() && LINKS.contains(&&*last.to_lowercase())
+    !last.is_empty() && last.len() < tail.len() && is_listed("link", &last.to_lowercase())
 }
 
 fn ends_sentence(gap: &str) -> bool {

@@ -1,5 +1,6 @@
 //! The words that tell a one-time code from other numbers: those of `words.txt`, which says how they are written.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -26,7 +27,7 @@ pub(super) enum Meaning {
     Discount,
 }
 
-/// The sections of `words.txt`.
+/// The sections of `words.txt` whose words are searched for.
 const MEANINGS: [(&str, Meaning); 7] = [
     ("strong", Meaning::Strong),
     ("weak", Meaning::Weak),
@@ -55,13 +56,19 @@ struct Pattern {
 struct Dictionary {
     automaton: Option<AhoCorasick>,
     patterns: Vec<Pattern>,
+    /// The words of the sections that are looked up whole, each with its section.
+    listed: HashSet<(&'static str, &'static str)>,
 }
 
 static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| {
     let mut texts = Vec::new();
     let mut patterns = Vec::new();
+    let mut listed = HashSet::new();
     for (name, marked) in entries(include_str!("words.txt")) {
-        let Some((_, meaning)) = MEANINGS.iter().find(|(known, _)| *known == name) else { continue };
+        let Some((_, meaning)) = MEANINGS.iter().find(|(known, _)| *known == name) else {
+            listed.insert((name, marked));
+            continue;
+        };
         for spelling in spellings(marked.trim_matches('~')) {
             texts.push(spelling);
             patterns.push(Pattern {
@@ -73,7 +80,7 @@ static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| {
     }
     let automaton =
         AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::LeftmostLongest).build(texts);
-    Dictionary { automaton: automaton.ok(), patterns }
+    Dictionary { automaton: automaton.ok(), patterns, listed }
 });
 
 /// The entries of a file of words, each with the name of its section.
@@ -118,6 +125,11 @@ pub(super) fn find(text: &str) -> Vec<Word> {
         .collect()
 }
 
+/// Whether a word in small letters is in a section that is looked up whole.
+pub(super) fn is_listed(section: &str, word: &str) -> bool {
+    DICTIONARY.listed.contains(&(section, word))
+}
+
 fn stands_as(text: &str, start: usize, end: usize, pattern: &Pattern) -> bool {
     let (before, behind) = (&text[..start], &text[end..]);
     let begins = pattern.may_end_a_word || !joins(before.chars().next_back(), text[start..].chars().next());
@@ -141,8 +153,6 @@ pub(super) fn is_cased(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     fn meanings(text: &str) -> Vec<Meaning> {
@@ -153,8 +163,11 @@ mod tests {
     fn every_word_of_the_file_has_a_meaning_and_one_alone() {
         let mut seen = HashSet::new();
         for (section, word) in entries(include_str!("words.txt")) {
-            assert!(MEANINGS.iter().any(|(known, _)| *known == section), "[{section}]");
-            assert!(seen.insert(word.trim_matches('~').to_lowercase()), "{word} is there twice");
+            let is_searched = MEANINGS.iter().any(|(known, _)| *known == section);
+            let is_looked_up = ["link", "unit", "before code", "currency"].contains(&section);
+            assert!(is_searched || is_looked_up, "[{section}]");
+            let key = if is_searched { "" } else { section };
+            assert!(seen.insert((key, word.trim_matches('~').to_lowercase())), "{word} is there twice");
             assert_eq!(word.trim(), word);
         }
         assert!(seen.len() > 500 && DICTIONARY.automaton.is_some());
