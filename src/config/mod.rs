@@ -187,6 +187,8 @@ fn http_settings(reader: &mut Reader<'_>) -> http::Settings {
         rate_per_minute: reader.read("API_RATE_PER_MINUTE", value::number(0, 1_000_000)),
         max_connections: reader.read("HTTP_MAX_CONNECTIONS", value::number(1, 1_000_000)),
         max_connections_per_ip: reader.read("HTTP_MAX_CONNECTIONS_PER_IP", value::number(1, 1_000_000)),
+        max_waiters: reader.read("API_MAX_WAITERS", value::number(1, 1_000_000)),
+        max_waiters_per_key: reader.read("API_MAX_WAITERS_PER_KEY", value::number(1, 1_000_000)),
         header_timeout: reader.read("HTTP_HEADER_TIMEOUT", units::duration),
         request_timeout: reader.read("HTTP_REQUEST_TIMEOUT", units::duration),
         idle_timeout: reader.read("HTTP_IDLE_TIMEOUT", units::duration),

@@ -177,6 +177,12 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable("HTTP_MAX_CONNECTIONS", "1000", "The most HTTP connections at a time; further ones wait."),
     variable(
+        "API_MAX_WAITERS",
+        "1000",
+        "The most requests that are held at a time until mail comes (`wait`, `for`); further ones are answered with `429`.",
+    ),
+    variable("API_MAX_WAITERS_PER_KEY", "500", "The most requests with the same key that are held at a time."),
+    variable(
         "HTTP_MAX_CONNECTIONS_PER_IP",
         "250",
         "The most HTTP connections of one client at a time (IPv6: of one /64); further ones are answered with `429` and closed.",

@@ -4,16 +4,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::LINK;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::content::headers_of;
+use super::held::Places;
 use super::offload;
-use super::path::{MailboxPath, MessagePath};
+use super::path::{ExactPath, MailboxPath, MessagePath};
 use super::problem::Problem;
 use super::query::{self, MailboxPage, Strict};
 use super::view::{MailboxView, MessageView, encoded, mailbox_url};
-use crate::inbox::{Inbox, Listing, Page, Stored};
+use super::wanted::{Chosen, Wanted};
+use crate::inbox::{Inbox, Listing, Stored};
 
 /// `GET /emails`: the mailboxes that hold mail, by name.
 pub(super) async fn mailboxes(
@@ -37,13 +40,15 @@ pub(super) async fn mailboxes(
 pub(super) async fn list(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
-    Strict(page): Strict<Page>,
+    Strict(wanted): Strict<Wanted>,
+    request: Parts,
 ) -> Result<Response, Problem> {
-    let Listing { messages, more } = inbox.list(&mailbox, page).await?;
+    let place = wanted.wait.map(|_| Places::take(&request.extensions)).transpose()?;
+    let Listing { messages, more } = wanted.list(&inbox, &mailbox, place).await?;
     let url = mailbox_url(&inbox, &mailbox);
     let next = messages.last().filter(|_| more).map(|last| {
-        let after = page.after.map(|seq| format!("&after={seq}")).unwrap_or_default();
-        format!("{url}?limit={}&before={}{after}", page.limit, last.seq)
+        let kept = query::kept(request.uri.query(), &["after", "from", "to", "subject", "q"]);
+        format!("{url}?limit={}&before={}{kept}", wanted.page.limit, last.seq)
     });
     let bytes = messages.iter().map(text_bytes).sum();
     let page = offload::run(bytes, move || {
@@ -70,17 +75,22 @@ pub(super) async fn message(
 pub(super) async fn clear(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
-    Strict(()): Strict<()>,
+    Strict(Chosen(filter)): Strict<Chosen>,
 ) -> Result<Response, Problem> {
-    inbox.clear(&mailbox).await?;
-    Ok(Json(json!({ "message": format!("All messages for {mailbox} have been cleared") })).into_response())
+    if filter.is_empty() {
+        inbox.clear(&mailbox).await?;
+        return Ok(Json(json!({ "message": format!("All messages for {mailbox} have been cleared") })).into_response());
+    }
+    let deleted = inbox.clear_matching(&mailbox, &filter).await?;
+    let message = format!("All messages for {mailbox} that match have been cleared");
+    Ok(Json(json!({ "message": message, "deleted": deleted })).into_response())
 }
 
 /// `DELETE /emails/{mailbox}/{id}`.
 pub(super) async fn delete(
     State(inbox): State<Inbox>,
-    path: MessagePath,
     Strict(()): Strict<()>,
+    ExactPath(path): ExactPath,
 ) -> Result<Response, Problem> {
     if !inbox.delete(&path.mailbox, path.id).await? {
         return Err(path.not_found());

@@ -11,7 +11,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::problem::Problem;
 
@@ -62,17 +62,22 @@ impl fmt::Debug for ApiKey {
     }
 }
 
+/// Which of the keys a request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeyIndex(pub(super) usize);
+
 /// Lets a request pass that carries one of `keys`.
 pub(super) async fn require(
     State(keys): State<Arc<[ApiKey]>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if !presented(request.headers()).is_some_and(|key| opens(&keys, key)) {
+    let Some(index) = presented(request.headers()).and_then(|key| opens(&keys, key)) else {
         let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|client| client.0.ip());
         tracing::info!(client = client.map(display), "request without a valid API key");
         return Err(Problem::invalid_key());
-    }
+    };
+    request.extensions_mut().insert(index);
     Ok(next.run(request).await)
 }
 
@@ -87,9 +92,14 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Compares with every key, also after one has matched, so that the time tells nothing.
-fn opens(keys: &[ApiKey], presented: &[u8]) -> bool {
+fn opens(keys: &[ApiKey], presented: &[u8]) -> Option<KeyIndex> {
     let presented = ApiKey::of(presented);
-    keys.iter().fold(Choice::from(0), |found, key| found | key.0.ct_eq(&presented.0)).into()
+    let nothing = (Choice::from(0), 0u64);
+    let (found, index) = keys.iter().zip(0..).fold(nothing, |(found, index), (key, this)| {
+        let is_it = key.0.ct_eq(&presented.0);
+        (found | is_it, u64::conditional_select(&index, &this, is_it))
+    });
+    bool::from(found).then(|| KeyIndex(usize::try_from(index).unwrap_or(usize::MAX)))
 }
 
 #[cfg(test)]
@@ -120,12 +130,12 @@ mod tests {
     #[test]
     fn any_of_the_keys_opens_and_nothing_else_does() {
         let keys: Vec<ApiKey> = ["first", "second"].iter().map(|key| key.parse().unwrap()).collect();
-        assert!(opens(&keys, b"first"));
-        assert!(opens(&keys, b"second"));
+        assert_eq!(opens(&keys, b"first"), Some(KeyIndex(0)));
+        assert_eq!(opens(&keys, b"second"), Some(KeyIndex(1)));
         for wrong in ["", "firs", "firstt", "FIRST", "first,second"] {
-            assert!(!opens(&keys, wrong.as_bytes()), "{wrong}");
+            assert_eq!(opens(&keys, wrong.as_bytes()), None, "{wrong}");
         }
-        assert!(!opens(&[], b""));
+        assert_eq!(opens(&[], b""), None);
     }
 
     #[test]

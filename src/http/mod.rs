@@ -3,6 +3,7 @@
 mod attempts;
 mod content;
 mod emails;
+mod held;
 mod key;
 mod limit;
 mod offload;
@@ -13,6 +14,7 @@ mod router;
 mod server;
 mod stream;
 mod view;
+mod wanted;
 
 use std::time::Duration;
 
@@ -36,7 +38,11 @@ pub struct Settings {
     /// How long a client may take for the header of a request, and how long a kept connection waits for the next
     /// request. It frees connections on which nobody speaks.
     pub header_timeout: Duration,
-    /// How long the server may take for the answer to a request.
+    /// How many requests are held at a time, waiting for mail. Each takes some memory and a connection.
+    pub max_waiters: usize,
+    /// How many of them may have the same key. It keeps one user from taking all places.
+    pub max_waiters_per_key: usize,
+    /// How long the server may take for the answer to a request, on top of the time for which it was asked to hold it.
     pub request_timeout: Duration,
     /// How long a connection stays open on which no byte moves, on top of `request_timeout`. It frees connections whose
     /// client has gone or takes no answer.

@@ -4,17 +4,28 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 
 use super::problem::Problem;
+use super::query::{Parameters, Query};
+use super::wanted::Latest;
 use crate::inbox::Inbox;
 use crate::mail::{MailboxName, MessageId};
+
+/// What stands in place of an id for the newest message.
+const LATEST: &str = "latest";
+/// The parameters of routes below a message.
+const CONTENT_NAMES: &[&str] = &[];
 
 /// `/emails/{mailbox}`.
 pub(super) struct MailboxPath(pub(super) MailboxName);
 
-/// `/emails/{mailbox}/{id}`.
+/// `/emails/{mailbox}/{id}`; in place of the id `latest` is the newest message that the query asks for, waited for where
+/// it says so.
 pub(super) struct MessagePath {
     pub(super) mailbox: MailboxName,
     pub(super) id: MessageId,
 }
+
+/// `/emails/{mailbox}/{id}` with an id: what changes something names what it means.
+pub(super) struct ExactPath(pub(super) MessagePath);
 
 /// `/emails/{mailbox}/{id}/attachments/{index}`.
 pub(super) struct AttachmentPath {
@@ -42,7 +53,17 @@ impl FromRequestParts<Inbox> for MessagePath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, inbox: &Inbox) -> Result<Self, Problem> {
-        message(&params(parts).await?, inbox)
+        let params = params(parts).await?;
+        message(&params, parts, inbox).await
+    }
+}
+
+impl FromRequestParts<Inbox> for ExactPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, inbox: &Inbox) -> Result<Self, Problem> {
+        let params = params(parts).await?;
+        Ok(Self(MessagePath { mailbox: mailbox(&params, inbox)?, id: id(&params)? }))
     }
 }
 
@@ -55,7 +76,7 @@ impl FromRequestParts<Inbox> for AttachmentPath {
         match index.parse() {
             // One spelling each, as everywhere in a URL: no plus sign, no leading zeros.
             Ok(number) if usize::to_string(&number) == index => {
-                Ok(Self { message: message(&params, inbox)?, index: number })
+                Ok(Self { message: message(&params, parts, inbox).await?, index: number })
             }
             _ => Err(Problem::not_found(
                 "attachment not found",
@@ -80,12 +101,26 @@ fn mailbox(params: &RawPathParams, inbox: &Inbox) -> Result<MailboxName, Problem
     inbox.mailbox(text).map_err(|error| Problem::bad_request("bad mailbox name", error.to_string()))
 }
 
-fn message(params: &RawPathParams, inbox: &Inbox) -> Result<MessagePath, Problem> {
+async fn message(params: &RawPathParams, parts: &Parts, inbox: &Inbox) -> Result<MessagePath, Problem> {
     let mailbox = mailbox(params, inbox)?;
+    if segment(params, "id") != LATEST {
+        return Ok(MessagePath { mailbox, id: id(params)? });
+    }
+    // Before anything is waited for, a misspelt parameter has to be found.
+    let latest = Latest::read(&Query::of(parts, &[Latest::NAMES, CONTENT_NAMES].concat())?)?;
+    let id = latest.find(parts, inbox, &mailbox).await?.message.id;
+    Ok(MessagePath { mailbox, id })
+}
+
+fn id(params: &RawPathParams) -> Result<MessageId, Problem> {
     let id = segment(params, "id");
-    let id = id.parse().map_err(|_| {
+    id.parse().map_err(|_| {
         let detail = format!("{id:?} is not a message id; it looks like 0199f0c8-1234-7abc-8def-0123456789ab");
         Problem::not_found("message not found", detail)
-    })?;
-    Ok(MessagePath { mailbox, id })
+    })
+}
+
+/// Whether the path means the newest message in place of one with an id.
+pub(super) async fn is_latest(parts: &mut Parts) -> bool {
+    params(parts).await.is_ok_and(|params| segment(&params, "id") == LATEST)
 }

@@ -7,11 +7,14 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::inbox::StoreError;
 
 /// When a client may ask again after the store could not be reached.
 const UNAVAILABLE_RETRY_SECS: u64 = 5;
+/// When a client may ask again to be held.
+const WAITERS_RETRY_SECS: u64 = 1;
 
 /// Why a request was not answered. What it says is for everybody to read; private causes go to the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +23,10 @@ pub(super) struct Problem {
     error: &'static str,
     detail: Cow<'static, str>,
     retry_after_secs: Option<u64>,
+    more: Map<String, Value>,
 }
 
-/// The members of the document: those of the RFC, and `error`, which scripts read.
+/// The members of the document: those of the RFC, `error`, which scripts read, and what belongs to this problem alone.
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(rename = "type")]
@@ -31,11 +35,13 @@ struct Document<'a> {
     status: u16,
     detail: &'a str,
     error: &'static str,
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
 }
 
 impl Problem {
     fn new(status: StatusCode, error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, error, detail: detail.into(), retry_after_secs: None }
+        Self { status, error, detail: detail.into(), retry_after_secs: None, more: Map::new() }
     }
 
     /// The request itself is wrong, in the way that `detail` says.
@@ -100,6 +106,22 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "service unavailable", detail).retry_after(UNAVAILABLE_RETRY_SECS)
     }
 
+    /// What was not to be there is there.
+    pub(super) fn conflict(error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT, error, detail)
+    }
+
+    /// No more requests are held at the moment.
+    pub(super) fn too_many_waiters(detail: &'static str) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too many waiting requests", detail).retry_after(WAITERS_RETRY_SECS)
+    }
+
+    /// One more member of the document.
+    pub(super) fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
     fn retry_after(self, secs: u64) -> Self {
         Self { retry_after_secs: Some(secs), ..self }
     }
@@ -124,6 +146,7 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             error: self.error,
+            more: &self.more,
         };
         let mut response = (self.status, axum::Json(document)).into_response();
         let headers = response.headers_mut();

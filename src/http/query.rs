@@ -6,13 +6,15 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
+use super::path;
 use super::problem::Problem;
+use super::wanted::Latest;
 use crate::inbox::Page;
 
 const LIMIT_DEFAULT: u64 = 50;
 /// A page of a list ends before its messages have more than this, so that no answer takes the memory that a mailbox takes
 /// on the disk.
-const PAGE_MAX_BYTES: u64 = 16 * 1024 * 1024;
+pub(super) const PAGE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 const LIMITS: RangeInclusive<u64> = 1..=200;
 
 /// The query parameters of a route as its handler wants them. `Strict<()>` is a route that takes none.
@@ -77,7 +79,9 @@ impl<S: Sync, T: Parameters> FromRequestParts<S> for Strict<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = Query::parse(parts.uri.query().unwrap_or_default(), T::NAMES)?;
+        // The newest message is chosen by parameters, whatever is wanted of it.
+        let choosing = if path::is_latest(parts).await { Latest::NAMES } else { &[] };
+        let query = Query::parse(parts.uri.query().unwrap_or_default(), &[T::NAMES, choosing].concat())?;
         T::read(&query).map(Strict)
     }
 }
@@ -86,6 +90,11 @@ impl<S: Sync, T: Parameters> FromRequestParts<S> for Strict<T> {
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
+    /// The parameters of a request whose route is not known here; a name that is none is found by [`Strict`].
+    pub(super) fn of(parts: &Parts, known: &[&str]) -> Result<Self, Problem> {
+        Self::parse(parts.uri.query().unwrap_or_default(), known)
+    }
+
     fn parse(text: &str, known: &[&str]) -> Result<Self, Problem> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -102,11 +111,11 @@ impl Query {
         Ok(Self(pairs))
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    fn number(&self, name: &str, allowed: RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
+    pub(super) fn number(&self, name: &str, allowed: RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
         let Some(value) = self.value(name) else { return Ok(None) };
         // `parse` alone would take a plus sign.
         let digits = value.bytes().all(|byte| byte.is_ascii_digit());
@@ -125,6 +134,15 @@ impl Query {
         let limit = self.number("limit", LIMITS)?.unwrap_or(LIMIT_DEFAULT);
         Ok(usize::try_from(limit).unwrap_or(usize::MAX))
     }
+}
+
+/// Those parameters of `query` that have one of these `names`, as they were sent, each behind an `&`.
+pub(super) fn kept(query: Option<&str>, names: &[&str]) -> String {
+    let is_kept = |pair: &&str| {
+        let name = decode(pair.split('=').next().unwrap_or_default());
+        name.is_ok_and(|name| names.contains(&name.as_str()))
+    };
+    query.unwrap_or_default().split('&').filter(is_kept).map(|pair| format!("&{pair}")).collect()
 }
 
 /// Whether every `%` begins a percent-encoded byte (RFC 3986 section 2.1).

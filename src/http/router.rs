@@ -11,14 +11,15 @@ use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
-use axum::{Json, Router, middleware};
+use axum::{Extension, Json, Router, middleware};
 use serde_json::{Value, json};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::held::Places;
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
-use super::{Settings, attempts, content, emails, key, limit};
+use super::{Settings, attempts, content, emails, held, key, limit, wanted};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 
@@ -49,14 +50,14 @@ pub fn router(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .merge(mailboxes(settings, inbox, tasks))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
-    guarded(routes, settings.request_timeout)
+    guarded(routes, settings.request_timeout, tasks)
 }
 
 /// What every request passes, the last line first.
-fn guarded(routes: Router, request_timeout: Duration) -> Router {
+fn guarded(routes: Router, request_timeout: Duration, tasks: &Shutdown) -> Router {
     routes
         .layer(from_fn(check))
-        .layer(from_fn_with_state(request_timeout, in_time))
+        .layer(from_fn_with_state((request_timeout, tasks.clone()), in_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(map_response(secured))
 }
@@ -69,6 +70,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .route("/", get(emails::mailboxes))
         .route("/{mailbox}", get(emails::list).delete(emails::clear))
         .route("/{mailbox}/attempts", get(attempts::of_mailbox))
+        .route("/{mailbox}/none", get(wanted::none))
         .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
         .route("/{mailbox}/{id}/raw", get(content::raw))
         .route("/{mailbox}/{id}/text", get(content::text))
@@ -84,6 +86,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .route("/emails/", any(not_found))
         .route("/attempts", get(attempts::all))
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(Extension(Places::new(settings)))
         .layer(from_fn_with_state(keys, key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
         .with_state(inbox)
@@ -130,12 +133,18 @@ async fn check(request: Request, next: middleware::Next) -> Result<Response<Body
     Ok(next.run(request).await)
 }
 
+/// A request that is held ends at once when the server stops; others are in hand, and are finished.
 async fn in_time(
-    State(limit): State<Duration>,
+    State((limit, tasks)): State<(Duration, Shutdown)>,
     request: Request,
     next: middleware::Next,
 ) -> Result<Response<Body>, Problem> {
-    tokio::time::timeout(limit, next.run(request)).await.map_err(|_| Problem::timeout(limit))
+    let held = held::asked_by(request.uri());
+    let limit = limit + held.unwrap_or_default();
+    tokio::select! {
+        () = tasks.requested(), if held.is_some() => Err(Problem::unavailable("the server is stopping")),
+        answered = tokio::time::timeout(limit, next.run(request)) => answered.map_err(|_| Problem::timeout(limit)),
+    }
 }
 
 /// One request that breaks must not take others with it.
@@ -163,7 +172,7 @@ mod tests {
             .route("/breaks", get(async || -> () { panic!("private cause") }))
             .route("/hangs", get(std::future::pending::<()>));
         let request = Request::get(path).body(Body::empty()).unwrap();
-        guarded(routes, Duration::from_millis(250)).oneshot(request).await.unwrap()
+        guarded(routes, Duration::from_millis(250), &Shutdown::new()).oneshot(request).await.unwrap()
     }
 
     async fn problem(response: Response<Body>) -> String {

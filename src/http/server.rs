@@ -5,7 +5,6 @@ use std::future::{Ready, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use tower::{BoxError, Service, service_fn};
 
 use super::Settings;
 use super::router::router;
-use super::stream::Watched;
+use super::stream::{Activity, Watched};
 use crate::connections::{self, Admission, Connections};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
@@ -129,7 +128,7 @@ impl Accept<TcpStream, Connection> for Limits {
         }
         // Small answers go out at once.
         let undelayed = stream.set_nodelay(true);
-        let watched = Watched::new(stream, connection.opened.clone(), self.opening, self.idle);
+        let watched = Watched::new(stream, connection.activity.clone(), self.opening, self.idle);
         ready(undelayed.map(|()| (watched, connection)))
     }
 }
@@ -150,7 +149,7 @@ fn turn_away(stream: TcpStream) -> io::Result<()> {
 struct Connection {
     router: Router,
     peer: SocketAddr,
-    opened: Arc<AtomicBool>,
+    activity: Arc<Activity>,
     /// Counted off when the connection has ended, and before its permit lets in another, which would be one too many.
     admission: Option<Arc<Admission>>,
     /// Given back when the connection has ended.
@@ -159,7 +158,7 @@ struct Connection {
 
 impl Connection {
     fn new(router: Router, peer: SocketAddr, permit: OwnedSemaphorePermit) -> Self {
-        Self { router, peer, opened: Arc::default(), admission: None, _permit: Arc::new(permit) }
+        Self { router, peer, activity: Arc::default(), admission: None, _permit: Arc::new(permit) }
     }
 }
 
@@ -177,7 +176,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.opened.store(true, Ordering::Relaxed);
+        self.activity.request_arrived();
+        request.extensions_mut().insert(self.activity.clone());
         request.extensions_mut().insert(ConnectInfo(self.peer));
         self.router.call(request)
     }

@@ -3,12 +3,42 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+/// What is going on on a connection, as far as its bytes do not show it.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// The first request has arrived.
+    opened: AtomicBool,
+    /// So many requests are held until mail comes.
+    held: AtomicUsize,
+}
+
+/// A request that is held: its connection is not idle. Dropping it ends that.
+#[derive(Debug)]
+pub(super) struct Held(Arc<Activity>);
+
+impl Activity {
+    pub(super) fn request_arrived(&self) {
+        self.opened.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn hold(self: Arc<Self>) -> Held {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        Held(self)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// A stream with two limits: the time until the first request has arrived whole (whatever the bytes are that come until
 /// then, a TLS handshake or half a header), and afterwards the time in which no byte moves.
@@ -17,8 +47,7 @@ use tokio::time::{Instant, Sleep};
 /// for an idle one of HTTP/2, or for a client that takes no answer.
 pub(super) struct Watched<S> {
     inner: S,
-    /// Set from outside when the first request has arrived.
-    opened: Arc<AtomicBool>,
+    activity: Arc<Activity>,
     /// Whether a byte has moved since the timer was set; the timer itself is not touched for each byte.
     moved: bool,
     idle: Duration,
@@ -26,10 +55,10 @@ pub(super) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// `inner` with at most `opening` until `opened` is set; after that time between one and two times `idle` without a
-    /// byte.
-    pub(super) fn new(inner: S, opened: Arc<AtomicBool>, opening: Duration, idle: Duration) -> Self {
-        Self { inner, opened, moved: false, idle, timer: Box::pin(tokio::time::sleep(opening)) }
+    /// `inner` with at most `opening` until the first request has arrived; after that time between one and two times `idle`
+    /// without a byte, unless a request is held.
+    pub(super) fn new(inner: S, activity: Arc<Activity>, opening: Duration, idle: Duration) -> Self {
+        Self { inner, activity, moved: false, idle, timer: Box::pin(tokio::time::sleep(opening)) }
     }
 
     /// Passes on what the stream says, unless it has nothing to say and its time is over.
@@ -40,7 +69,8 @@ impl<S> Watched<S> {
         }
         loop {
             ready!(self.timer.as_mut().poll(cx));
-            if !self.moved || !self.opened.load(Ordering::Relaxed) {
+            let is_held = self.activity.held.load(Ordering::Relaxed) > 0;
+            if !(self.moved || is_held) || !self.activity.opened.load(Ordering::Relaxed) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             self.moved = false;

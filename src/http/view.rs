@@ -6,7 +6,7 @@ use std::fmt::Display;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, Serializer};
 
-use crate::inbox::{Attempt, Inbox, MailboxSummary, Stored};
+use crate::inbox::{Attempt, Inbox, MailboxSummary, Miss, Stored};
 use crate::mail::{
     Address, Attachment, Body, Code, Disposition, HeaderAddress, HeaderField, Link, MailParameters, MailboxName,
     MessageId, Peer, Recipient, Ret, TlsInfo, decode_xtext,
@@ -94,6 +94,19 @@ pub(super) struct AttemptView<'a> {
     peer: PeerView<'a>,
     code: Option<u16>,
     reply: Option<String>,
+}
+
+/// A message that is not the one that was wanted, and what it lacks.
+#[derive(Serialize)]
+pub(super) struct MissView<'a> {
+    #[serde(serialize_with = "text")]
+    id: MessageId,
+    seq: u64,
+    #[serde(serialize_with = "text_or_empty")]
+    from: Option<&'a Address>,
+    subject: &'a str,
+    received_at: u64,
+    misses: &'a [String],
 }
 
 /// A mailbox that holds mail.
@@ -187,6 +200,20 @@ impl<'a> From<&'a Attempt> for AttemptView<'a> {
             peer: PeerView::new(&attempt.peer),
             code: attempt.reply.as_ref().map(|reply| reply.code),
             reply: attempt.reply.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl<'a> From<&'a Miss> for MissView<'a> {
+    fn from(Miss { stored, misses }: &'a Miss) -> Self {
+        let message = &*stored.message;
+        Self {
+            id: message.id,
+            seq: stored.seq,
+            from: message.mail_from.as_ref(),
+            subject: message.content.subject.as_deref().unwrap_or_default(),
+            received_at: message.received_at.as_secs(),
+            misses,
         }
     }
 }

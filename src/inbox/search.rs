@@ -11,6 +11,8 @@ use crate::store::{Listing, Page, StoreError, Stored};
 
 /// So many messages are looked at in one go.
 const BATCH_MESSAGES: usize = 100;
+/// A batch that is deleted ends before its texts have more than this.
+const BATCH_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// Batches with more text than this are looked through where they hold up nobody.
 const INLINE_MAX_BYTES: usize = 64 * 1024;
 
@@ -66,6 +68,25 @@ impl Inbox {
             if !new.listing.messages.is_empty() {
                 // All of it anew: what was found before may have been deleted.
                 found = self.find(mailbox, filter, page).await?;
+            }
+        }
+    }
+
+    /// Deletes the messages of a mailbox that meet `filter`; says how many there were.
+    ///
+    /// # Errors
+    /// Where the store cannot be read or written.
+    pub async fn clear_matching(&self, mailbox: &MailboxName, filter: &Arc<Filter>) -> Result<u64, StoreError> {
+        let mut page = Page { before: None, after: None, limit: BATCH_MESSAGES, max_bytes: BATCH_MAX_BYTES };
+        let mut deleted = 0;
+        loop {
+            let found = self.search(mailbox, filter, page).await?;
+            for stored in &found.messages {
+                deleted += u64::from(self.delete(mailbox, stored.message.id).await?);
+            }
+            page.before = found.messages.last().map(|stored| stored.seq);
+            if !found.more {
+                return Ok(deleted);
             }
         }
     }

@@ -56,7 +56,7 @@ async fn a_bad_mailbox_name_says_what_is_wrong() {
 #[tokio::test]
 async fn what_is_no_message_id_is_not_found_and_says_so() {
     let api = Api::start().await;
-    for id in ["latest", "1", "0199f0c8123470008000000000000000"] {
+    for id in ["newest", "1", "0199f0c8123470008000000000000000"] {
         let (_, detail) = api.get(&format!("/emails/user/{id}")).await.problem(404);
         assert!(detail.contains(&format!("{id:?} is not a message id")), "{detail}");
     }

@@ -11,14 +11,18 @@ mod limits;
 mod lists;
 mod message;
 mod support;
+mod wait;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 14] = [
+const ROUTES: [(&str, &[&str]); 17] = [
     ("/health", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
     ("/emails", &["GET", "HEAD"]),
     ("/emails/user", &["GET", "HEAD", "DELETE"]),
     ("/emails/user/attempts", &["GET", "HEAD"]),
+    ("/emails/user/none", &["GET", "HEAD"]),
+    ("/emails/user/latest", &["GET", "HEAD", "DELETE"]),
+    ("/emails/user/latest/text", &["GET", "HEAD"]),
     ("/attempts", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000", &["GET", "HEAD", "DELETE"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/raw", &["GET", "HEAD"]),

@@ -54,6 +54,8 @@ pub(crate) fn settings() -> Settings {
     Settings {
         keys: vec![KEY.parse().unwrap(), "another-key".parse().unwrap()],
         rate_per_minute: 0,
+        max_waiters: 100,
+        max_waiters_per_key: 100,
         max_connections: 100,
         max_connections_per_ip: 100,
         header_timeout: DEADLINE,

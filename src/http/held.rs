@@ -1,0 +1,62 @@
+//! Requests that are held until mail comes: how long, how many at a time, and their end when the server stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Extensions, Uri};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Settings;
+use super::key::KeyIndex;
+use super::problem::Problem;
+use super::stream::{Activity, Held};
+use crate::units;
+
+/// The longest that a request is held. Proxies on the way give up at about a minute.
+pub(super) const HELD_MAX: Duration = Duration::from_secs(60);
+
+/// The places of requests that are held, in all and for each key.
+#[derive(Clone)]
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    of_key: Arc<[Arc<Semaphore>]>,
+}
+
+/// One place; dropping it gives it back.
+pub(super) struct Place {
+    _in_all: OwnedSemaphorePermit,
+    _of_key: OwnedSemaphorePermit,
+    _on_connection: Option<Held>,
+}
+
+impl Places {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let of_key = settings.keys.iter().map(|_| Arc::new(Semaphore::new(settings.max_waiters_per_key)));
+        Self { all: Arc::new(Semaphore::new(settings.max_waiters)), of_key: of_key.collect() }
+    }
+
+    /// Takes a place for a request with these extensions.
+    pub(super) fn take(extensions: &Extensions) -> Result<Place, Problem> {
+        let (Some(places), Some(KeyIndex(key))) = (extensions.get::<Self>(), extensions.get()) else {
+            tracing::error!("a request that is to be held came past the layer of keys");
+            return Err(Problem::internal());
+        };
+        let of_key = places.of_key.get(*key).cloned().and_then(|places| places.try_acquire_owned().ok());
+        match (places.all.clone().try_acquire_owned(), of_key) {
+            (Ok(in_all), Some(of_key)) => {
+                let on_connection = extensions.get::<Arc<Activity>>().cloned().map(Activity::hold);
+                Ok(Place { _in_all: in_all, _of_key: of_key, _on_connection: on_connection })
+            }
+            (Err(_), _) => Err(Problem::too_many_waiters("the server holds as many requests as it may")),
+            (_, None) => Err(Problem::too_many_waiters("as many requests with this key are held as may be")),
+        }
+    }
+}
+
+/// How long the request for `uri` may be held, where it asks for that.
+pub(super) fn asked_by(uri: &Uri) -> Option<Duration> {
+    let pairs = uri.query().unwrap_or_default().split('&');
+    let value = pairs.filter_map(|pair| pair.split_once('=')).find(|(name, _)| matches!(*name, "wait" | "for"))?.1;
+    // What cannot be read is refused by the route; until then it has the longest time.
+    Some(units::duration(value).map_or(HELD_MAX, |asked| asked.min(HELD_MAX)))
+}

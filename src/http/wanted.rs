@@ -1,0 +1,192 @@
+//! Which messages a request means, and how long it waits for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use super::held::{HELD_MAX, Place, Places};
+use super::path::MailboxPath;
+use super::problem::Problem;
+use super::query::{self, PAGE_MAX_BYTES, Parameters, Query, Strict};
+use super::view::{AttemptView, MessageView, MissView, mailbox_url};
+use crate::inbox::{Filter, Inbox, Listing, Page, Stored};
+use crate::mail::MailboxName;
+use crate::units;
+
+/// So many of the messages that were not meant are shown to who finds nothing.
+const MISSES_SHOWN: usize = 5;
+/// So many of the attempts that were refused are shown to who finds nothing.
+const ATTEMPTS_SHOWN: usize = 5;
+
+/// The parameters that choose messages by what they say.
+pub(super) const FILTERS: [&str; 4] = ["from", "to", "subject", "q"];
+
+/// `from`, `to`, `subject` and `q`: all of them have to match.
+pub(super) struct Chosen(pub(super) Arc<Filter>);
+
+/// A part of a mailbox, and how long to wait for it.
+pub(super) struct Wanted {
+    pub(super) filter: Arc<Filter>,
+    pub(super) page: Page,
+    pub(super) count: usize,
+    pub(super) wait: Option<Duration>,
+}
+
+/// The newest message, and how long to wait for it.
+pub(super) struct Latest {
+    pub(super) filter: Arc<Filter>,
+    pub(super) after: Option<u64>,
+    pub(super) wait: Option<Duration>,
+}
+
+/// Messages that shall not come for so long.
+pub(super) struct Unwanted {
+    filter: Arc<Filter>,
+    after: Option<u64>,
+    period: Duration,
+}
+
+impl Parameters for Chosen {
+    const NAMES: &'static [&'static str] = &FILTERS;
+
+    fn read(query: &Query) -> Result<Self, Problem> {
+        let mut filter = Filter::default();
+        for (name, parse) in [("from", Filter::from as fn(&str) -> _), ("to", Filter::to), ("subject", Filter::subject)]
+        {
+            if let Some(value) = query.value(name) {
+                let one =
+                    parse(value).map_err(|problem| query::bad(format!("the query parameter {name}: {problem}")))?;
+                filter = filter.and(one);
+            }
+        }
+        if let Some(value) = query.value("q") {
+            let parsed = value.parse().map_err(|error| query::bad(format!("the query parameter q, {error}")))?;
+            filter = filter.and(parsed);
+        }
+        Ok(Self(Arc::new(filter)))
+    }
+}
+
+impl Parameters for Wanted {
+    const NAMES: &'static [&'static str] = &["limit", "before", "after", "from", "to", "subject", "q", "wait", "count"];
+
+    fn read(query: &Query) -> Result<Self, Problem> {
+        let page = Page::read(query)?;
+        let count = query.number("count", 1..=page.limit as u64)?;
+        let wait = held(query, "wait")?;
+        if count.is_some() && wait.is_none() {
+            return Err(query::bad(
+                "the query parameter count says how many messages to wait for; give wait too".into(),
+            ));
+        }
+        let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(1);
+        Ok(Self { filter: Chosen::read(query)?.0, page, count, wait })
+    }
+}
+
+impl Parameters for Latest {
+    const NAMES: &'static [&'static str] = &["after", "from", "to", "subject", "q", "wait"];
+
+    fn read(query: &Query) -> Result<Self, Problem> {
+        let after = query.number("after", 0..=u64::MAX)?;
+        Ok(Self { filter: Chosen::read(query)?.0, after, wait: held(query, "wait")? })
+    }
+}
+
+impl Parameters for Unwanted {
+    const NAMES: &'static [&'static str] = &["after", "from", "to", "subject", "q", "for"];
+
+    fn read(query: &Query) -> Result<Self, Problem> {
+        let period = held(query, "for")?;
+        let period = period.ok_or_else(|| query::bad("the query parameter for is missing; write for=5s".into()))?;
+        Ok(Self { filter: Chosen::read(query)?.0, after: query.number("after", 0..=u64::MAX)?, period })
+    }
+}
+
+fn held(query: &Query, name: &str) -> Result<Option<Duration>, Problem> {
+    let Some(value) = query.value(name) else { return Ok(None) };
+    match units::duration(value) {
+        Ok(time) if time <= HELD_MAX => Ok(Some(time)),
+        _ => Err(query::bad(format!(
+            "the query parameter {name} is {value:?}; it must be a whole number with its unit, from 1s to {}s",
+            HELD_MAX.as_secs()
+        ))),
+    }
+}
+
+impl Wanted {
+    /// The messages; where they are waited for, what there is at the end of that time.
+    pub(super) async fn list(
+        &self,
+        inbox: &Inbox,
+        mailbox: &MailboxName,
+        place: Option<Place>,
+    ) -> Result<Listing, Problem> {
+        let listing = match self.wait {
+            None => inbox.search(mailbox, &self.filter, self.page).await?,
+            Some(wait) => inbox.wait(mailbox, &self.filter, self.page, self.count, Instant::now() + wait).await?,
+        };
+        drop(place);
+        Ok(listing)
+    }
+}
+
+impl Latest {
+    /// The newest message that matches, with its place in the mailbox.
+    ///
+    /// # Errors
+    /// Where there is none: what there is instead, and what each message lacks.
+    pub(super) async fn find(self, parts: &Parts, inbox: &Inbox, mailbox: &MailboxName) -> Result<Stored, Problem> {
+        let page = page(self.after, 1);
+        let wanted = Wanted { filter: self.filter, page, count: 1, wait: self.wait };
+        let place = wanted.wait.map(|_| Places::take(&parts.extensions)).transpose()?;
+        match wanted.list(inbox, mailbox, place).await?.messages.pop() {
+            Some(stored) => Ok(stored),
+            None => Err(nothing_found(inbox, mailbox, &wanted).await?),
+        }
+    }
+}
+
+/// `GET /emails/{mailbox}/none`: nothing that matches comes for so long.
+pub(super) async fn none(
+    State(inbox): State<Inbox>,
+    MailboxPath(mailbox): MailboxPath,
+    Strict(unwanted): Strict<Unwanted>,
+    extensions: axum::http::Extensions,
+) -> Result<Response, Problem> {
+    let Unwanted { filter, after, period } = unwanted;
+    let place = Places::take(&extensions)?;
+    let found = inbox.wait(&mailbox, &filter, page(after, 1), 1, Instant::now() + period).await?;
+    drop(place);
+    let Some(offender) = found.messages.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    let url = mailbox_url(&inbox, &mailbox);
+    let view = serde_json::to_value(MessageView::new(offender, &url, None)).unwrap_or_default();
+    let detail = format!("there is a message in mailbox {mailbox} that was not to come");
+    Err(Problem::conflict("message found", detail).with("message", view))
+}
+
+fn page(after: Option<u64>, limit: usize) -> Page {
+    Page { before: None, after, limit, max_bytes: PAGE_MAX_BYTES }
+}
+
+/// Tells who finds nothing what came instead, and what was kept out.
+async fn nothing_found(inbox: &Inbox, mailbox: &MailboxName, wanted: &Wanted) -> Result<Problem, Problem> {
+    let misses = inbox.misses(mailbox, &wanted.filter, page(wanted.page.after, MISSES_SHOWN)).await?;
+    let attempts = inbox.attempts(mailbox, None, ATTEMPTS_SHOWN);
+    let condition = if wanted.filter.is_empty() { "" } else { " that matches" };
+    let waited = wanted.wait.map(|time| format!("; waited for {} s", time.as_secs())).unwrap_or_default();
+    let after = wanted.page.after.map(|seq| format!(" after seq {seq}")).unwrap_or_default();
+    let detail = format!(
+        "there is no message{condition} in mailbox {mailbox}{after}{waited}; arrived has what came instead, attempts what was refused"
+    );
+    let arrived: Vec<_> = misses.iter().map(MissView::from).collect();
+    let attempts: Vec<_> = attempts.iter().map(|attempt| AttemptView::from(&**attempt)).collect();
+    let members = [("arrived", serde_json::to_value(arrived)), ("attempts", serde_json::to_value(attempts))];
+    let problem = Problem::not_found("message not found", detail);
+    Ok(members.into_iter().fold(problem, |problem, (name, value)| problem.with(name, value.unwrap_or_default())))
+}
