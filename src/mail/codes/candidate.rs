@@ -331,7 +331,11 @@ fn group_points(atoms: &[Atom]) -> Option<i32> {
         }
         // INV-204418
         [prefix, number] if prefix.uppers == prefix.len() && number.is_digits() && !is_even => {
-            return Some(if prefix.len() <= 3 && number.len() > 4 { 16 } else { 10 });
+            return Some(match prefix.len() {
+                2 if number.len() > 4 => 20,
+                3 if number.len() > 4 => 16,
+                _ => 10,
+            });
         }
         _ => {}
     }

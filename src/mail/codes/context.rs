@@ -56,7 +56,7 @@ impl<'a> Part<'a> {
 
     /// The candidates with their scores.
     pub(super) fn scored(&self, tone: &Tone) -> Vec<(&Candidate, i32)> {
-        let mut reader = Reader { part: self, tone, announces: strongest(&self.words).is_some(), alone: None };
+        let mut reader = Reader { part: self, tone, announces: self.announces(), alone: None };
         self.candidates.iter().map(|candidate| (candidate, reader.score(candidate))).collect()
     }
 }
@@ -86,7 +86,7 @@ fn strongest(words: &[Word]) -> Option<Meaning> {
 struct Reader<'a> {
     part: &'a Part<'a>,
     tone: &'a Tone,
-    /// Whether the part has any word for a code.
+    /// Whether the part speaks of a code.
     announces: bool,
     /// The last candidate that stood alone in its line: where that line ended, and what was said about it.
     alone: Option<(usize, i32)>,
@@ -172,7 +172,7 @@ impl Reader<'_> {
         let is_bare =
             |text: &str| text.chars().filter(|c| c.is_alphanumeric() && !is_ignorable(*c)).take(3).count() == 0;
         let (before, behind) = (&self.part.text[line.start..candidate.start], &self.part.text[candidate.end..line.end]);
-        if is_bare(before) && is_bare(behind) {
+        if (is_bare(before) || is_list_number(before)) && is_bare(behind) {
             return Standing::Line;
         }
         let left = before.rsplit(['\t', '|']).next().unwrap_or_default();
@@ -334,6 +334,13 @@ impl Reader<'_> {
             _ => 0,
         }
     }
+}
+
+/// Whether a text is the number of an entry of a list: `1.`, `12)`.
+fn is_list_number(text: &str) -> bool {
+    let text = text.trim();
+    text.len() <= 3
+        && text.strip_suffix(['.', ')']).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Of two opinions the one that is held more firmly.

@@ -22,6 +22,8 @@ fn a_code_is_read_however_it_is_written() {
         ("Your code is G-482913", "G-482913"),
         ("Your code is AB12-CD34", "AB12-CD34"),
         ("Your code is AB12 CD34", "AB12 CD34"),
+        ("Use 847291 to log in.", "847291"),
+        ("FA-482913 is your code", "FA-482913"),
         ("FB-48291 is your security code", "FB-48291"),
         ("Your code is a7k2p9", "a7k2p9"),
         ("Your code: XKQTPW", "XKQTPW"),
@@ -66,6 +68,7 @@ fn a_label_says_what_a_number_is() {
     assert_eq!(of_html("<tr><td>Order<td>104829</tr><tr><td>Security code<td>77410</tr>"), ["77410"]);
     assert_eq!(values("Your code", "Order number\n\n104829\n"), [""; 0]);
     assert_eq!(values("Your code", "104829\n"), ["104829"]);
+    assert_eq!(values("", "Your recovery codes:\n1. ab12-cd34\n2. ef56-gh78\n"), ["ab12-cd34", "ef56-gh78"]);
 }
 
 #[test]

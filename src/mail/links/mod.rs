@@ -107,6 +107,8 @@ struct Tone {
     is_bulk: bool,
     /// Its subject speaks of what an action does.
     is_about_action: bool,
+    /// There is one link alone to follow.
+    is_single: bool,
 }
 
 /// The links as they are found, each address once.
@@ -162,7 +164,8 @@ impl<'a> Links<'a> {
             }
         }
         let is_bulk = self.found.iter().any(|link| link.kind == LinkKind::Unsubscribe);
-        let tone = Tone { is_bulk, is_about_action: score::is_about_action(subject) };
+        let is_single = self.found.iter().filter(|link| link.kind == LinkKind::Other).count() == 1;
+        let tone = Tone { is_bulk, is_about_action: score::is_about_action(subject), is_single };
         let mut links: Vec<Link> = self.found.into_iter().map(|link| link.weighed(&tone)).collect();
         links.sort_by_key(|link| if link.kind == LinkKind::Action { 0 } else { 1 });
         let actions = links.iter().take_while(|link| link.kind == LinkKind::Action).count();

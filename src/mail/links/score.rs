@@ -55,7 +55,9 @@ pub(super) fn score(link: &Found<'_>, tone: &Tone) -> u8 {
         (Some(_), Some(_)) => 15,
         _ => 0,
     };
-    points += if has_token(path) { 15 } else { 0 };
+    let speaks = address.act.is_some() || before.act.is_some();
+    points += if has_token(path) || address.act.is_some() && path.contains('=') { 15 } else { 0 };
+    points += if speaks && tone.is_single { 15 } else { 0 };
     points += if *is_button { 20 } else { 0 };
     if path.trim_matches('/').is_empty() {
         points -= 40;

@@ -15,6 +15,8 @@ fn a_link_is_what_it_is_for() {
         ("<a href='https://a.example/verify?token=8f2a9c40d7be'>Verify</a>", &[Action][..]),
         ("<p>To confirm, <a href='https://a.example/c/8f2a9c40d7be'>click here</a></p>", &[Action]),
         ("<a href='https://a.example/c/8f2a9c40d7be'>Click here</a> to confirm", &[Action]),
+        ("<a href='http://localhost:3000/verify?token=abc'>here</a>", &[Action]),
+        ("<a href='http://localhost:3000/verify?token=abc'>here</a> <a href=/x>or there</a>", &[Other, Other]),
         ("<a href='https://a.example/x' class=button>View your order</a>", &[Action]),
         (
             "<a href='https://a.example/x' class=button>View</a><a href='https://a.example/u'>Unsubscribe</a>",
