@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use restante::app::App;
 use restante::clock::Clock;
 use restante::config::{Config, Log};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     start_log(&config.log);
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -83,6 +85,14 @@ async fn run(config: Config) -> ExitCode {
 /// with workers on every core, which would only wake each other.
 fn worker_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+}
+
+/// Each connection takes an open file. Shells give a program few of them, and let it have more if it asks.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, ?current, ?maximum, "the limit of open files cannot be raised");
+    }
 }
 
 fn signals() -> io::Result<(Signal, Signal)> {

@@ -45,6 +45,8 @@ impl Shutdown {
         F: Future<Output = ()> + Send + 'static,
     {
         let (hard, watch) = (self.hard.clone(), Watch(self.panics.clone()));
+        // Pinned, as every future that a task is moved into keeps the room for it once more; there are thousands of them.
+        let task = Box::pin(task);
         self.tasks.spawn(async move {
             let _watch = watch;
             hard.run_until_cancelled(task).await;

@@ -29,6 +29,8 @@ const PLACES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("mail_parser", &["mail"]),
     ("axum", &["http"]),
+    ("lol_html", &["http"]),
+    ("cssparser", &["http"]),
     ("async fn", &["shutdown", "smtp", "store", "inbox", "http", "app"]),
 ];
 

@@ -5,29 +5,46 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use percent_encoding::utf8_percent_encode;
 
+use super::html::{self, Parts};
 use super::offload;
 use super::path::{AttachmentPath, MessagePath};
 use super::problem::Problem;
-use super::query::Strict;
-use super::view::RESERVED;
+use super::query::{HtmlForm, Strict};
+use super::router::CROSS_ORIGIN_RESOURCE_POLICY;
+use super::view::{RESERVED, mailbox_url, message_url};
 use crate::inbox::Inbox;
-use crate::mail::{self, Content, HeaderField, LinkKind, Message};
+use crate::mail::{self, Attachment, Content, HeaderField, LinkKind, Message};
 
 /// The longest file name that is passed on: the longest that file systems take.
 const FILENAME_MAX_BYTES: usize = 255;
+
+/// Images that every browser shows, and that hold no markup.
+const RASTER_IMAGES: [&str; 10] = [
+    "image/apng",
+    "image/avif",
+    "image/bmp",
+    "image/gif",
+    "image/jpeg",
+    "image/jpg",
+    "image/png",
+    "image/vnd.microsoft.icon",
+    "image/webp",
+    "image/x-icon",
+];
 
 const OCTET_STREAM: &str = "application/octet-stream";
 
 /// `GET …/raw`: the message as it was received, byte for byte.
 pub(super) async fn raw(
     State(inbox): State<Inbox>,
-    path: MessagePath,
     Strict(()): Strict<()>,
+    path: MessagePath,
 ) -> Result<Response, Problem> {
     let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
     let disposition = format!("attachment; filename=\"{}.eml\"", path.id);
@@ -38,26 +55,49 @@ pub(super) async fn raw(
 /// `GET …/text`: the plain text body.
 pub(super) async fn text(
     State(inbox): State<Inbox>,
-    path: MessagePath,
     Strict(()): Strict<()>,
+    path: MessagePath,
 ) -> Result<Response, Problem> {
     body(&inbox, &path, "text/plain; charset=utf-8", |content| content.text.as_deref()).await
 }
 
-/// `GET …/html`: the HTML body as it was sent. The policy of every answer keeps it in a sandbox.
+/// `GET …/html`: the HTML body, as it was sent or rewritten. A policy keeps it in a sandbox.
 pub(super) async fn html(
     State(inbox): State<Inbox>,
+    Strict(form): Strict<HtmlForm>,
     path: MessagePath,
-    Strict(()): Strict<()>,
 ) -> Result<Response, Problem> {
-    body(&inbox, &path, "text/html; charset=utf-8", |content| content.html.as_deref()).await
+    let content_type = "text/html; charset=utf-8";
+    if form == HtmlForm::Sent {
+        return body(&inbox, &path, content_type, |content| content.html.as_deref()).await;
+    }
+    let message = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?.message;
+    let bytes = message.content.html.as_ref().map(String::len);
+    let bytes = bytes.ok_or_else(|| Problem::not_found("body not found", "the message has no text/html body"))?;
+    let url = message_url(&mailbox_url(&inbox, &path.mailbox), path.id);
+    let rewriting = offload::run(bytes, move || {
+        let parts = Parts::new(&message.content.attachments, &url);
+        let sent = message.content.html.as_deref().unwrap_or_default();
+        match form {
+            HtmlForm::View { remote } => html::view(sent, &parts, remote),
+            HtmlForm::Inline | HtmlForm::Sent => html::inline(sent, &parts),
+        }
+    });
+    let rewritten = rewriting.await?;
+    let rewritten = rewritten.map_err(|error| Problem::unprocessable("HTML too large", error.to_string()))?;
+    let mut response = ([(CONTENT_TYPE, content_type)], rewritten).into_response();
+    if let HtmlForm::View { remote } = form {
+        let policy = HeaderValue::from_static(html::policy(remote));
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    Ok(response)
 }
 
 /// `GET …/headers`: all header fields in order.
 pub(super) async fn headers(
     State(inbox): State<Inbox>,
-    path: MessagePath,
     Strict(()): Strict<()>,
+    path: MessagePath,
 ) -> Result<Response, Problem> {
     Ok(Json(headers_of(&inbox, &path).await?).into_response())
 }
@@ -98,8 +138,8 @@ fn line(value: &str) -> Response {
 /// `GET …/attachments/{index}`: the decoded bytes of an attachment.
 pub(super) async fn attachment(
     State(inbox): State<Inbox>,
-    AttachmentPath { message: path, index }: AttachmentPath,
     Strict(()): Strict<()>,
+    AttachmentPath { message: path, index }: AttachmentPath,
 ) -> Result<Response, Problem> {
     let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
     let Some(attachment) = stored.message.content.attachments.get(index).cloned() else {
@@ -108,6 +148,7 @@ pub(super) async fn attachment(
         return Err(Problem::not_found("attachment not found", detail));
     };
     let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let is_inline_image = is_inline_image(&attachment);
     let headers = [
         (CONTENT_TYPE, harmless_type(&attachment.content_type).to_owned()),
         (CONTENT_DISPOSITION, disposition(attachment.filename.as_deref())),
@@ -116,7 +157,14 @@ pub(super) async fn attachment(
         Cow::Borrowed(part) => raw.slice_ref(part),
         Cow::Owned(decoded) => decoded.into(),
     });
-    Ok((headers, bytes.await?).into_response())
+    let mut response = (headers, bytes.await?).into_response();
+    if is_inline_image {
+        // A page in a sandbox has an origin of its own, so no image of a message is of the same origin as the page that
+        // shows it. Who may have the image is settled by the key, which no browser sends by itself.
+        let anywhere = HeaderValue::from_static("cross-origin");
+        response.headers_mut().insert(CROSS_ORIGIN_RESOURCE_POLICY, anywhere);
+    }
+    Ok(response)
 }
 
 /// All header fields of a message.
@@ -169,6 +217,11 @@ fn harmless_type(declared: &str) -> &str {
         || subtype.split(['.', '+', '-']).any(|word| markup.contains(&word))
         || subtype == "x-shockwave-flash";
     if known && !runs && !subtype.is_empty() && subtype.bytes().all(is_token) { declared } else { OCTET_STREAM }
+}
+
+/// Whether the HTML of a message can refer to `attachment` as an image, and nothing but pixels can come of it.
+fn is_inline_image(attachment: &Attachment) -> bool {
+    attachment.content_id.is_some() && RASTER_IMAGES.contains(&attachment.content_type.as_str())
 }
 
 /// RFC 6838 section 4.2 `restricted-name-chars`, lower-cased as the record has them.

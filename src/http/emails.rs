@@ -61,8 +61,8 @@ pub(super) async fn list(
 /// `GET /emails/{mailbox}/{id}`: one message with all its headers.
 pub(super) async fn message(
     State(inbox): State<Inbox>,
-    path: MessagePath,
     Strict(()): Strict<()>,
+    path: MessagePath,
 ) -> Result<Response, Problem> {
     let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
     let headers = headers_of(&inbox, &path).await?;

@@ -4,6 +4,7 @@ mod attempts;
 mod content;
 mod emails;
 mod held;
+mod html;
 mod key;
 mod limit;
 mod offload;

@@ -11,14 +11,14 @@ use crate::mail::{MailboxName, MessageId};
 
 /// What stands in place of an id for the newest message.
 const LATEST: &str = "latest";
-/// The parameters of routes below a message.
-const CONTENT_NAMES: &[&str] = &[];
 
 /// `/emails/{mailbox}`.
 pub(super) struct MailboxPath(pub(super) MailboxName);
 
 /// `/emails/{mailbox}/{id}`; in place of the id `latest` is the newest message that the query asks for, waited for where
-/// it says so.
+/// it says so. A handler has it behind [`Strict`], so that a misspelt parameter is found before anything is waited for.
+///
+/// [`Strict`]: super::query::Strict
 pub(super) struct MessagePath {
     pub(super) mailbox: MailboxName,
     pub(super) id: MessageId,
@@ -106,8 +106,7 @@ async fn message(params: &RawPathParams, parts: &Parts, inbox: &Inbox) -> Result
     if segment(params, "id") != LATEST {
         return Ok(MessagePath { mailbox, id: id(params)? });
     }
-    // Before anything is waited for, a misspelt parameter has to be found.
-    let latest = Latest::read(&Query::of(parts, &[Latest::NAMES, CONTENT_NAMES].concat())?)?;
+    let latest = Latest::read(&Query::of(parts)?)?;
     let id = latest.find(parts, inbox, &mailbox).await?.message.id;
     Ok(MessagePath { mailbox, id })
 }

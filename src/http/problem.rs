@@ -54,6 +54,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, error, detail)
     }
 
+    /// What is there cannot be had in the form that was asked for.
+    pub(super) fn unprocessable(error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, error, detail)
+    }
+
     /// No key, or a wrong one. Both read the same: who guesses learns nothing.
     pub(super) fn invalid_key() -> Self {
         Self::new(

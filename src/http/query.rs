@@ -35,6 +35,17 @@ pub(super) struct MailboxPage {
     pub(super) after: Option<String>,
 }
 
+/// In which form the HTML body is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HtmlForm {
+    /// As it was sent.
+    Sent,
+    /// As it was sent, but with its parts at their URLs.
+    Inline,
+    /// As a page to look at, and whether that may load from other hosts.
+    View { remote: bool },
+}
+
 /// How much of a list is wanted that has no pages.
 pub(super) struct Limit(pub(super) usize);
 
@@ -67,6 +78,24 @@ impl Parameters for MailboxPage {
     }
 }
 
+impl Parameters for HtmlForm {
+    const NAMES: &'static [&'static str] = &["inline", "view", "remote"];
+
+    fn read(query: &Query) -> Result<Self, Problem> {
+        let inline = match query.value("inline") {
+            None => false,
+            Some("cid") => true,
+            Some(other) => return Err(bad(format!("the query parameter inline is {other:?}; it must be cid"))),
+        };
+        match (query.switch("view")?, query.switch("remote")?) {
+            (true, remote) => Ok(Self::View { remote }),
+            (false, true) => Err(bad("the query parameter remote=1 needs view=1".to_owned())),
+            (false, false) if inline => Ok(Self::Inline),
+            (false, false) => Ok(Self::Sent),
+        }
+    }
+}
+
 impl Parameters for Limit {
     const NAMES: &'static [&'static str] = &["limit"];
 
@@ -81,7 +110,7 @@ impl<S: Sync, T: Parameters> FromRequestParts<S> for Strict<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         // The newest message is chosen by parameters, whatever is wanted of it.
         let choosing = if path::is_latest(parts).await { Latest::NAMES } else { &[] };
-        let query = Query::parse(parts.uri.query().unwrap_or_default(), &[T::NAMES, choosing].concat())?;
+        let query = Query::parse(parts.uri.query().unwrap_or_default(), [T::NAMES, choosing].concat().as_slice())?;
         T::read(&query).map(Strict)
     }
 }
@@ -90,17 +119,18 @@ impl<S: Sync, T: Parameters> FromRequestParts<S> for Strict<T> {
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// The parameters of a request whose route is not known here; a name that is none is found by [`Strict`].
-    pub(super) fn of(parts: &Parts, known: &[&str]) -> Result<Self, Problem> {
-        Self::parse(parts.uri.query().unwrap_or_default(), known)
+    /// The parameters of a request, whatever their names: it is for [`Strict`] to know them.
+    pub(super) fn of(parts: &Parts) -> Result<Self, Problem> {
+        Self::parse(parts.uri.query().unwrap_or_default(), None)
     }
 
-    fn parse(text: &str, known: &[&str]) -> Result<Self, Problem> {
+    fn parse<'a>(text: &str, known: impl Into<Option<&'a [&'a str]>>) -> Result<Self, Problem> {
+        let known = known.into();
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decode(name)?, decode(value)?);
-            if !known.contains(&name.as_str()) {
+            if let Some(known) = known.filter(|known| !known.contains(&name.as_str())) {
                 return Err(unknown(&name, known));
             }
             if pairs.iter().any(|(other, _)| *other == name) {
@@ -127,6 +157,15 @@ impl Query {
                     "the query parameter {name} is {value:?}; it must be a whole number from {least} to {most}"
                 )))
             }
+        }
+    }
+
+    /// What is on or off; off if it is not given.
+    fn switch(&self, name: &str) -> Result<bool, Problem> {
+        match self.value(name) {
+            None | Some("0") => Ok(false),
+            Some("1") => Ok(true),
+            Some(other) => Err(bad(format!("the query parameter {name} is {other:?}; it must be 0 or 1"))),
         }
     }
 
@@ -188,6 +227,21 @@ mod tests {
         assert_eq!(all, Ok(Page { before: Some(9), after: Some(3), limit: 200, ..whole }));
         assert_eq!(page("&limit=1&"), Ok(Page { limit: 1, ..whole }));
         assert_eq!(page("%6Cimit=%31"), page("limit=1"));
+    }
+
+    #[test]
+    fn html_has_three_forms() {
+        let form = |text: &str| HtmlForm::read(&Query::parse(text, HtmlForm::NAMES)?);
+        assert_eq!(form(""), Ok(HtmlForm::Sent));
+        assert_eq!(form("view=0&remote=0"), Ok(HtmlForm::Sent));
+        assert_eq!(form("inline=cid"), Ok(HtmlForm::Inline));
+        assert_eq!(form("inline=cid&view=1"), Ok(HtmlForm::View { remote: false }));
+        assert_eq!(form("remote=1&view=1"), Ok(HtmlForm::View { remote: true }));
+        for query in
+            ["inline=", "inline=all", "view=", "view=yes", "remote=2&view=1", "remote=1", "remote=1&inline=cid"]
+        {
+            assert!(form(query).is_err(), "{query}");
+        }
     }
 
     #[test]

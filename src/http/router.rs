@@ -29,14 +29,16 @@ const BODY_MAX_BYTES: u64 = 64 * 1024;
 /// Much more than the longest path that this server gives out.
 const URI_MAX_BYTES: usize = 8 * 1024;
 
-/// What every answer says about itself: it is what its type says, it is nobody else's, and a browser that shows it
-/// runs nothing of it and loads nothing for it.
+pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// What every answer says about itself unless its route says otherwise: it is what its type says, it is nobody else's, and
+/// a browser that shows it runs nothing of it and loads nothing for it.
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'")),
-    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
 ];
 
 /// The whole API. It wants to know the address of each client: it must be served with `ConnectInfo<SocketAddr>`.
@@ -155,7 +157,9 @@ fn panicked(cause: Box<dyn Any + Send>) -> Response<Body> {
 }
 
 async fn secured(mut response: Response<Body>) -> Response<Body> {
-    response.headers_mut().extend(SECURITY_HEADERS);
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().entry(name).or_insert(value);
+    }
     response
 }
 

@@ -164,7 +164,7 @@ impl<'a> AttachmentView<'a> {
             content_id: attachment.content_id.as_deref(),
             size: attachment.size,
             sha256: &attachment.sha256,
-            url: format!("{mailbox_url}/{id}/attachments/{index}"),
+            url: attachment_url(&message_url(mailbox_url, id), index),
         }
     }
 }
@@ -231,6 +231,16 @@ impl<'a> From<&'a MailboxSummary> for MailboxView<'a> {
 /// The path of a mailbox.
 pub(super) fn mailbox_url(inbox: &Inbox, mailbox: &MailboxName) -> String {
     format!("/emails/{}", encoded(inbox, mailbox))
+}
+
+/// The path of a message.
+pub(super) fn message_url(mailbox_url: &str, id: MessageId) -> String {
+    format!("{mailbox_url}/{id}")
+}
+
+/// The path of an attachment.
+pub(super) fn attachment_url(message_url: &str, index: usize) -> String {
+    format!("{message_url}/attachments/{index}")
 }
 
 /// The name of a mailbox, for a path or a query.

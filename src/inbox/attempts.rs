@@ -99,8 +99,7 @@ impl Ledger {
     pub(super) fn record(&self, attempts: Vec<Attempt>, now: Timestamp) {
         // The lock is taken for each: a message may have thousands of recipients.
         for attempt in attempts {
-            let mut state = self.state();
-            state.sweep(|oldest| !self.is_shown(oldest, now));
+            let mut state = self.swept(now);
             state.insert(attempt, self.limits.per_place);
             if state.attempts.len() > self.limits.in_all {
                 state.remove_one();
@@ -116,7 +115,7 @@ impl Ledger {
         limit: usize,
         now: Timestamp,
     ) -> Vec<Arc<Attempt>> {
-        let state = self.state();
+        let state = self.swept(now);
         let numbers = state.at_place.get(&Place::Mailbox(mailbox.clone())).into_iter().flatten().rev();
         let attempts = numbers.filter_map(|number| state.attempts.get(number));
         let wanted = attempts
@@ -126,7 +125,7 @@ impl Ledger {
 
     /// All attempts, newest first.
     pub(super) fn all(&self, limit: usize, now: Timestamp) -> Vec<Arc<Attempt>> {
-        let state = self.state();
+        let state = self.swept(now);
         let newest_first = state.attempts.values().rev();
         newest_first.take_while(|attempt| self.is_shown(attempt, now)).take(limit).cloned().collect()
     }
@@ -141,6 +140,13 @@ impl Ledger {
 
     fn is_shown(&self, attempt: &Attempt, now: Timestamp) -> bool {
         now < attempt.attempted_at.after(self.limits.shown_for)
+    }
+
+    /// The state without some of the attempts that are shown no more.
+    fn swept(&self, now: Timestamp) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        state.sweep(|oldest| !self.is_shown(oldest, now));
+        state
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

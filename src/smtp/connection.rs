@@ -180,7 +180,8 @@ impl<B: Backend> Connection<B> {
                 Action::StartTls(reply) => (reply, Some(End::StartTls)),
                 Action::Close(reply) => (reply, Some(End::Closed)),
                 Action::Ask(Question::Deliver(envelope, raw)) => {
-                    match self.shared.backend.deliver(&envelope, raw).await {
+                    // Pinned, or every connection would keep the room for it while it is idle.
+                    match Box::pin(self.shared.backend.deliver(&envelope, raw)).await {
                         Ok(reply) => (reply, None),
                         Err(reply) => {
                             self.shared.backend.refused(Attempt { envelope: *envelope, reply: Some(reply.clone()) });
@@ -235,7 +236,8 @@ impl<B: Backend> Connection<B> {
         input.reserve(session.held_bytes().clamp(COMMAND_BUFFER_BYTES, MESSAGE_BUFFER_BYTES));
         let now = Instant::now();
         if receiving {
-            reception.get_or_insert(Reception { start: now, bytes: 0 });
+            // What came in one piece with the command counts too.
+            reception.get_or_insert(Reception { start: now, bytes: session.held_bytes() as u64 });
         } else {
             *reception = None;
         }

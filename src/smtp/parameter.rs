@@ -109,15 +109,13 @@ fn notify(value: Option<&str>) -> Result<String, Reply> {
 }
 
 /// RFC 3461 section 4.2: `addr-type ";" xtext`; of type `utf-8` the address may be written in UTF-8 (RFC 6533 section 3).
+/// Postfix (3.7) sends an address in UTF-8 as xtext of type `rfc822`, and returns the mail to its sender where we refuse.
 fn orcpt(value: Option<&str>) -> Result<String, Reply> {
     let value = value.unwrap_or_default();
     let is_good = value.len() <= ORCPT_MAX_CHARS
         && value.split_once(';').is_some_and(|(kind, address)| match kind.to_ascii_lowercase().as_str() {
-            "utf-8" => !address.is_empty() && address.chars().all(|c| !c.is_control()),
-            _ => {
-                is_address_type(kind)
-                    && decode_xtext(address).is_some_and(|text| !text.is_empty() && is_printable(&text))
-            }
+            "utf-8" => is_text(address),
+            _ => is_address_type(kind) && decode_xtext(address).is_some_and(|text| is_text(&text)),
         });
     if is_good {
         Ok(value.to_owned())
@@ -129,6 +127,10 @@ fn orcpt(value: Option<&str>) -> Result<String, Reply> {
 /// RFC 3461 section 4.2 `addr-type`, an `atom` of RFC 5322.
 fn is_address_type(kind: &str) -> bool {
     !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+}
+
+fn is_text(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| !c.is_control())
 }
 
 fn is_printable(text: &str) -> bool {
@@ -167,7 +169,9 @@ mod tests {
         let said = of_rcpt("notify=success,Delay ORCPT=rfc822;Bob+2Bx@Example.com", true).unwrap();
         assert_eq!(said, (Some("SUCCESS,DELAY".to_owned()), Some("rfc822;Bob+2Bx@Example.com".to_owned())));
         assert_eq!(of_rcpt("NOTIFY=NEVER", true).unwrap().0.as_deref(), Some("NEVER"));
-        assert!(of_rcpt("ORCPT=utf-8;üser@example.com", true).is_ok());
+        for orcpt in ["utf-8;üser@example.com", "rfc822;+C3+BCser@example.com"] {
+            assert!(of_rcpt(&format!("ORCPT={orcpt}"), true).is_ok(), "{orcpt}");
+        }
         assert_eq!(of_rcpt("", false), Ok((None, None)));
     }
 

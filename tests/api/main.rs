@@ -6,6 +6,7 @@ mod attempts;
 mod content;
 mod errors;
 mod hostile;
+mod html;
 mod keys;
 mod limits;
 mod lists;

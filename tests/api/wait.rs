@@ -82,6 +82,8 @@ async fn what_is_wrong_with_a_query_is_told_before_anything_is_waited_for() {
         ("/latest?wiat=60s", "\"wiat\" is not known; after, from, to, subject, q, wait"),
         ("/latest/text?q=(&wait=60s", "q, column 1: there is no ) for this ("),
         ("/latest?limit=1", "\"limit\" is not known"),
+        ("/latest/html?viwe=1&wait=60s", "\"viwe\" is not known; inline, view, remote, after"),
+        ("/latest/text?view=1&wait=60s", "\"view\" is not known"),
         ("/none", "for is missing; write for=5s"),
         ("/none?for=2m", "for is \"2m\""),
         ("/none?wait=5s", "\"wait\" is not known"),
@@ -125,7 +127,7 @@ async fn the_newest_message_is_had_whole_and_in_parts() {
     assert_eq!(api.get("/emails/user/latest/text").await.text(), "other\r\n");
     assert!(api.get("/emails/user/latest/raw").await.text().ends_with("\r\n\r\nother\r\n"));
     assert_eq!(api.get("/emails/user/latest/headers").await.json()[1]["value"], "Reset");
-    api.get("/emails/user/latest/html").await.problem(404);
+    api.get("/emails/user/latest/html?view=1&subject=reset").await.problem(404);
     api.get("/emails/user/latest/attachments/0").await.problem(404);
     // What deletes has to name what it means.
     let (_, detail) = api.ask("DELETE", "/emails/user/latest").await.problem(404);

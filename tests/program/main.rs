@@ -3,13 +3,18 @@
 
 mod api;
 mod attempts;
+mod browser;
 mod clients;
 mod crash;
 mod curl;
 mod dialogue;
+mod idle;
 mod process;
 mod programs;
+mod proxy;
 mod python;
+mod relay;
 mod setup;
 mod signals;
+mod soak;
 mod tls;

@@ -16,6 +16,8 @@ pub(crate) struct Restante {
     /// What it told the person who started it.
     pub(crate) welcome: String,
     pub(crate) smtp: SocketAddr,
+    /// Where TLS is spoken from the first byte on, if it was told to listen there.
+    pub(crate) smtps: Option<SocketAddr>,
     pub(crate) http: SocketAddr,
     pub(crate) key: String,
 }
@@ -38,7 +40,21 @@ impl Restante {
 
     /// Starts it with `log` as its standard error.
     pub(crate) fn start_with_log(dir: &Path, variables: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
-        let mut child = command(dir, variables).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        Self::run(command(dir, variables).stderr(log), dir, variables)
+    }
+
+    /// Starts it with so few open files at a time as a shell may give it, unless it asks for more.
+    pub(crate) fn start_with_open_files(dir: &Path, variables: &[(&str, &str)], soft_limit: u64) -> Self {
+        let restante = command(dir, variables);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -S -n $0 && exec \"$1\"", &soft_limit.to_string()]).arg(restante.get_program());
+        shell.current_dir(dir).env_clear();
+        shell.envs(restante.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self::run(shell.stderr(File::create(log_file(dir)).unwrap()), dir, variables)
+    }
+
+    fn run(command: &mut Command, dir: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut welcome = String::new();
         while !welcome.contains("curl ") {
@@ -51,6 +67,7 @@ impl Restante {
         let addr = |row: &str| row.trim_start_matches("http://").parse().unwrap();
         Self {
             smtp: addr(value(&welcome, "SMTP")),
+            smtps: welcome.contains(" SMTPS ").then(|| addr(value(&welcome, "SMTPS"))),
             http: addr(value(&welcome, "API")),
             key: configured.map_or_else(|| value(&welcome, "key").to_owned(), |(_, key)| (*key).to_owned()),
             child,

@@ -19,6 +19,7 @@ use crate::loopback::{Client, DEADLINE, Recorder, listen, server_settings, tls};
 mod dialogue;
 #[path = "../support/loopback.rs"]
 mod loopback;
+mod rude;
 mod transport;
 
 /// A limit in time that a test wants to reach.
@@ -170,23 +171,20 @@ async fn a_message_that_comes_in_too_slowly_is_given_up() {
 
 #[tokio::test]
 async fn a_large_message_earns_its_time() {
-    let mut earning = Settings { data_timeout: Duration::from_millis(1), min_data_bytes_per_second: 10, ..settings() };
-    earning.session.max_message_bytes = 1_000;
-    let (addr, recorder, _tasks) = serve(earning).await;
-    let mut client = client(addr).await;
-    // With the first bytes come ten seconds more, though the message had but a thousandth of one.
-    client
-        .send(
-            &[&b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<user@example.com>\r\nBDAT 110 LAST\r\n"[..], &[b'x'; 100]]
-                .concat(),
-        )
-        .await
-        .unwrap();
-    hear(&mut client, "250 2.1.0").await;
-    hear(&mut client, "250 2.1.5").await;
-    client.send(&[b'x'; 10]).await.unwrap();
-    hear(&mut client, "250 2.0.0").await;
-    assert_eq!(recorder.delivered()[0].1.len(), 110);
+    let (addr, recorder, _tasks) =
+        serve(Settings { data_timeout: SOON, min_data_bytes_per_second: 10, ..settings() }).await;
+    let (mut large, mut small) = (client(addr).await, client(addr).await);
+    // With its first bytes come a hundred seconds more.
+    let begin = b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<user@example.com>\r\nBDAT 1010 LAST\r\n";
+    large.send(&[&begin[..], &[b'x'; 1000]].concat()).await.unwrap();
+    hear(&mut large, "250 2.1.0").await;
+    hear(&mut large, "250 2.1.5").await;
+    begin_message(&mut small).await;
+    // When the time of the small one is over, that of the large one would have been too.
+    hear(&mut small, "421 4.4.2").await;
+    large.send(&[b'x'; 10]).await.unwrap();
+    hear(&mut large, "250 2.0.0").await;
+    assert_eq!(recorder.delivered()[0].1.len(), 1010);
 }
 
 #[tokio::test]
