@@ -1,4 +1,5 @@
-//! How fast messages are parsed: small ones, large texts, and attachments that are decoded and hashed.
+//! How fast messages are parsed: small ones, large texts, attachments that are decoded and hashed, and HTML in which a code
+//! and a link are to be found.
 
 use std::hint::black_box;
 
@@ -45,12 +46,29 @@ fn with_attachment(size: usize) -> String {
     )
 }
 
+/// An HTML mail as a program for newsletters writes it: rows of a table with styles, a picture and a tracked link in each,
+/// and a code and a button in the middle.
+fn newsletter(size: usize) -> String {
+    let row = "<tr><td align=\"center\" valign=\"top\" style=\"padding:24px 48px 0 48px; font-family:Helvetica,Arial,sans-serif; \
+        font-size:16px; line-height:24px; color:#333333;\"><p style=\"margin:0\">We have made a few changes to the terms &amp; \
+        conditions of order 20418827, which begin on 2026-11-19.</p><img src=\"https://cdn.sender.example/i/48.png\" width=\"48\" alt=\"\">\
+        <a href=\"https://click.sender.example/ls/click?upn=u001.Q2xpY2tUcmFja2&amp;x=1\" style=\"color:#0066cc\">Read more</a></td></tr>\r\n";
+    let rows = row.repeat(size / row.len() / 2);
+    format!(
+        "{HEADER}Content-Type: text/html; charset=utf-8\r\n\r\n<html><head><style>p{{color:#333333}}</style></head><body><table>\r\n{rows}\
+        <tr><td>Your verification code is <b style=\"font-size:24px\">482 913</b></td></tr>\r\n\
+        <tr><td><a class=\"button\" href=\"https://sender.example/verify?token=8f2a9c40d7be4f13\">Verify</a></td></tr>\r\n{rows}</table></body></html>\r\n"
+    )
+}
+
 fn parse(criterion: &mut Criterion) {
     let budgets = Budgets::default();
     let mut group = criterion.benchmark_group("parse");
     for (name, raw) in [
         ("plain 200 bytes", plain()),
         ("alternative 4 KiB", alternative()),
+        ("newsletter 10 KiB", newsletter(10 << 10)),
+        ("newsletter 1 MiB", newsletter(1 << 20)),
         ("html 1 MiB", html()),
         ("attachment 1 MiB", with_attachment(1 << 20)),
         ("attachment 20 MiB", with_attachment(20 << 20)),

@@ -224,8 +224,16 @@ fn the_commands_of_the_readme_do_what_they_say() {
 fn the_commands_of_the_api_do_what_they_say() {
     let commands = blocks(&read("docs/API.md"), "sh").concat();
     let said = Server::start().run(&commands);
-    let parts =
-        ["Plain text content", "<p>HTML content</p>", "%PDF", "552 5.3.4 ", "has been deleted", "have been cleared"];
+    let parts = [
+        "Plain text content",
+        "<p>HTML content</p>",
+        "%PDF",
+        "the code is 482913",
+        "https://example.com/signin?token=8f2a9c40d7be",
+        "552 5.3.4 ",
+        "has been deleted",
+        "have been cleared",
+    ];
     for part in parts {
         assert!(said.contains(part), "{part} in {said}");
     }

@@ -22,7 +22,12 @@ fn every_message_gives_its_record() {
         let record = path.with_extension("json");
         let expected = fs::read_to_string(&record).unwrap_or_else(|e| panic!("{}: {e}", record.display()));
         let expected: Content = serde_json::from_str(&expected).unwrap_or_else(|e| panic!("{}: {e}", record.display()));
-        let found = mail::parse(&fs::read(&path).unwrap(), &Budgets::default());
+        // Codes and links have messages of their own, in `tests/codes`.
+        let found = Content {
+            codes: Vec::new(),
+            links: Vec::new(),
+            ..mail::parse(&fs::read(&path).unwrap(), &Budgets::default())
+        };
         let written = serde_json::to_string_pretty(&found).unwrap();
         assert_eq!(found, expected, "{}: found {written}", path.display());
     }

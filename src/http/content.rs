@@ -1,4 +1,4 @@
-//! The content of a message: its raw bytes, its bodies, its headers, its attachments.
+//! The content of a message: its raw bytes, its bodies, its headers, its code and its link, its attachments.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::query::{HtmlForm, Strict};
 use super::router::CROSS_ORIGIN_RESOURCE_POLICY;
 use super::view::{RESERVED, mailbox_url, message_url};
 use crate::inbox::Inbox;
-use crate::mail::{self, Attachment, Content, HeaderField, Message};
+use crate::mail::{self, Attachment, Content, HeaderField, LinkKind, Message};
 
 /// The longest file name that is passed on: the longest that file systems take.
 const FILENAME_MAX_BYTES: usize = 255;
@@ -100,6 +100,39 @@ pub(super) async fn headers(
     path: MessagePath,
 ) -> Result<Response, Problem> {
     Ok(Json(headers_of(&inbox, &path).await?).into_response())
+}
+
+/// `GET …/code`: the likeliest one-time code.
+pub(super) async fn code(
+    State(inbox): State<Inbox>,
+    Strict(()): Strict<()>,
+    path: MessagePath,
+) -> Result<Response, Problem> {
+    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let code = stored.message.content.codes.first();
+    code.map(|code| line(&code.value))
+        .ok_or_else(|| Problem::not_found("code not found", "no one-time code was found in the message"))
+}
+
+/// `GET …/link`: the likeliest action link.
+pub(super) async fn link(
+    State(inbox): State<Inbox>,
+    Strict(()): Strict<()>,
+    path: MessagePath,
+) -> Result<Response, Problem> {
+    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let action = stored.message.content.links.iter().find(|link| link.kind == LinkKind::Action);
+    let not_found = || {
+        let count = stored.message.content.links.len();
+        let detail = format!("none of the {count} links of the message is an action; all are in its key links");
+        Problem::not_found("link not found", detail)
+    };
+    action.map(|link| line(&link.href)).ok_or_else(not_found)
+}
+
+/// One value as a line of text: a shell takes the line break off, and a terminal wants it.
+fn line(value: &str) -> Response {
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{value}\n")).into_response()
 }
 
 /// `GET …/attachments/{index}`: the decoded bytes of an attachment.

@@ -100,8 +100,7 @@ pub(super) async fn delete(
 
 /// How much text the JSON of a message has, but for what is small.
 fn text_bytes(stored: &Stored) -> usize {
-    let content = &stored.message.content;
-    [&content.text, &content.html].into_iter().flatten().map(String::len).sum()
+    stored.message.content.text_bytes()
 }
 
 /// A page of a list, with the way to the next one (RFC 8288).

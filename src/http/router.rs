@@ -99,6 +99,8 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .route("/{mailbox}/{id}/raw", get(content::raw).route_layer(gives("message/rfc822")))
         .route("/{mailbox}/{id}/text", get(content::text).route_layer(gives("text/plain")))
         .route("/{mailbox}/{id}/html", get(content::html).route_layer(gives("text/html")))
+        .route("/{mailbox}/{id}/code", get(content::code).route_layer(gives("text/plain")))
+        .route("/{mailbox}/{id}/link", get(content::link).route_layer(gives("text/plain")))
         // Its type is that of the attachment, which is not known before it is read.
         .route("/{mailbox}/{id}/attachments/{index}", get(content::attachment))
         .fallback(not_found);

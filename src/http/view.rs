@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use crate::inbox::{Attempt, Inbox, MailboxSummary, Miss, Stored};
 use crate::mail::{
-    Address, Attachment, Body, Disposition, HeaderAddress, HeaderField, MailParameters, MailboxName, MessageId, Peer,
-    Recipient, Ret, TlsInfo, decode_xtext,
+    Address, Attachment, Body, Code, Disposition, HeaderAddress, HeaderField, Link, MailParameters, MailboxName,
+    MessageId, Peer, Recipient, Ret, TlsInfo, decode_xtext,
 };
 
 /// RFC 3986 section 2.3 `unreserved` stays, everything else is encoded: right in a path, in a query and in a header.
@@ -43,6 +43,8 @@ pub(super) struct MessageView<'a> {
     in_reply_to: &'a [String],
     references: &'a [String],
     list_unsubscribe: &'a [String],
+    codes: &'a [Code],
+    links: &'a [Link],
     peer: PeerView<'a>,
     envelope: EnvelopeView<'a>,
     problems: &'a [String],
@@ -148,6 +150,8 @@ impl<'a> MessageView<'a> {
             in_reply_to: &content.in_reply_to,
             references: &content.references,
             list_unsubscribe: &content.list_unsubscribe,
+            codes: &content.codes,
+            links: &content.links,
             peer: PeerView::new(&message.peer),
             envelope: EnvelopeView::new(&message.parameters, &stored.rcpt_to),
             problems: &content.problems,

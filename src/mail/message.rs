@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::address::Address;
+use super::codes::Code;
 use super::envelope::{MailParameters, Peer};
+use super::links::Link;
 use crate::clock::Timestamp;
 
 /// The name of a message: a UUID of version 7 (RFC 9562), which begins with the time of its arrival.
@@ -106,8 +108,25 @@ pub struct Content {
     pub html: Option<String>,
     /// The attachments in order.
     pub attachments: Vec<Attachment>,
+    /// The one-time codes, the likeliest first.
+    #[serde(default)]
+    pub codes: Vec<Code>,
+    /// The links: actions first, the likeliest before the others, then all others in the order of the message.
+    #[serde(default)]
+    pub links: Vec<Link>,
     /// What was wrong with the message: the id of a [`Problem`](super::Problem), a colon, and the same in words.
     pub problems: Vec<String>,
+}
+
+impl Content {
+    /// The bytes of its bodies, its codes and its links: nearly all that a record of a large message is.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let bodies: usize = [&self.text, &self.html].into_iter().flatten().map(String::len).sum();
+        let codes: usize = self.codes.iter().map(|code| code.value.len() + code.context.len()).sum();
+        let links: usize = self.links.iter().map(|link| link.href.len() + link.text.len()).sum();
+        bodies + codes + links
+    }
 }
 
 /// One address of a header field such as `From`, as far as it could be read.
@@ -185,6 +204,7 @@ pub struct HeaderField {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::{CodeSource, LinkKind};
 
     #[test]
     fn an_id_begins_with_its_time_and_reads_back() {
@@ -193,6 +213,17 @@ mod tests {
         assert!(text.starts_with("0199f0c8-1234-7"), "{text}");
         assert_eq!(text.parse::<MessageId>().unwrap(), id);
         assert_eq!(MessageId::from_bytes(*id.as_bytes()), id);
+    }
+
+    #[test]
+    fn the_text_of_a_record_is_counted() {
+        let code =
+            Code { value: "4829".to_owned(), score: 90, source: CodeSource::Text, context: "is 4829".to_owned() };
+        let (href, text) = ("https://a.example/".to_owned(), "here".to_owned());
+        let links = vec![Link { href, text, kind: LinkKind::Other, score: 0 }];
+        let (text, html) = (Some("text".to_owned()), Some("<p>".to_owned()));
+        let content = Content { text, html, codes: vec![code], links, ..Content::default() };
+        assert_eq!(content.text_bytes(), 4 + 3 + (4 + 7) + (18 + 4));
     }
 
     #[test]

@@ -1,14 +1,20 @@
 //! The vocabulary of mail, and MIME parsing as a pure function.
 
 mod address;
+mod codes;
 mod envelope;
+mod extract;
+mod links;
 mod mailbox;
 mod message;
+mod page;
 mod parse;
 mod problem;
 
 pub use self::address::{Address, AddressError, Domain};
+pub use self::codes::{Code, CodeSource};
 pub use self::envelope::{Body, Envelope, MailParameters, Peer, Recipient, Ret, TlsInfo, client_network, decode_xtext};
+pub use self::links::{Link, LinkKind};
 pub use self::mailbox::{MailboxName, MailboxNameError, Naming, NamingScheme, PlusAddressing};
 pub use self::message::{
     Attachment, Content, Disposition, HeaderAddress, HeaderField, Message, MessageId, TransferEncoding,

@@ -273,8 +273,6 @@ impl Body {
     }
 
     fn record_bytes(&self) -> u64 {
-        let content = &self.message.content;
-        let texts = [&content.text, &content.html].into_iter().flatten().map(String::len).sum::<usize>();
-        texts as u64 + RECORD_OVERHEAD_BYTES
+        self.message.content.text_bytes() as u64 + RECORD_OVERHEAD_BYTES
     }
 }

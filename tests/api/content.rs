@@ -108,3 +108,41 @@ async fn a_delivered_attachment_comes_back_decoded() {
     assert_eq!(answer.header("content-type"), "application/octet-stream");
     assert_eq!(answer.header("content-disposition"), "attachment; filename=\"x.html\"; filename*=UTF-8''x.html");
 }
+
+#[tokio::test]
+async fn the_code_and_the_link_of_a_delivered_mail_are_a_line_each() {
+    let api = Api::start().await;
+    let raw = "Subject: Sign in\r\nContent-Type: text/html; charset=utf-8\r\n\r\n\
+        <p>Order 20418827. Your login code is <b>482&nbsp;913</b>.</p>\r\n\
+        <p><a href=\"https://sender.example/signin?a=1&amp;t=8f2a9c40d7be\">Sign in</a> \
+        <a href=\"https://sender.example/help\">Help</a></p>\r\n";
+    api.deliver(&["user@example.com"], raw).await;
+    let listed = &api.get("/emails/user").await.json()[0];
+    assert_eq!(listed["codes"][0]["value"], "482913");
+    assert_eq!(listed["links"][0]["kind"], "action");
+    assert_eq!(listed["links"][1]["href"], "https://sender.example/help");
+    let path = format!("/emails/user/{}", listed["id"].as_str().unwrap());
+    for (name, line) in [("code", "482913\n"), ("link", "https://sender.example/signin?a=1&t=8f2a9c40d7be\n")] {
+        let answer = api.get(&format!("{path}/{name}")).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, "text/plain; charset=utf-8"), "{name}");
+        assert_eq!(answer.text(), line, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_mail_without_a_code_and_without_an_action_has_neither() {
+    let api = Api::start().await;
+    let raw = "Subject: Order 482913\r\n\r\nYour order 482913 was sent.\r\nhttps://sender.example/privacy\r\n";
+    api.deliver(&["user@example.com"], raw).await;
+    let listed = &api.get("/emails/user").await.json()[0];
+    assert_eq!(listed["codes"], serde_json::json!([]));
+    let path = format!("/emails/user/{}", listed["id"].as_str().unwrap());
+    assert_eq!(api.get(&format!("{path}/code")).await.problem(404).0, "code not found");
+    let (error, detail) = api.get(&format!("{path}/link")).await.problem(404);
+    assert_eq!(error, "link not found");
+    assert!(detail.contains("none of the 1 links"), "{detail}");
+    let nobody = "/emails/user/0199f0c8-1234-7000-8000-000000000000";
+    for name in ["code", "link"] {
+        assert_eq!(api.get(&format!("{nobody}/{name}")).await.problem(404).0, "message not found");
+    }
+}

@@ -18,7 +18,7 @@ mod support;
 mod wait;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 15] = [
+const ROUTES: [(&str, &[&str]); 17] = [
     ("/health", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
     ("/emails", &["GET", "HEAD"]),
@@ -33,6 +33,8 @@ const ROUTES: [(&str, &[&str]); 15] = [
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/text", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/html", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/headers", &["GET", "HEAD"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/code", &["GET", "HEAD"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/link", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/attachments/0", &["GET", "HEAD"]),
 ];
 

@@ -1,10 +1,22 @@
-use restante::mail::{Body, Content, Disposition, HeaderAddress, MailParameters, Ret, TlsInfo};
+use restante::mail::{
+    Body, Code, CodeSource, Content, Disposition, HeaderAddress, Link, LinkKind, MailParameters, Ret, TlsInfo,
+};
 use serde_json::{Value, json};
 
 use super::support::{Api, attachment, message};
 
 fn person(name: Option<&str>, address: &str) -> HeaderAddress {
     HeaderAddress { name: name.map(str::to_owned), address: Some(address.to_owned()) }
+}
+
+fn code() -> Code {
+    let context = "Your code is 482913.".to_owned();
+    Code { value: "482913".to_owned(), score: 90, source: CodeSource::Html, context }
+}
+
+fn link() -> Link {
+    let href = "https://example.com/confirm?t=1".to_owned();
+    Link { href, text: "Confirm".to_owned(), kind: LinkKind::Action, score: 85 }
 }
 
 #[tokio::test]
@@ -30,6 +42,8 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
             text: Some("Plain text content".to_owned()),
             html: Some("<p>HTML content</p>".to_owned()),
             attachments: vec![file, attachment(1, None, "image/png", 4, 5)],
+            codes: vec![code()],
+            links: vec![link()],
             problems: vec!["a problem".to_owned()],
         },
     );
@@ -64,6 +78,8 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
         "reply_to": [{ "name": null, "address": "reply@example.com" }],
         "in_reply_to": ["0@example.com"], "references": ["0@example.com"],
         "list_unsubscribe": ["https://example.com/out"],
+        "codes": [{ "value": "482913", "score": 90, "source": "html", "context": "Your code is 482913." }],
+        "links": [{ "href": "https://example.com/confirm?t=1", "text": "Confirm", "kind": "action", "score": 85 }],
         "peer": { "ip": "192.0.2.7", "helo": "client.example", "tls": "TLSv1.3 TLS_AES_256_GCM_SHA384" },
         "envelope": {
             "size": 1800, "body": "8BITMIME", "smtputf8": false, "ret": "HDRS", "envid": "QQ+1",
@@ -94,7 +110,7 @@ async fn what_a_message_does_not_have_is_not_invented() {
         assert_eq!(shown["envelope"][unsaid], Value::Null, "{unsaid}");
     }
     let lists = ["header_to", "cc", "reply_to", "in_reply_to", "references", "list_unsubscribe"];
-    for none in ["attachments", "attachment_records", "problems"].into_iter().chain(lists) {
+    for none in ["attachments", "attachment_records", "codes", "links", "problems"].into_iter().chain(lists) {
         assert_eq!(shown[none], json!([]), "{none}");
     }
 }

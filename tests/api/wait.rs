@@ -137,6 +137,17 @@ async fn the_newest_message_is_had_whole_and_in_parts() {
 }
 
 #[tokio::test]
+async fn the_code_and_the_link_of_the_newest_message_are_a_line_each() {
+    let api = Api::start().await;
+    deliver(&api, "Sign in", "Your verification code is 482 913.\r\nOr confirm: https://example.org/confirm?t=1").await;
+    deliver(&api, "News", "Nothing to do.").await;
+    assert_eq!(api.get("/emails/user/latest/code?subject=sign").await.text(), "482913\n");
+    assert_eq!(api.get("/emails/user/latest/code?q=has:code").await.text(), "482913\n");
+    assert_eq!(api.get("/emails/user/latest/link?q=code:482913").await.text(), "https://example.org/confirm?t=1\n");
+    assert_eq!(api.get("/emails/user/latest/code").await.problem(404).0, "code not found");
+}
+
+#[tokio::test]
 async fn the_newest_message_is_waited_for() {
     let api = with_one_place().await;
     deliver(&api, "Verify", "old").await;

@@ -10,7 +10,7 @@ use std::iter::once;
 pub use self::parse::FilterError;
 use self::pattern::Pattern;
 use crate::clock::Timestamp;
-use crate::mail::{HeaderAddress, HeaderField};
+use crate::mail::{HeaderAddress, HeaderField, LinkKind};
 use crate::store::Stored;
 
 /// How much of a value is shown where it is not the wanted one, in characters.
@@ -54,6 +54,8 @@ enum Field {
     Subject,
     Body,
     Filename,
+    Code,
+    Link,
 }
 
 /// What a message may have.
@@ -62,6 +64,8 @@ enum Thing {
     Attachment,
     Text,
     Html,
+    Code,
+    Link,
 }
 
 /// A message, and its header where it has been looked up.
@@ -149,6 +153,8 @@ impl Test {
             Self::Has(Thing::Attachment) => !content.attachments.is_empty(),
             Self::Has(Thing::Text) => content.text.is_some(),
             Self::Has(Thing::Html) => content.html.is_some(),
+            Self::Has(Thing::Code) => !content.codes.is_empty(),
+            Self::Has(Thing::Link) => content.links.iter().any(|link| link.kind == LinkKind::Action),
             Self::Larger(size) => stored.message.size > *size,
             Self::Smaller(size) => stored.message.size < *size,
             Self::Before(time) => stored.message.received_at < *time,
@@ -163,7 +169,7 @@ impl Test {
         };
         match self {
             // What may be a whole page is not repeated.
-            Self::Text(Field::Body | Field::Anywhere, _) => format!("{self}: not found"),
+            Self::Text(Field::Body | Field::Anywhere | Field::Link, _) => format!("{self}: not found"),
             Self::Text(field, pattern) => format!(
                 "{}: wanted {pattern}, {}",
                 field.name(),
@@ -201,6 +207,10 @@ impl Field {
                 Box::new(recipient.chain(content.to.iter().flat_map(parts)))
             }
             Self::Cc => Box::new(content.cc.iter().flat_map(parts)),
+            Self::Code => Box::new(content.codes.iter().map(|code| code.value.as_str().into())),
+            Self::Link => {
+                Box::new(content.links.iter().flat_map(|link| [link.href.as_str().into(), link.text.as_str().into()]))
+            }
             Self::Subject => Box::new(content.subject.iter().map(Into::into)),
             Self::Body => Box::new(content.text.iter().chain(&content.html).map(Into::into)),
             Self::Filename => {
@@ -218,6 +228,8 @@ impl Field {
             Self::Subject => "subject",
             Self::Body => "body",
             Self::Filename => "filename",
+            Self::Code => "code",
+            Self::Link => "link",
         }
     }
 }
@@ -269,6 +281,8 @@ impl Thing {
             Self::Attachment => "attachment",
             Self::Text => "text",
             Self::Html => "html",
+            Self::Code => "code",
+            Self::Link => "link",
         }
     }
 }

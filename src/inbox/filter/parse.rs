@@ -11,7 +11,7 @@ const CLAUSES_MAX: usize = 64;
 /// The deepest parentheses.
 const DEPTH_MAX: usize = 16;
 /// Every field that there is, as an error names them.
-const FIELDS: &str = "from, to, cc, subject, body, filename, header, has, larger, smaller, before, after";
+const FIELDS: &str = "from, to, cc, subject, body, filename, code, link, header, has, larger, smaller, before, after";
 
 /// What is wrong with a query, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +148,8 @@ impl<'a> Parser<'a> {
             "subject" => Field::Subject,
             "body" => Field::Body,
             "filename" => Field::Filename,
+            "code" => Field::Code,
+            "link" => Field::Link,
             "header" => return self.header(),
             "has" => return self.value(has).map(Test::Has),
             "larger" => return self.value(units::size).map(Test::Larger),
@@ -280,7 +282,7 @@ fn until(text: &str, end: char) -> Option<(&str, usize)> {
 }
 
 fn has(word: &str) -> Result<Thing, String> {
-    let things = [Thing::Attachment, Thing::Text, Thing::Html];
+    let things = [Thing::Attachment, Thing::Text, Thing::Html, Thing::Code, Thing::Link];
     let found = things.into_iter().find(|thing| thing.name().eq_ignore_ascii_case(word));
     found.ok_or_else(|| format!("write one of: {}", things.map(Thing::name).join(", ")))
 }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::mail::{
-    Attachment, Content, Disposition, MailParameters, Message, MessageId, Naming, Peer, TransferEncoding,
+    Attachment, Code, CodeSource, Content, Disposition, Link, LinkKind, MailParameters, Message, MessageId, Naming,
+    Peer, TransferEncoding,
 };
 
 fn filter(text: &str) -> Filter {
@@ -39,6 +40,13 @@ fn order() -> Stored {
         cc: vec![person("Bob", "bob@example.com")],
         text: Some("Your order \"4711\" (two items) has shipped.\r\nThank you!".to_owned()),
         attachments: vec![file],
+        codes: vec![Code { value: "4711".to_owned(), score: 60, source: CodeSource::Text, context: String::new() }],
+        links: vec![Link {
+            href: "https://shop.example/track".to_owned(),
+            text: "Track it".to_owned(),
+            kind: LinkKind::Action,
+            score: 80,
+        }],
         ..Content::default()
     };
     let message = Message {
@@ -77,6 +85,7 @@ fn a_message_meets_what_it_says() {
         "body:\"thank you\"",
         "filename:übersicht",
         "has:attachment has:text -has:html",
+        "code:4711 has:code link:shop.example/track link:\"Track it\" has:link",
         "larger:4KiB smaller:1MB",
         "after:2026-01-31 before:2026-02-01T00:00:00Z",
         "after:1769860800",
@@ -117,6 +126,8 @@ fn what_a_message_does_not_meet_is_said_with_what_it_has() {
         ("before:2026-01-01", "before:1767225600: it came at 1769860800"),
         ("header:X-Spam", "header X-Spam: it has none"),
         ("header:X-Campaign=Autumn", "header X-Campaign: wanted \"Autumn\", got \"Spring Sale\", \"second\""),
+        ("code:0815", "code: wanted \"0815\", got \"4711\""),
+        ("link:elsewhere", "link:\"elsewhere\": not found"),
         ("filename:re:/^x/", "filename: wanted re:/^x/, got \"Übersicht.pdf\""),
     ] {
         assert!(!filter(query).matches(&order, &header), "{query}");
@@ -157,7 +168,7 @@ fn what_is_wrong_with_a_query_is_said_with_its_place() {
         ("a larger:x", 10, "\"x\": write a number of bytes"),
         ("before:soon", 8, "\"soon\": write a day such as 2026-01-31"),
         ("after:2026-02-30", 7, "write a day"),
-        ("has:cake", 5, "write one of: attachment, text, html"),
+        ("has:cake", 5, "write one of: attachment, text, html, code, link"),
         ("header:", 8, "header:Name=value"),
         ("header:a:b", 8, "header:Name=value"),
         ("OR a", 1, "between two conditions"),

@@ -30,6 +30,7 @@ use self::part::Parts;
 use self::structure::{Leaf, PartName, Structure};
 use self::transfer::with_line_feeds;
 use self::words::Words;
+use super::extract;
 use super::message::{Attachment, Content, HeaderAddress, HeaderField};
 use super::problem::Problem;
 
@@ -65,6 +66,7 @@ pub fn parse(raw: &[u8], budgets: &Budgets) -> Content {
         findings.add(Problem::ManyEncodedWords, &PartName::default());
     }
     content.problems = findings.into_texts();
+    extract::add(&mut content);
     content
 }
 
