@@ -107,6 +107,7 @@ impl Config {
         let mut config = Self::read(&mut reader);
         config.http.hosts.extend(config.own_hosts());
         config.check_exposure(&mut reader);
+        config.check_room(&mut reader);
         config.check_acme(&mut reader);
         reader.finish().map(|shown| Self { shown, ..config }).map_err(Mistakes)
     }
@@ -145,6 +146,17 @@ impl Config {
         let https_host = self.https_host.iter().filter_map(|host| host.split(':').next().map(str::to_owned));
         let ordered = self.tls.acme.iter().flat_map(|acme| acme.domains.iter().cloned());
         https_host.chain(ordered).chain([self.smtp.session.hostname.clone()]).collect()
+    }
+
+    /// A message of the size that is offered has to find room on its way in.
+    fn check_room(&self, reader: &mut Reader<'_>) {
+        let (room, size) = (self.smtp.max_bytes_in_flight, self.smtp.session.max_message_bytes);
+        if room < size {
+            reader.mistake(format!(
+                "SMTP_MAX_IN_FLIGHT is {room} bytes, less than the {size} of SMTP_MAX_MESSAGE_SIZE: no such message would \
+                 get in; make it larger, or the messages smaller"
+            ));
+        }
     }
 
     /// Strangers may reach the server only where it is said whose mail it takes and who may read it.

@@ -102,6 +102,13 @@ fn the_host_name_is_ascii_whatever_the_domain_is_written_in() {
 }
 
 #[test]
+fn a_message_of_the_offered_size_finds_room() {
+    let mistakes = config(&[("SMTP_MAX_IN_FLIGHT", "10MiB")]).unwrap_err().to_string();
+    assert!(mistakes.contains("SMTP_MAX_IN_FLIGHT") && mistakes.contains("SMTP_MAX_MESSAGE_SIZE"), "{mistakes}");
+    assert!(config(&[("SMTP_MAX_IN_FLIGHT", "10MiB"), ("SMTP_MAX_MESSAGE_SIZE", "10MiB")]).is_ok());
+}
+
+#[test]
 fn secrets_are_never_shown() {
     let config = config(&[("API_KEY", "hunter2hunter2")]).unwrap();
     assert!(config.shown().contains(&("API_KEY", "(hidden)".to_owned())));

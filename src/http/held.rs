@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Settings;
 use super::key::KeyIndex;
 use super::problem::Problem;
+use super::query::Query;
 use super::stream::{Activity, Held};
 use crate::units;
 
@@ -55,8 +56,8 @@ impl Places {
 
 /// How long the request for `uri` may be held, where it asks for that.
 pub(super) fn asked_by(uri: &Uri) -> Option<Duration> {
-    let pairs = uri.query().unwrap_or_default().split('&');
-    let value = pairs.filter_map(|pair| pair.split_once('=')).find(|(name, _)| matches!(*name, "wait" | "for"))?.1;
+    let query = Query::parse(uri.query().unwrap_or_default(), None).ok()?;
+    let value = query.value("wait").or_else(|| query.value("for"))?;
     // What cannot be read is refused by the route; until then it has the longest time.
     Some(units::duration(value).map_or(HELD_MAX, |asked| asked.min(HELD_MAX)))
 }

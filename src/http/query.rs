@@ -124,7 +124,8 @@ impl Query {
         Self::parse(parts.uri.query().unwrap_or_default(), None)
     }
 
-    fn parse<'a>(text: &str, known: impl Into<Option<&'a [&'a str]>>) -> Result<Self, Problem> {
+    /// Reads a query. Where it is said which names are `known`, any other is an error.
+    pub(super) fn parse<'a>(text: &str, known: impl Into<Option<&'a [&'a str]>>) -> Result<Self, Problem> {
         let known = known.into();
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {

@@ -31,8 +31,9 @@ impl Backend for Inbox {
         if !is_ours(to.domain()) && !self.is_postmaster(to) {
             return Err(Reply::new(550, (5, 7, 1), "relaying denied: this server takes no mail for that domain"));
         }
-        if route(to.local_part()).any(|domain| !is_ours(&domain)) {
-            return Err(Reply::new(550, (5, 7, 1), "relaying denied: the local-part is a route to another domain"));
+        if let Some(domain) = route(to.local_part()).find(|domain| !is_ours(domain)) {
+            let text = format!("relaying denied: the local-part is a route to {domain}, and mail is not sent on");
+            return Err(Reply::new(550, (5, 7, 1), text));
         }
         match self.settings.naming.of(to) {
             Ok(_) => Ok(()),

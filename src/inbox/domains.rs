@@ -9,7 +9,7 @@ use crate::mail::Domain;
 /// The domains whose mail is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Domains {
-    /// Any domain; only for a server that strangers cannot reach.
+    /// Any domain; to be asked for by name where strangers can reach the server.
     Any,
     /// These and no others, and address literals of the server itself.
     Listed(Vec<DomainPattern>),

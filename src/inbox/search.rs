@@ -58,8 +58,13 @@ impl Inbox {
         let mut watch = self.store.watch(mailbox.clone());
         let mut found = self.find(mailbox, filter, page).await?;
         loop {
-            if found.listing.messages.len() >= count || timeout_at(until, watch.arrival()).await.is_err() {
+            // A page may be full of bytes before it has so many messages.
+            if found.listing.messages.len() >= count || found.listing.more {
                 return Ok(found.listing);
+            }
+            if timeout_at(until, watch.arrival()).await.is_err() {
+                // What was found may have expired or been deleted meanwhile.
+                return self.search(mailbox, filter, page).await;
             }
             // What did not meet the filter will not do so later: it is enough to look at what is new.
             let after = page.after.max(found.newest);
@@ -95,14 +100,18 @@ impl Inbox {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub async fn misses(&self, mailbox: &MailboxName, filter: &Filter, page: Page) -> Result<Vec<Miss>, StoreError> {
-        let mut all = Vec::new();
-        for stored in self.store.list(mailbox, page).await?.messages {
-            let headers = self.headers(filter, &stored).await?;
-            let misses = filter.misses(&stored, &headers);
-            all.push(Miss { stored, misses });
-        }
-        Ok(all)
+    pub async fn misses(
+        &self,
+        mailbox: &MailboxName,
+        filter: &Arc<Filter>,
+        page: Page,
+    ) -> Result<Vec<Miss>, StoreError> {
+        let messages = self.store.list(mailbox, page).await?.messages;
+        let miss = |filter: &Filter, stored: Stored, headers: &[HeaderField]| {
+            let misses = filter.misses(&stored, headers);
+            Some(Miss { stored, misses })
+        };
+        self.look_at(filter, messages, miss).await
     }
 
     async fn find(&self, mailbox: &MailboxName, filter: &Arc<Filter>, page: Page) -> Result<Found, StoreError> {
@@ -118,8 +127,11 @@ impl Inbox {
             let batch = self.store.list(mailbox, rest).await?;
             found.newest = found.newest.max(batch.messages.first().map(|stored| stored.seq));
             rest.before = batch.messages.last().map(|stored| stored.seq);
-            for stored in self.matching(filter, batch.messages).await? {
-                bytes += text_bytes(&stored) as u64;
+            let meets = |filter: &Filter, stored: Stored, headers: &[HeaderField]| {
+                filter.matches(&stored, headers).then_some(stored)
+            };
+            for stored in self.look_at(filter, batch.messages, meets).await? {
+                bytes += stored.message.content.text_bytes() as u64;
                 let is_full = !found.listing.messages.is_empty() && bytes > page.max_bytes;
                 if found.listing.messages.len() == page.limit || is_full {
                     found.listing.more = true;
@@ -133,25 +145,27 @@ impl Inbox {
         }
     }
 
-    /// Those of `batch` that meet `filter`.
-    async fn matching(&self, filter: &Arc<Filter>, batch: Vec<Stored>) -> Result<Vec<Stored>, StoreError> {
+    /// What `look` makes of each message of `batch`, where it holds up nobody.
+    async fn look_at<T: Send + 'static>(
+        &self,
+        filter: &Arc<Filter>,
+        batch: Vec<Stored>,
+        look: impl Fn(&Filter, Stored, &[HeaderField]) -> Option<T> + Send + 'static,
+    ) -> Result<Vec<T>, StoreError> {
         let mut candidates = Vec::with_capacity(batch.len());
         for stored in batch {
             let headers = self.headers(filter, &stored).await?;
             candidates.push((stored, headers));
         }
-        let bytes: usize = candidates.iter().map(|(stored, _)| text_bytes(stored)).sum();
+        let bytes: usize = candidates.iter().map(|(stored, _)| stored.message.content.text_bytes()).sum();
+        let is_quick = bytes <= INLINE_MAX_BYTES && !filter.has_expressions();
         let filter = filter.clone();
-        let matching = move || {
-            let meets =
-                |(stored, headers): (Stored, Vec<HeaderField>)| filter.matches(&stored, &headers).then_some(stored);
-            candidates.into_iter().filter_map(meets).collect()
-        };
-        if bytes <= INLINE_MAX_BYTES {
-            return Ok(matching());
+        let looking =
+            move || candidates.into_iter().filter_map(|(stored, headers)| look(&filter, stored, &headers)).collect();
+        if is_quick {
+            return Ok(looking());
         }
-        let searched = tokio::task::spawn_blocking(matching).await;
-        searched.map_err(|error| StoreError::Unavailable(format!("a search broke: {error}")))
+        elsewhere(looking).await
     }
 
     /// The header of a message, where `filter` asks for it. A message that has gone meanwhile has none.
@@ -159,15 +173,19 @@ impl Inbox {
         if !filter.wants_headers() {
             return Ok(Vec::new());
         }
-        let raw = self.store.raw(&stored.mailbox, stored.message.id).await?;
-        Ok(raw.map(|raw| mail::header_fields(&raw, &self.settings.mime)).unwrap_or_default())
+        let Some(raw) = self.store.raw(&stored.mailbox, stored.message.id).await? else { return Ok(Vec::new()) };
+        let budgets = self.settings.mime;
+        if raw.len() <= INLINE_MAX_BYTES {
+            return Ok(mail::header_fields(&raw, &budgets));
+        }
+        elsewhere(move || mail::header_fields(&raw, &budgets)).await
     }
 }
 
-/// How much text a search goes through.
-fn text_bytes(stored: &Stored) -> usize {
-    let content = &stored.message.content;
-    [&content.text, &content.html].into_iter().flatten().map(String::len).sum()
+/// Does work that takes long on a thread that may be blocked.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| StoreError::Unavailable(format!("a search broke: {error}")))
 }
 
 #[cfg(test)]

@@ -88,6 +88,39 @@ impl Command {
     }
 }
 
+/// Whose mail a malformed command is about, as far as it can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// MAIL of this sender; `None` is the null sender.
+    Mail(Option<Address>),
+    /// MAIL of somebody.
+    MailOfSomebody,
+    /// RCPT for this address.
+    Rcpt(Address),
+}
+
+impl About {
+    /// Reads a line that [`Command::parse`] has refused.
+    pub(super) fn read(line: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(line).ok()?;
+        let (verb, argument) = text.split_once(' ')?;
+        let is_mail = verb.eq_ignore_ascii_case("MAIL");
+        if !is_mail && !verb.eq_ignore_ascii_case("RCPT") {
+            return None;
+        }
+        let rest = keyword(argument.trim_start(), if is_mail { "FROM:" } else { "TO:" }).unwrap_or_default();
+        // The brackets may be what is wrong.
+        let bare = rest.split(' ').next().unwrap_or_default().trim_matches(['<', '>']);
+        let inner = path(rest).map_or(bare, |(inner, _)| inner);
+        match Address::parse_sender(without_route(inner)) {
+            Ok(address) if is_mail => Some(Self::Mail(Some(address))),
+            Ok(address) => Some(Self::Rcpt(address)),
+            Err(_) if is_mail && rest.starts_with("<>") => Some(Self::Mail(None)),
+            Err(_) => is_mail.then_some(Self::MailOfSomebody),
+        }
+    }
+}
+
 fn syntax(text: &'static str) -> Reply {
     Reply::new(500, (5, 5, 2), text)
 }
@@ -269,6 +302,22 @@ mod tests {
             assert_eq!((reply.code, reply.enhanced), (code, Some(enhanced)), "{line:?}");
         }
         assert_eq!(Command::parse(b"NOOP \xff", true).unwrap_err().enhanced, Some((5, 5, 2)));
+    }
+
+    #[test]
+    fn a_refused_command_says_whose_mail_it_was_about() {
+        let about = |line: &str| About::read(line.as_bytes());
+        for line in ["MAIL FROM:a@b.example", "mail from:<a@b.example", "MAIL FROM: <a@b.example> FOO=1"] {
+            assert_eq!(about(line), Some(About::Mail(Some(address("a@b.example")))), "{line}");
+        }
+        assert_eq!(about("MAIL FROM:<> AUTH=<>"), Some(About::Mail(None)));
+        assert_eq!(about("MAIL FROM:<a b@c.example>"), Some(About::MailOfSomebody));
+        for line in ["RCPT TO:u@b.example", "RCPT TO:<@x.example:u@b.example> FOO", "rcpt to:<u@b.example"] {
+            assert_eq!(about(line), Some(About::Rcpt(address("u@b.example"))), "{line}");
+        }
+        for line in ["", "RCPT", "RCPT TO:<u>", "RCPT TO:", "NOOP a@b.example", "MAILX FROM:<a@b.example>"] {
+            assert_eq!(about(line), None, "{line}");
+        }
     }
 
     /// A line that is at least the beginning of a command, with whatever behind it.

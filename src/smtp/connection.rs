@@ -142,7 +142,8 @@ impl<B: Backend> Connection<B> {
         }
         loop {
             while let Some(action) = session.next(&mut input) {
-                if matches!(action, Action::Ask(Question::Deliver(..))) {
+                if !session.is_receiving() {
+                    // The next message has its own time, also where it began in the same piece.
                     reception = None;
                 }
                 if let Some(end) = self.act(action, &mut session, &mut output).await {
@@ -155,6 +156,7 @@ impl<B: Backend> Connection<B> {
             }
             if !share.resize(session.held_bytes()) {
                 session.refuse_message(Reply::new(452, (4, 3, 1), "too much mail at once, try again later"));
+                share.resize(session.held_bytes());
             }
             self.send(stream, &mut output).await?;
             let farewell = match self.wait(stream, &mut input, &session, &mut reception).await {

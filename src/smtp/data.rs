@@ -154,6 +154,12 @@ impl Receipt {
         if bytes.len() > self.max_bytes - self.bytes.len() {
             self.refuse(too_large(self.max_bytes));
         } else {
+            let wanted = self.bytes.len() + bytes.len();
+            if wanted > self.bytes.capacity() {
+                // Doubled, but not beyond what a message may have: the room is counted against what all may hold.
+                let room = (2 * self.bytes.capacity()).clamp(wanted, self.max_bytes);
+                self.bytes.reserve_exact(room - self.bytes.len());
+            }
             self.bytes.extend_from_slice(bytes);
         }
     }

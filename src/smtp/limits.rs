@@ -10,8 +10,8 @@ use crate::mail::client_network;
 /// A connection takes as much for its input.
 const UNCOUNTED_BYTES: usize = 64 * 1024;
 
-/// The memory that messages on their way in may take, over all connections. One client may take half of it, so that the
-/// other half is there for everybody else.
+/// The memory that messages on their way in may take, over all connections. One client may take half of it with more than
+/// one message, so that the other half is there for everybody else.
 #[derive(Debug)]
 pub(super) struct Budget {
     max_bytes: usize,
@@ -53,7 +53,9 @@ impl Share {
         let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
         let in_all = used.bytes - self.bytes + bytes;
         let of_client = used.by_network.get(&self.network).copied().unwrap_or_default() - self.bytes + bytes;
-        if bytes > self.bytes && (in_all > self.budget.max_bytes || of_client > self.budget.max_bytes / 2) {
+        // The only message of a client may be as large as any.
+        let is_too_much_of_one = of_client > self.budget.max_bytes / 2 && of_client > bytes;
+        if bytes > self.bytes && (in_all > self.budget.max_bytes || is_too_much_of_one) {
             return false;
         }
         used.bytes = in_all;
@@ -110,6 +112,14 @@ mod tests {
         assert!(!second.resize(message(11)));
         assert!(second.resize(message(10)));
         assert!(other.resize(message(50)));
+    }
+
+    #[test]
+    fn the_only_message_of_a_client_may_take_all_that_is_there() {
+        let budget = Budget::new(100);
+        let [mut first, mut second] = [A, A].map(|client| Budget::share(budget.clone(), client));
+        assert!(first.resize(message(100)));
+        assert!(!second.resize(message(1)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
-use super::command::{Command, Forward};
+use super::command::{About, Command, Forward};
 use super::data::{BareLf, ChunkLines, DataDecoder, Receipt, too_large};
 use super::reply::Reply;
 use crate::mail::{Address, Domain, Envelope, MailParameters, Peer, Recipient, TlsInfo};
@@ -297,7 +297,7 @@ impl Session {
     fn command(&mut self, line: &[u8]) -> Option<Action> {
         let command = match Command::parse(line, self.settings.dsn) {
             Ok(command) => command,
-            Err(refusal) => return Some(self.refuse(refusal)),
+            Err(refusal) => return Some(self.refuse_malformed(line, refusal)),
         };
         Some(match command {
             Command::Bdat { size, last } => {
@@ -526,6 +526,24 @@ impl Session {
         self.refused_mail = Some(attempt.clone());
         self.attempt = Some(attempt);
         self.refuse(refusal)
+    }
+
+    /// Refuses a command that could not be read, and keeps in mind whose mail it was about.
+    fn refuse_malformed(&mut self, line: &[u8], refusal: Reply) -> Action {
+        let is_begun = self.envelope.is_some();
+        match About::read(line) {
+            Some(About::Mail(mail_from)) if self.greeted && !is_begun => {
+                let parameters = MailParameters::default();
+                let envelope = Envelope { peer: self.peer.clone(), mail_from, parameters, rcpt_to: Vec::new() };
+                self.refuse_mail(envelope, refusal)
+            }
+            Some(About::MailOfSomebody) if !is_begun => {
+                self.refused_mail = None;
+                self.refuse(refusal)
+            }
+            Some(About::Rcpt(to)) if is_begun => self.refuse_rcpt(to.into(), refusal),
+            _ => self.refuse(refusal),
+        }
     }
 
     fn refuse_rcpt(&mut self, to: Recipient, refusal: Reply) -> Action {

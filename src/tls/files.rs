@@ -292,7 +292,12 @@ mod tests {
     fn what_is_half_written_is_looked_at_again_and_then_refused() {
         let dir = TempDir::new().unwrap();
         let pair = files(&dir);
-        let mut watcher = Watcher::new(std::slice::from_ref(&pair), [0; 32], Arc::default(), Clock::system());
+        let mut watcher = Watcher::new(
+            std::slice::from_ref(&pair),
+            [0; 32],
+            Arc::new(Resolver::new(Clock::system())),
+            Clock::system(),
+        );
         let mut look = |at_once| watcher.judge(&Snapshot::take(&[files(&dir)]), at_once);
         let ((old_cert, old_key), (new_cert, new_key)) = (fresh("old.example.com"), fresh("new.example.com"));
         write(&pair, Some(&old_cert), Some(&old_key));

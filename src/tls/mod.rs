@@ -104,7 +104,7 @@ impl Tls {
     /// # Errors
     /// What is wrong with the files, by name.
     pub fn open(settings: &Settings, clock: Clock) -> Result<Self, TlsError> {
-        let resolver = Arc::new(Resolver::default());
+        let resolver = Arc::new(Resolver::new(clock.clone()));
         let files = Snapshot::take(&settings.files);
         resolver.set_files(files.pairs(&settings.files)?);
         let acme = match &settings.acme {

@@ -8,11 +8,13 @@ use rustls::sign::CertifiedKey;
 use rustls_acme::{ResolvesServerCertAcme, is_tls_alpn_challenge};
 
 use super::certificate::{Certificate, Pair};
+use crate::clock::{Clock, Timestamp};
 
 /// The certificates of the moment. Each handshake takes what is there when it begins; connections that are open keep what
 /// they have.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Resolver {
+    clock: Clock,
     current: ArcSwap<Current>,
     /// The answer to an ACME server, while one asks.
     challenge: ArcSwapOption<ResolvesServerCertAcme>,
@@ -26,6 +28,11 @@ struct Current {
 }
 
 impl Resolver {
+    /// Without a certificate yet; `clock` tells which ones have expired.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, current: ArcSwap::default(), challenge: ArcSwapOption::default() }
+    }
+
     pub(super) fn set_files(&self, pairs: Vec<Arc<Pair>>) {
         self.current.rcu(|current| Current { files: pairs.clone(), ..Current::clone(current) });
     }
@@ -62,12 +69,21 @@ impl Current {
         self.files.iter().chain(&self.acme).chain(self.self_signed.iter().filter(move |_| none))
     }
 
-    /// The first one that the client can use and that has its name; else the first that it can use, else the first.
+    /// The first one that the client can use, that has its name and has not expired; else the first that it can use and that
+    /// has its name, else the first that it can use, else the first.
     /// A mail server that asks for no name, or a wrong one, is better off with a certificate than with an alert.
-    fn choose(&self, name: Option<&str>, usable: impl Fn(&CertifiedKey) -> bool) -> Option<Arc<CertifiedKey>> {
+    fn choose(
+        &self,
+        name: Option<&str>,
+        now: Timestamp,
+        usable: impl Fn(&CertifiedKey) -> bool,
+    ) -> Option<Arc<CertifiedKey>> {
         let name = name.map(str::to_ascii_lowercase);
         let covers = |pair: &Pair| name.as_ref().is_some_and(|name| pair.certificate.covers(name));
-        self.offered().min_by_key(|pair| (!usable(&pair.key), !covers(pair))).map(|pair| pair.key.clone())
+        let has_expired = |pair: &Pair| pair.certificate.expires_at <= now;
+        self.offered()
+            .min_by_key(|pair| (!usable(&pair.key), !covers(pair), has_expired(pair)))
+            .map(|pair| pair.key.clone())
     }
 }
 
@@ -77,7 +93,7 @@ impl ResolvesServerCert for Resolver {
             return self.challenge.load().as_ref().and_then(|challenge| challenge.resolve(hello));
         }
         let usable = |key: &CertifiedKey| key.key.choose_scheme(hello.signature_schemes()).is_some();
-        self.current.load().choose(hello.server_name(), usable)
+        self.current.load().choose(hello.server_name(), self.clock.now(), usable)
     }
 }
 
@@ -89,6 +105,9 @@ mod tests {
     use super::super::certificate::Source;
     use super::super::certificate::tests::pem;
     use super::*;
+
+    /// While all that are made here are valid.
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
     fn pair(source: Source, names: &[&str], key: &KeyPair) -> Pair {
         let (cert, key) = pem(names, key);
@@ -102,13 +121,13 @@ mod tests {
     /// The names of the certificate that is shown to who asks for `name`.
     fn shown(resolver: &Resolver, name: Option<&str>) -> Vec<String> {
         let current = resolver.current.load();
-        let key = current.choose(name, |_| true).unwrap();
+        let key = current.choose(name, NOW, |_| true).unwrap();
         current.offered().find(|pair| Arc::ptr_eq(&pair.key, &key)).unwrap().certificate.names.clone()
     }
 
     #[test]
     fn the_name_that_is_asked_for_decides_and_the_first_one_stands_in() {
-        let resolver = Resolver::default();
+        let resolver = Resolver::new(Clock::system());
         resolver.set_self_signed(ecdsa(Source::SelfSigned, &["localhost"]));
         assert_eq!(shown(&resolver, Some("mx.example.com")), ["localhost"]);
         resolver.set_acme(ecdsa(Source::Acme, &["api.example.com"]));
@@ -128,13 +147,28 @@ mod tests {
     }
 
     #[test]
+    fn an_expired_certificate_gives_way_to_one_that_is_good() {
+        let resolver = Resolver::new(Clock::system());
+        let mut expired = ecdsa(Source::Files, &["mx.example.com"]);
+        expired.certificate.expires_at = NOW;
+        resolver.set_files(vec![Arc::new(expired)]);
+        resolver.set_acme(ecdsa(Source::Acme, &["mx.example.com"]));
+        let current = resolver.current.load();
+        let chosen = current.choose(Some("mx.example.com"), NOW, |_| true).unwrap();
+        assert!(Arc::ptr_eq(&chosen, &current.acme.as_ref().unwrap().key));
+        let before = Timestamp::from_millis(NOW.as_millis() - 1);
+        let chosen = current.choose(Some("mx.example.com"), before, |_| true).unwrap();
+        assert!(Arc::ptr_eq(&chosen, &current.files[0].key));
+    }
+
+    #[test]
     fn a_client_gets_a_key_that_it_can_use() {
-        let resolver = Resolver::default();
+        let resolver = Resolver::new(Clock::system());
         let rsa = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
         let pairs = vec![ecdsa(Source::Files, &["mx.example.com"]), pair(Source::Files, &["mx.example.com"], &rsa)];
         resolver.set_files(pairs.into_iter().map(Arc::new).collect());
         for kind in [SignatureAlgorithm::ECDSA, SignatureAlgorithm::RSA] {
-            let chosen = resolver.current.load().choose(Some("mx.example.com"), |key| key.key.algorithm() == kind);
+            let chosen = resolver.current.load().choose(Some("mx.example.com"), NOW, |key| key.key.algorithm() == kind);
             assert_eq!(chosen.unwrap().key.algorithm(), kind);
         }
     }

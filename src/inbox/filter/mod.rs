@@ -95,6 +95,12 @@ impl Filter {
         self.0.iter().any(Clause::wants_headers)
     }
 
+    /// Whether there are regular expressions, whose work is many times the length of what they look in.
+    #[must_use]
+    pub fn has_expressions(&self) -> bool {
+        self.0.iter().any(Clause::has_expressions)
+    }
+
     /// Whether the message meets all conditions. `headers` may be empty where they are not wanted.
     #[must_use]
     pub fn matches(&self, stored: &Stored, headers: &[HeaderField]) -> bool {
@@ -116,6 +122,15 @@ impl Clause {
             Self::Test(test) => matches!(test, Test::Header(..)),
             Self::Not(clause) => clause.wants_headers(),
             Self::Any(clauses) | Self::All(clauses) => clauses.iter().any(Self::wants_headers),
+        }
+    }
+
+    fn has_expressions(&self) -> bool {
+        match self {
+            Self::Test(Test::Text(_, pattern) | Test::Header(_, Some(pattern))) => pattern.is_expression(),
+            Self::Test(_) => false,
+            Self::Not(clause) => clause.has_expressions(),
+            Self::Any(clauses) | Self::All(clauses) => clauses.iter().any(Self::has_expressions),
         }
     }
 

@@ -8,6 +8,8 @@ use crate::units;
 
 /// The most conditions of one query.
 const CLAUSES_MAX: usize = 64;
+/// The shortest number that is taken for seconds since 1970.
+const SECONDS_MIN_DIGITS: usize = 9;
 /// The deepest parentheses.
 const DEPTH_MAX: usize = 16;
 /// Every field that there is, as an error names them.
@@ -291,7 +293,9 @@ fn has(word: &str) -> Result<Thing, String> {
 fn time(word: &str) -> Result<Timestamp, String> {
     let wrong =
         || "write a day such as 2026-01-31, a moment such as 2026-01-31T12:00:00Z, or seconds since 1970".to_owned();
-    if let Ok(seconds) = word.parse::<u64>() {
+    // Fewer digits are a year or a slip of the pen, and would be a moment of 1970.
+    if word.len() >= SECONDS_MIN_DIGITS && word.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = word.parse::<u64>().map_err(|_| wrong())?;
         return seconds.checked_mul(1000).map(Timestamp::from_millis).ok_or_else(wrong);
     }
     Timestamp::from_rfc3339(word).ok_or_else(wrong)

@@ -4,13 +4,17 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
-/// The memory that a regular expression may take once it is compiled: a pattern of a few bytes can ask for gigabytes.
-const COMPILED_MAX_BYTES: usize = 1 << 20;
+/// The memory that a text may take once it is compiled, in upper and lower case.
+const TEXT_MAX_BYTES: usize = 1 << 20;
+/// The same of a regular expression. A few bytes of one can ask for gigabytes, and the work of a search is its size times
+/// the length of what it looks in.
+const EXPRESSION_MAX_BYTES: usize = 64 << 10;
 
-/// A text, or a regular expression, looked for without regard to case. Both take time in proportion to what they look in.
+/// A text, or a regular expression, looked for without regard to case, in time that grows no faster than what is looked in.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     regex: Regex,
+    is_expression: bool,
     shown: String,
 }
 
@@ -20,7 +24,8 @@ impl Pattern {
     /// # Errors
     /// It is too long.
     pub(super) fn text(text: &str) -> Result<Self, String> {
-        Ok(Self { regex: compiled(&regex::escape(text))?, shown: format!("{text:?}") })
+        let regex = compiled(&regex::escape(text), TEXT_MAX_BYTES)?;
+        Ok(Self { regex, is_expression: false, shown: format!("{text:?}") })
     }
 
     /// Looks for what this regular expression matches.
@@ -28,7 +33,12 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn regex(expression: &str) -> Result<Self, String> {
-        Ok(Self { regex: compiled(expression)?, shown: format!("re:/{expression}/") })
+        let regex = compiled(expression, EXPRESSION_MAX_BYTES)?;
+        Ok(Self { regex, is_expression: true, shown: format!("re:/{expression}/") })
+    }
+
+    pub(super) const fn is_expression(&self) -> bool {
+        self.is_expression
     }
 
     pub(super) fn is_in(&self, text: &str) -> bool {
@@ -42,8 +52,8 @@ impl fmt::Display for Pattern {
     }
 }
 
-fn compiled(expression: &str) -> Result<Regex, String> {
-    let built = RegexBuilder::new(expression).case_insensitive(true).size_limit(COMPILED_MAX_BYTES).build();
+fn compiled(expression: &str, max_bytes: usize) -> Result<Regex, String> {
+    let built = RegexBuilder::new(expression).case_insensitive(true).size_limit(max_bytes).build();
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "the pattern is too large; make it shorter".to_owned(),
         // The message draws the pattern over several lines; its last one says what is wrong.

@@ -168,6 +168,8 @@ fn what_is_wrong_with_a_query_is_said_with_its_place() {
         ("a larger:x", 10, "\"x\": write a number of bytes"),
         ("before:soon", 8, "\"soon\": write a day such as 2026-01-31"),
         ("after:2026-02-30", 7, "write a day"),
+        ("after:2026", 7, "write a day"),
+        ("before:99999999999999999999", 8, "write a day"),
         ("has:cake", 5, "write one of: attachment, text, html, code, link"),
         ("header:", 8, "header:Name=value"),
         ("header:a:b", 8, "header:Name=value"),

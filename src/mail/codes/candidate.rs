@@ -32,7 +32,7 @@ pub(super) fn find(text: &str) -> Vec<Candidate> {
         return Vec::new();
     }
     let words = words(text, &atoms);
-    let mut search = Search { text, atoms: &atoms, words: &words, found: Vec::new() };
+    let mut search = Search { text, atoms: &atoms, words: &words, found: Vec::new(), no_groups_before: 0 };
     let mut place = 0;
     while place < words.len() && search.found.len() < CANDIDATES_MAX {
         place = search.step(place);
@@ -45,6 +45,9 @@ struct Search<'a> {
     atoms: &'a [Atom],
     words: &'a [Word],
     found: Vec<Candidate>,
+    /// Words before this one are in a run of groups that is no code, and so is every end of that run: it is not walked
+    /// through again for each of them.
+    no_groups_before: usize,
 }
 
 impl<'a> Search<'a> {
@@ -114,6 +117,9 @@ impl<'a> Search<'a> {
             _ => None,
         };
         let first = group(place)?;
+        if place < self.no_groups_before {
+            return None;
+        }
         let mut end = place + 1;
         while end < self.words.len()
             && self.words[end - 1].goes_on
@@ -125,6 +131,7 @@ impl<'a> Search<'a> {
         let with_letters = atoms.iter().filter(|atom| !atom.is_digits()).count();
         let with_digits = atoms.iter().filter(|atom| !atom.is_letters()).count();
         if with_letters < 2 || with_digits == 0 || atoms.len() < 2 {
+            self.no_groups_before = end;
             return None;
         }
         let last = *atoms.last()?;

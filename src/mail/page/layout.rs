@@ -163,13 +163,15 @@ impl Layout {
 
     /// Keeps the address in an attribute; returns whether there was one.
     fn refer(&mut self, tag: &Tag, attribute: Attribute, kind: PageLinkKind) -> bool {
-        let href = tag.attribute(attribute).unwrap_or_default().trim();
+        // As browsers do: blanks around it and line breaks within are not part of it.
+        let mut href = tag.attribute(attribute).unwrap_or_default().trim().to_owned();
+        href.retain(|c| !matches!(c, '\t' | '\r' | '\n'));
         if href.is_empty() || href.len() > HREF_MAX_BYTES || self.links.len() >= LINKS_MAX {
             return false;
         }
         let at = self.text.len();
         let alt = tag.attribute(Attribute::Alt).unwrap_or_default().trim().to_owned();
-        self.links.push(PageLink { href: href.to_owned(), kind, text: at..at, alt });
+        self.links.push(PageLink { href, kind, text: at..at, alt });
         true
     }
 

@@ -81,13 +81,15 @@ struct Walk<'a, 'b> {
     current: Option<Leaf<'a>>,
     found: Structure<'a>,
     part_count: usize,
+    /// The last answer of [`Walk::first_delimiter`]: from where was looked, and what was found.
+    looked_from: Option<(usize, Option<usize>)>,
 }
 
 impl<'a> Structure<'a> {
     /// Takes a message with this header apart. A nested message is a part like an image: it is not opened.
     pub(super) fn read(raw: &'a [u8], header: Header<'a>, budgets: &Budgets, findings: Findings) -> Self {
         let found = Self { leaves: Vec::new(), findings };
-        let mut walk = Walk { raw, budgets, open: Vec::new(), current: None, found, part_count: 0 };
+        let mut walk = Walk { raw, budgets, open: Vec::new(), current: None, found, part_count: 0, looked_from: None };
         let mut at = walk.enter(PartName::default(), header, Container::Mixed);
         while let Some(delimiter) = walk.next_delimiter(at) {
             at = delimiter.line.end;
@@ -163,14 +165,24 @@ impl<'a> Walk<'a, '_> {
             return Some(boundary);
         }
         self.found.findings.add(Problem::MissingBoundary, name);
-        let search_start = start.saturating_sub(1);
-        let found = memmem::find_iter(&self.raw[search_start..], b"\n--").find_map(|at| {
-            let line = search_start + at + 1;
+        let line = self.first_delimiter(start.saturating_sub(1))?;
+        let boundary = self.raw[line + 2..line_end(self.raw, line)].trim_ascii_end();
+        (!boundary.is_empty()).then(|| boundary.to_vec())
+    }
+
+    /// The first line behind `from` that looks like a delimiter in front of a part. Looking again is free as long as the
+    /// answer stays: a message may be made of multiparts that name no boundary.
+    fn first_delimiter(&mut self, from: usize) -> Option<usize> {
+        match self.looked_from {
+            Some((before, found)) if before <= from && found.is_none_or(|line| line > from) => return found,
+            _ => {}
+        }
+        let found = memmem::find_iter(&self.raw[from..], b"\n--").map(|at| from + at + 1).find(|&line| {
             let end = line_end(self.raw, line);
-            let is_part = self.raw.get(end..end + 8).is_some_and(|begin| begin.eq_ignore_ascii_case(b"content-"));
-            is_part.then(|| self.raw[line + 2..end].trim_ascii_end().to_vec())
+            self.raw.get(end..end + 8).is_some_and(|begin| begin.eq_ignore_ascii_case(b"content-"))
         });
-        found.filter(|boundary| !boundary.is_empty())
+        self.looked_from = Some((from, found));
+        found
     }
 
     fn check_header(&mut self, name: &PartName, header: &Header<'_>) {

@@ -353,6 +353,14 @@ fn a_large_message_of_nothing_but_beginnings_is_read() {
 }
 
 #[test]
+fn multiparts_without_boundaries_are_not_looked_through_for_each_of_them() {
+    let parts = "--b\r\nX: y\r\nContent-Type: multipart/mixed\r\n\r\n".repeat(1_000);
+    let lines = "--\r\n".repeat(1_000_000);
+    let content = check(format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{parts}{lines}").as_bytes());
+    assert!(content.problems.iter().any(|problem| problem.starts_with("missing-boundary")), "{:?}", content.problems);
+}
+
+#[test]
 fn what_answers_and_lists_name_is_found() {
     let content = check(
         b"In-Reply-To: <a@b> (of yesterday)\r\nReferences: <c@d>\r\n\t<a@b>\r\n\

@@ -120,10 +120,11 @@ mod tests {
 
     use super::super::super::certificate::tests::pem;
     use super::*;
+    use crate::clock::Clock;
 
     fn cache(dir: &TempDir, domains: &[&str], directory_url: &str) -> Cache {
         let domains: Vec<_> = domains.iter().map(ToString::to_string).collect();
-        Cache::new(&dir.path().join("acme"), &domains, directory_url, Arc::default())
+        Cache::new(&dir.path().join("acme"), &domains, directory_url, Arc::new(Resolver::new(Clock::system())))
     }
 
     #[tokio::test]
