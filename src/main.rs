@@ -53,7 +53,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
     };
-    runtime.block_on(run(config))
+    let code = runtime.block_on(run(config));
+    // All that matters has been waited for; a thread that hangs in a system call must not keep the process.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run(config: Config) -> ExitCode {

@@ -25,8 +25,8 @@ struct Watch(Arc<AtomicU64>);
 impl Drop for Watch {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            tracing::error!("a task panicked; the others go on");
+            let panics = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::error!(panics, "a task panicked; the others go on");
         }
     }
 }

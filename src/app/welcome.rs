@@ -30,8 +30,9 @@ impl App {
         if let (Some(smtp), Some(api)) = (self.addrs.smtp.first(), self.curl()) {
             _ = write!(
                 text,
-                "\nSend a mail:\n  swaks --server {} --to user@{} --header 'Subject: Hello' --body 'Hello from swaks'\n\
+                "\nSend a mail:\n  swaks{} --server {} --to user@{} --header 'Subject: Hello' --body 'Hello from swaks'\n\
                  Read it:\n  curl -H \"X-API-KEY: {key}\" {api}/emails/user\n",
+                if self.config.smtp.session.require_tls { " --tls" } else { "" },
                 reachable(*smtp),
                 self.example_domain(),
             );
@@ -73,7 +74,8 @@ impl App {
             Domains::Listed(patterns) => patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         };
         let certificate = if is_self_signed(&self.tls) { " with a self-signed certificate" } else { "" };
-        format!("{domains}; STARTTLS{certificate}")
+        let required = if self.config.smtp.session.require_tls { " required" } else { "" };
+        format!("{domains}; STARTTLS{required}{certificate}")
     }
 
     fn key_note(&self) -> String {

@@ -65,7 +65,14 @@ impl Parameters for Chosen {
             }
         }
         if let Some(value) = query.value("q") {
-            let parsed = value.parse().map_err(|error| query::bad(format!("the query parameter q, {error}")))?;
+            let parsed: Filter =
+                value.parse().map_err(|error| query::bad(format!("the query parameter q, {error}")))?;
+            // A variable of a script that is not set must not become "no filter".
+            if parsed.is_empty() {
+                return Err(query::bad(
+                    "the query parameter q is empty; write what to look for, or leave it out".into(),
+                ));
+            }
             filter = filter.and(parsed);
         }
         Ok(Self(Arc::new(filter)))

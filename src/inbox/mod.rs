@@ -27,9 +27,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::mail::{Budgets, MailboxName, MailboxNameError, MessageId, Naming};
 use crate::store::Store;
 
-/// So many large messages are parsed at once: each takes several times its size while it is, and more of them would only
-/// wait for the same processors.
-const PARSED_AT_ONCE: usize = 2;
+/// So many large messages are parsed at once, and so many looked at: each takes its size, or several times that, while it
+/// is, and more of them would only wait for the same processors.
+const LARGE_AT_ONCE: usize = 2;
 
 /// What is accepted, and how it is kept.
 #[derive(Clone, Debug)]
@@ -66,6 +66,8 @@ pub struct Inbox {
     ledger: Arc<Ledger>,
     /// Turns at parsing large messages.
     parsing: Arc<Semaphore>,
+    /// Turns at reading large messages for what a search wants of their header.
+    looking: Arc<Semaphore>,
 }
 
 impl Inbox {
@@ -78,8 +80,8 @@ impl Inbox {
             in_all: settings.attempts_max,
             shown_for: settings.retention,
         }));
-        let parsing = Arc::new(Semaphore::new(PARSED_AT_ONCE));
-        Self { settings: Arc::new(settings), store, clock, rates, ledger, parsing }
+        let [parsing, looking] = [(); 2].map(|()| Arc::new(Semaphore::new(LARGE_AT_ONCE)));
+        Self { settings: Arc::new(settings), store, clock, rates, ledger, parsing, looking }
     }
 
     /// How much of a message is read.

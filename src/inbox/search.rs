@@ -173,12 +173,21 @@ impl Inbox {
         if !filter.wants_headers() {
             return Ok(Vec::new());
         }
+        let is_large = stored.message.size > INLINE_MAX_BYTES as u64;
+        // One mail may be waited for by a thousand. The semaphore is never closed.
+        let turn = if is_large { self.looking.clone().acquire_owned().await.ok() } else { None };
         let Some(raw) = self.store.raw(&stored.mailbox, stored.message.id).await? else { return Ok(Vec::new()) };
         let budgets = self.settings.mime;
-        if raw.len() <= INLINE_MAX_BYTES {
+        if !is_large {
             return Ok(mail::header_fields(&raw, &budgets));
         }
-        elsewhere(move || mail::header_fields(&raw, &budgets)).await
+        elsewhere(move || {
+            let _turn = turn;
+            let fields = mail::header_fields(&raw, &budgets);
+            drop(raw);
+            fields
+        })
+        .await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The operator's files: read at start, and again whenever what they hold has changed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,9 +81,17 @@ impl Snapshot {
 }
 
 fn read(file: &Path) -> Content {
-    let mut bytes = Vec::new();
-    match File::open(file).and_then(|open| open.take(FILE_MAX_BYTES).read_to_end(&mut bytes)) {
-        Ok(_) => Ok(Some(bytes)),
+    // Asked for first: to open a pipe waits for whoever writes into it.
+    let contents = fs::metadata(file).and_then(|metadata| {
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        File::open(file)?.take(FILE_MAX_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    match contents {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -209,8 +217,6 @@ impl Watcher {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use rcgen::KeyPair;
     use tempfile::TempDir;
 
@@ -245,6 +251,17 @@ mod tests {
         let (cert, key) = fresh("mx.example.com");
         write(&files(&dir), Some(&cert), Some(&key));
         assert_eq!(load(&files(&dir)).unwrap()[0].certificate.names, ["mx.example.com"]);
+    }
+
+    #[test]
+    fn a_pipe_is_no_certificate_and_is_not_waited_for() {
+        let dir = TempDir::new().unwrap();
+        let pair = files(&dir);
+        write(&pair, None, Some(&fresh("mx.example.com").1));
+        let made = std::process::Command::new("mkfifo").arg(&pair.cert).status().unwrap();
+        assert!(made.success());
+        let error = load(&pair).unwrap_err().to_string();
+        assert!(error.contains("fullchain.pem: cannot be read: it is not a regular file"), "{error}");
     }
 
     #[test]

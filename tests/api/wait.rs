@@ -64,6 +64,8 @@ async fn a_filter_deletes_what_matches_and_nothing_else() {
     let answer = api.ask("DELETE", "/emails/user?subject=verify").await.json();
     assert_eq!(answer["deleted"], 2);
     assert_eq!(subjects(&api.get("/emails/user").await.json()), ["Reset"]);
+    api.ask("DELETE", "/emails/user?q=").await.problem(400);
+    assert_eq!(subjects(&api.get("/emails/user").await.json()), ["Reset"]);
     let all = api.ask("DELETE", "/emails/user").await.json();
     assert_eq!(all, json!({ "message": "All messages for user have been cleared" }));
 }
@@ -75,6 +77,8 @@ async fn what_is_wrong_with_a_query_is_told_before_anything_is_waited_for() {
         ("?q=subjct:x&wait=60s", "q, column 1: \"subjct\" is no field"),
         ("?q=a+%22b", "q, column 3: there is no \""),
         ("?subject=", "subject: write the text"),
+        ("?q=", "q is empty"),
+        ("?q=+", "q is empty"),
         ("?wait=61s", "wait is \"61s\"; it must be a whole number with its unit, from 1s to 60s"),
         ("?wait=30", "wait is \"30\""),
         ("?wait=60s&count=0", "count is \"0\"; it must be a whole number from 1 to 50"),

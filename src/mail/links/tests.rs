@@ -80,3 +80,10 @@ fn there_are_never_too_many() {
     assert!(found("", &long).iter().map(|(_, href)| href.len()).sum::<usize>() <= TOTAL_MAX_BYTES);
     assert_eq!(found("", &format!("https://a.example/{}", "x".repeat(HREF_MAX_BYTES))), []);
 }
+
+#[test]
+fn an_address_is_one_line_whatever_stands_in_it() {
+    let html = "<a href=' https://a.example/ver\r\n\tify?t=1&#27;[2J'>Confirm</a>";
+    let hrefs: Vec<_> = found(html, "").into_iter().map(|(_, href)| href).collect();
+    assert_eq!(hrefs, ["https://a.example/verify?t=1%1B[2J"]);
+}

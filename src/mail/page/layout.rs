@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use percent_encoding::{CONTROLS, utf8_percent_encode};
+
 use super::style::Style;
 use super::tokens::{Attribute, HREF_MAX_BYTES, Tag};
 use super::{LINKS_MAX, Page, PageLink, PageLinkKind};
@@ -163,9 +165,12 @@ impl Layout {
 
     /// Keeps the address in an attribute; returns whether there was one.
     fn refer(&mut self, tag: &Tag, attribute: Attribute, kind: PageLinkKind) -> bool {
-        // As browsers do: blanks around it and line breaks within are not part of it.
+        // As browsers do: blanks around it and line breaks within are not part of it, other controls are encoded.
         let mut href = tag.attribute(attribute).unwrap_or_default().trim().to_owned();
         href.retain(|c| !matches!(c, '\t' | '\r' | '\n'));
+        if href.contains(|c: char| c.is_ascii_control()) {
+            href = utf8_percent_encode(&href, CONTROLS).to_string();
+        }
         if href.is_empty() || href.len() > HREF_MAX_BYTES || self.links.len() >= LINKS_MAX {
             return false;
         }
