@@ -1,5 +1,6 @@
 //! SMTP, the receiving side: the protocol as a value without I/O, and a driver around it that owns the socket.
 
+mod answers;
 mod backend;
 mod command;
 mod connection;

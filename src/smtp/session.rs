@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
+use super::answers::{in_chunks, needs_smtputf8, out_of_order, recipient_ok, tls_first};
 use super::command::{About, Command, Forward};
 use super::data::{BareLf, ChunkLines, DataDecoder, Receipt, too_large};
 use super::reply::Reply;
@@ -586,26 +587,4 @@ fn take(left: &mut u64, input: &mut BytesMut) -> BytesMut {
     let size = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
     *left -= size as u64;
     input.split_to(size)
-}
-
-fn out_of_order(text: &'static str) -> Reply {
-    Reply::new(503, (5, 5, 1), text)
-}
-
-fn in_chunks() -> Reply {
-    out_of_order("the message is coming in chunks; go on with BDAT, or RSET to give it up")
-}
-
-fn recipient_ok() -> Reply {
-    Reply::new(250, (2, 1, 5), "recipient ok")
-}
-
-/// RFC 6531 section 3.5.
-fn needs_smtputf8() -> Reply {
-    Reply::new(553, (5, 6, 7), "address is not ASCII; MAIL needs the SMTPUTF8 parameter")
-}
-
-/// RFC 3207 section 4.
-fn tls_first() -> Reply {
-    Reply::new(530, (5, 7, 0), "mail is taken over TLS only here; send STARTTLS first")
 }
