@@ -203,7 +203,11 @@ fn decode(text: &str) -> Result<String, Problem> {
 }
 
 fn unknown(name: &str, known: &[&str]) -> Problem {
-    let allowed = if known.is_empty() { "none is allowed here".to_owned() } else { known.join(", ") + " are allowed" };
+    let allowed = match known {
+        [] => "none is allowed here".to_owned(),
+        [one] => format!("{one} is allowed"),
+        several => several.join(", ") + " are allowed",
+    };
     Problem::bad_request("unknown query parameter", format!("the query parameter {name:?} is not known; {allowed}"))
 }
 

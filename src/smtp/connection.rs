@@ -97,7 +97,12 @@ async fn proxy_header(stream: &mut TcpStream) -> io::Result<Header> {
             Ok(Progress::Missing(missing)) => {
                 let known = start.len();
                 start.resize(known + missing, 0);
-                stream.read_exact(&mut start[known..]).await?;
+                // Looked at as it comes: what begins otherwise is not waited for.
+                let read = stream.read(&mut start[known..]).await?;
+                if read == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                start.truncate(known + read);
             }
             Err(NoHeader) => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a balancer began without a PROXY header"));

@@ -170,6 +170,11 @@ impl Receipt {
         self.refusal.get_or_insert(refusal);
     }
 
+    /// Why it is not taken, if that is known already.
+    pub(super) const fn refusal(&self) -> Option<&Reply> {
+        self.refusal.as_ref()
+    }
+
     pub(super) const fn is_refused(&self) -> bool {
         self.refusal.is_some()
     }

@@ -75,7 +75,8 @@ fn text(line: &str) -> Option<Header> {
         "TCP6" => client.is_ipv6() && local.is_ipv6(),
         _ => false,
     };
-    let mut port = || words.next()?.parse().ok();
+    // One spelling each: no sign, no leading zeros.
+    let mut port = || words.next().and_then(|word| word.parse().ok().filter(|port: &u16| port.to_string() == word));
     let (client_port, local_port) = (port()?, port()?);
     let ends = Ends { client: SocketAddr::new(client, client_port), local: SocketAddr::new(local, local_port) };
     (is_of_family && words.next().is_none()).then_some(Header::Proxied(ends))
@@ -178,6 +179,8 @@ mod tests {
             b"PROXY TCP4 192.0.2.1 198.51.100.1 56324\r\n",
             b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 25 1\r\n",
             b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 65536\r\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.1 +5632 25\r\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 025\r\n",
             b"PROXY TCP4 2001:db8::1 2001:db8::2 56324 25\r\n",
             b"PROXY UDP4 192.0.2.1 198.51.100.1 56324 25\r\n",
             b"PROXY\r\n",

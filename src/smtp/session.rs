@@ -190,11 +190,16 @@ impl Session {
         self.attempt.take()
     }
 
-    /// The message that was on its way in when the connection ended, with `reply` as last words.
+    /// The message that was on its way in when the connection ended, with `farewell` as last words. Where it had been refused
+    /// already, that is what kept it out.
     #[must_use]
-    pub fn interrupted(&mut self, reply: Option<Reply>) -> Option<Box<Attempt>> {
+    pub fn interrupted(&mut self, farewell: Option<Reply>) -> Option<Box<Attempt>> {
         let envelope = self.envelope.take().filter(|_| self.is_receiving())?;
-        Some(Box::new(Attempt { envelope: *envelope, reply }))
+        let refusal = match (&self.phase, &self.chunked) {
+            (Phase::Data(_, receipt), _) | (_, Some(Chunked { receipt, .. })) => receipt.refusal().cloned(),
+            _ => None,
+        };
+        Some(Box::new(Attempt { envelope: *envelope, reply: refusal.or(farewell) }))
     }
 
     /// Gives the message on its way in up; the client reads `refusal` once it has sent all of it.

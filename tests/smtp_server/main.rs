@@ -314,6 +314,14 @@ async fn a_client_that_vanishes_in_mid_message_delivers_nothing() {
     asking.finish().await.unwrap();
     hear_the_end(&mut asking).await;
 
+    // What was too large was refused before the end of it.
+    let mut large = client(addr).await;
+    begin_message(&mut large).await;
+    large.send(&b"text\r\n".repeat(3_000)).await.unwrap();
+    large.finish().await.unwrap();
+    hear_the_end(&mut large).await;
+    assert_eq!(recorder.kept_out().last().unwrap().reply.as_ref().unwrap().code, 552);
+
     let mut chunking = client(addr).await;
     ask(&mut chunking, "MAIL FROM:<a@sender.example>", "250 2.1.0").await;
     ask(&mut chunking, "RCPT TO:<user@example.com>", "250 2.1.5").await;
@@ -321,7 +329,7 @@ async fn a_client_that_vanishes_in_mid_message_delivers_nothing() {
     drop(chunking);
 
     let told = async {
-        while recorder.kept_out().len() < 2 {
+        while recorder.kept_out().len() < 3 {
             tokio::task::yield_now().await;
         }
     };
@@ -329,10 +337,9 @@ async fn a_client_that_vanishes_in_mid_message_delivers_nothing() {
     assert_eq!(tasks.stop(DEADLINE).await, 0);
     assert!(recorder.delivered().is_empty());
     let told = recorder.kept_out();
-    assert_eq!(told.len(), 2);
-    for Attempt { envelope, reply } in told {
-        assert_eq!((envelope.rcpt_to[0].to_string(), reply), ("user@example.com".to_owned(), None));
-    }
+    assert_eq!(told.len(), 3);
+    assert!(told.iter().all(|attempt| attempt.envelope.rcpt_to[0].to_string() == "user@example.com"));
+    assert!(told[0].reply.is_none() && told[2].reply.is_none());
 }
 
 #[tokio::test]
