@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
 use tokio::net::TcpStream;
 
 use crate::mail::client_network;
@@ -101,6 +102,13 @@ impl Drop for Admission {
         }
         self.connections.total.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Whether an address is of one of these networks. An IPv4 address may come mapped into IPv6.
+#[must_use]
+pub fn is_of(networks: &[IpNet], ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    networks.iter().any(|network| network.contains(&ip))
 }
 
 /// Sends a new connection that is one too many its last words, without waiting for anything: it is called between two

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Response};
 use axum::middleware::Next;
 use ipnet::IpNet;
 
+use crate::connections::is_of;
 use crate::mail::client_network;
 
 /// The client of a request.
@@ -31,12 +32,6 @@ pub(super) async fn identify(State(proxies): State<Arc<[IpNet]>>, mut request: R
     next.run(request).await
 }
 
-/// Whether `ip` is one of our proxies.
-pub(super) fn is_trusted(ip: IpAddr, proxies: &[IpNet]) -> bool {
-    let ip = ip.to_canonical();
-    proxies.iter().any(|network| network.contains(&ip))
-}
-
 /// Each proxy adds at the end of `X-Forwarded-For` whom it has seen. So the list is read from its end as long as those in it
 /// are ours; what stands before the first stranger anybody can have made up, and it is not believed.
 fn origin(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
@@ -44,7 +39,7 @@ fn origin(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
     let named: Vec<_> = lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
     let mut client = peer;
     for text in named.into_iter().rev() {
-        if !is_trusted(client, proxies) {
+        if !is_of(proxies, client) {
             break;
         }
         match address(text) {

@@ -28,7 +28,6 @@ use tokio_rustls::server::TlsStream;
 use tower::{BoxError, Service, service_fn};
 
 use super::Settings;
-use super::client::is_trusted;
 use super::origin::Names;
 use super::redirect;
 use super::router::{over_tls, router};
@@ -173,7 +172,7 @@ impl Limits {
     ) -> Result<io::Result<(Watched<TcpStream>, Connection)>, TcpStream> {
         let ip = connection.peer.ip();
         // A proxy brings many clients; its connections are counted by their permits alone.
-        if !is_trusted(ip, &self.proxies) {
+        if !connections::is_of(&self.proxies, ip) {
             match self.connections.admit(ip) {
                 Ok(admission) => connection.admission = Some(Arc::new(admission)),
                 Err(too_many) => {

@@ -114,7 +114,7 @@ impl<B> Shared<B> {
 }
 
 fn admit<B: Backend>(shared: &Arc<Shared<B>>, stream: TcpStream, addr: SocketAddr, transport: Transport) {
-    let is_proxy = shared.settings.proxies.iter().any(|network| network.contains(&addr.ip().to_canonical()));
+    let is_proxy = connections::is_of(&shared.settings.proxies, addr.ip());
     let admission = if is_proxy { shared.connections.admit_anybody() } else { shared.connections.admit(addr.ip()) };
     match admission {
         Ok(admission) => {
