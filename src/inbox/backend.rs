@@ -6,13 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 
 use super::rate::TooFast;
-use super::{Attempt, Inbox};
+use super::{Attempt, INLINE_MAX_BYTES, Inbox};
 use crate::mail::{self, Address, Content, Domain, Envelope, Message, MessageId, Peer, Recipient};
 use crate::smtp::{self, Backend, Reply};
 use crate::store::{Delivery, StoreError};
-
-/// Messages up to this size are parsed where they arrive; larger ones would hold up other connections of the same thread.
-const PARSE_INLINE_MAX_BYTES: usize = 64 * 1024;
 
 impl Backend for Inbox {
     async fn mail(&self, peer: &Peer, from: Option<&Address>) -> Result<(), Reply> {
@@ -80,7 +77,7 @@ impl Inbox {
     async fn content(&self, raw: Bytes) -> Content {
         let (size, budgets) = (raw.len(), self.settings.mime);
         let parse = move || contained(|| mail::parse(&raw, &budgets));
-        if size <= PARSE_INLINE_MAX_BYTES {
+        if size <= INLINE_MAX_BYTES {
             return parse();
         }
         // The semaphore is never closed.
@@ -220,7 +217,7 @@ mod tests {
         let mime = Budgets { max_parts: 1, ..Budgets::default() };
         let inbox = inbox(Settings { mime, ..settings() }, u64::MAX).await;
         let raw = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--\r\n";
-        for raw in [raw.to_owned(), raw.to_owned() + &"epilogue\r\n".repeat(PARSE_INLINE_MAX_BYTES / 10)] {
+        for raw in [raw.to_owned(), raw.to_owned() + &"epilogue\r\n".repeat(INLINE_MAX_BYTES / 10)] {
             let content = inbox.content(raw.into()).await;
             assert_eq!(content.text.as_deref(), Some("one"));
             assert!(content.problems.iter().any(|problem| problem.starts_with("many-parts: ")), "{content:?}");

@@ -27,6 +27,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::mail::{Budgets, MailboxName, MailboxNameError, MessageId, Naming};
 use crate::store::Store;
 
+/// Messages and texts up to this size are parsed and looked through where they come up; larger ones would hold up other
+/// connections of the same thread.
+const INLINE_MAX_BYTES: usize = 64 * 1024;
 /// So many large messages are parsed at once, and so many looked at: each takes its size, or several times that, while it
 /// is, and more of them would only wait for the same processors.
 const LARGE_AT_ONCE: usize = 2;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::Inbox;
 use super::filter::Filter;
+use super::{INLINE_MAX_BYTES, Inbox};
 use crate::mail::{self, HeaderField, MailboxName};
 use crate::store::{Listing, Page, StoreError, Stored};
 
@@ -13,8 +13,6 @@ use crate::store::{Listing, Page, StoreError, Stored};
 const BATCH_MESSAGES: usize = 100;
 /// A batch that is deleted ends before its texts have more than this.
 const BATCH_MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// Batches with more text than this are looked through where they hold up nobody.
-const INLINE_MAX_BYTES: usize = 64 * 1024;
 
 /// What a search has found.
 struct Found {

@@ -1,7 +1,7 @@
 use restante::mail::Content;
 
-use super::ROUTES;
 use super::support::{Api, attachment, message};
+use super::{ROUTES, SECURITY_HEADERS};
 
 #[tokio::test]
 async fn every_answer_tells_browsers_to_run_nothing() {
@@ -9,13 +9,7 @@ async fn every_answer_tells_browsers_to_run_nothing() {
     let paths = ROUTES.iter().map(|(path, _)| *path).chain(["/nothing", "/emails?typo=1", "/emails/a/b/c/d", "/%zz"]);
     for path in paths {
         let answer = api.get(path).await;
-        for (name, value) in [
-            ("x-content-type-options", "nosniff"),
-            ("cache-control", "no-store"),
-            ("referrer-policy", "no-referrer"),
-            ("content-security-policy", "sandbox; default-src 'none'"),
-            ("cross-origin-resource-policy", "same-origin"),
-        ] {
+        for (name, value) in SECURITY_HEADERS {
             assert_eq!(answer.header(name), value, "{path} {name}");
         }
     }

@@ -40,3 +40,12 @@ const ROUTES: [(&str, &[&str]); 17] = [
 
 /// Those of [`ROUTES`] that anybody may ask.
 const OPEN: [&str; 2] = ["/health", "/ready"];
+
+/// What every answer says to browsers, but for those that a browser is to show.
+const SECURITY_HEADERS: [(&str, &str); 5] = [
+    ("x-content-type-options", "nosniff"),
+    ("cache-control", "no-store"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "sandbox; default-src 'none'"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
