@@ -8,7 +8,7 @@ mod filter;
 mod rate;
 mod search;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

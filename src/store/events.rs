@@ -91,7 +91,7 @@ impl Events {
     /// Events may have been lost on their way here: everybody who listens has to look again.
     #[cfg_attr(not(test), expect(dead_code, reason = "events of the local backends have no way to go"))]
     pub(super) fn lost(&self) {
-        self.watched().values().for_each(|watched| drop(watched.arrivals.send_replace(())));
+        self.watched().values().for_each(|watched| watched.arrivals.send_replace(()));
         self.recent().push(None);
         self.arrivals.send_replace(());
     }
