@@ -1,7 +1,9 @@
 //! The HTTP API through which mail is called for.
 
 mod accept;
+mod addresses;
 mod attempts;
+mod body;
 mod client;
 mod content;
 mod emails;
@@ -20,6 +22,7 @@ mod redirect;
 mod router;
 mod server;
 mod stream;
+mod token;
 mod view;
 mod wanted;
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_DISPOSITION, HOST, HeaderName, LINK, ORIGIN, RETRY_AFTER};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, HOST, HeaderName, LINK, LOCATION, ORIGIN, RETRY_AFTER,
+};
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Method, Response, Version};
 use axum::middleware::Next;
@@ -66,9 +68,9 @@ impl fmt::Display for Origin {
 pub(super) fn cors(origins: &[Origin]) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_origin(origins.iter().map(|origin| origin.0.clone()).collect::<Vec<_>>())
-        .allow_methods([Method::GET, Method::HEAD, Method::DELETE])
-        .allow_headers([AUTHORIZATION, HeaderName::from_static("x-api-key"), LAST_EVENT_ID])
-        .expose_headers([CONTENT_DISPOSITION, LINK, RETRY_AFTER, RATE_LIMIT, RATE_REMAINING])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("x-api-key"), LAST_EVENT_ID])
+        .expose_headers([CONTENT_DISPOSITION, LINK, LOCATION, RETRY_AFTER, RATE_LIMIT, RATE_REMAINING])
         .max_age(CORS_MAX_AGE);
     (!origins.is_empty()).then_some(layer)
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
+mod addresses;
 mod attempts;
 mod browsers;
 mod content;
@@ -19,7 +20,7 @@ mod support;
 mod wait;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 19] = [
+const ROUTES: [(&str, &[&str]); 20] = [
     ("/health", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
     ("/emails", &["GET", "HEAD"]),
@@ -29,6 +30,7 @@ const ROUTES: [(&str, &[&str]); 19] = [
     ("/emails/user/none", &["GET", "HEAD"]),
     ("/emails/user/latest", &["GET", "HEAD", "DELETE"]),
     ("/emails/user/latest/text", &["GET", "HEAD"]),
+    ("/addresses", &["POST"]),
     ("/attempts", &["GET", "HEAD"]),
     ("/events", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000", &["GET", "HEAD", "DELETE"]),
