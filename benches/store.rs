@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ async fn main() {
     let tasks = Shutdown::new();
     let kind = Kind::Embedded { data_dir: dir.path().join("data"), min_free_bytes: 0 };
     let settings = Settings { kind, mailbox_max_messages: 500, max_bytes: u64::MAX };
-    let store = Store::open(&settings, Clock::system(), &tasks).await.expect("the store opens");
+    let store = Store::open(&settings, Clock::system(), Arc::default(), &tasks).await.expect("the store opens");
 
     appends(&store, &tasks, 32, 4096, 2000).await;
     appends(&store, &tasks, 1, 4096, 4000).await;

@@ -6,20 +6,24 @@ mod attempts;
 mod browsers;
 mod content;
 mod errors;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod hostile;
 mod html;
 mod keys;
 mod limits;
 mod lists;
 mod message;
+mod metrics;
 mod proxies;
 mod routes;
 mod support;
 mod wait;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 17] = [
+const ROUTES: [(&str, &[&str]); 18] = [
     ("/health", &["GET", "HEAD"]),
+    ("/metrics", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
     ("/emails", &["GET", "HEAD"]),
     ("/emails/user", &["GET", "HEAD", "DELETE"]),
@@ -39,7 +43,7 @@ const ROUTES: [(&str, &[&str]); 17] = [
 ];
 
 /// Those of [`ROUTES`] that anybody may ask.
-const OPEN: [&str; 2] = ["/health", "/ready"];
+const OPEN: [&str; 3] = ["/health", "/metrics", "/ready"];
 
 /// What every answer says to browsers, but for those that a browser is to show.
 const SECURITY_HEADERS: [(&str, &str); 5] = [

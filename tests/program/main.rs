@@ -9,8 +9,11 @@ mod clients;
 mod crash;
 mod curl;
 mod dialogue;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod https;
 mod idle;
+mod metrics;
 mod pebble;
 mod process;
 mod programs;
