@@ -36,7 +36,8 @@ async fn requests_are_counted_by_the_template_of_their_route() {
 #[tokio::test]
 async fn whatever_a_stranger_asks_for_makes_no_new_series() {
     let api = Api::start().await;
-    // One of each first.
+    // To ask for the metrics is a series too, from the second time on.
+    api.metrics().await;
     let mut series = 0;
     for round in 0..3 {
         for n in 0..20 {
@@ -59,7 +60,6 @@ async fn whatever_a_stranger_asks_for_makes_no_new_series() {
         assert!(series == 0 || told.samples.len() == series, "{} series, then {}", series, told.samples.len());
         series = told.samples.len();
     }
-    // The metrics themselves have been asked for by now.
     assert!(series < 400, "{series}");
 }
 
@@ -104,7 +104,8 @@ async fn the_store_counts_what_came_and_why_it_went() {
     }
     api.deliver(&["a@example.com", "b@example.com"], "Subject: x\r\n\r\n").await;
     assert_eq!(api.ask("DELETE", "/emails/a").await.status, 200);
-    assert_eq!(api.ask("DELETE", "/emails/b/latest").await.status, 200);
+    let latest = api.get("/emails/b/latest").await.json();
+    assert_eq!(api.ask("DELETE", &format!("/emails/b/{}", latest["id"].as_str().unwrap())).await.status, 200);
     let told = api.metrics().await;
     let removed = |told: &Exposition, reason: &str| {
         told.value(&format!("restante_store_messages_removed_total{{reason=\"{reason}\"}}"))
