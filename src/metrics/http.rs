@@ -33,6 +33,11 @@ pub struct Answered<'a> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     route: String,
     method: &'static str,
@@ -59,7 +64,7 @@ pub struct Http {
     /// Requests that ended in a panic.
     pub panics: Counter,
     requests: Family<Request, Counter>,
-    durations: Family<[(&'static str, String); 1], Histogram, fn() -> Histogram>,
+    durations: Family<Route, Histogram, fn() -> Histogram>,
     problems: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
@@ -94,7 +99,7 @@ impl Http {
             _ => "5xx",
         };
         if let Some(took) = request.took {
-            self.durations.get_or_create(&[("route", route.clone())]).observe(took.as_secs_f64());
+            self.durations.get_or_create(&Route { route: route.clone() }).observe(took.as_secs_f64());
         }
         if let Some(problem) = request.problem {
             self.problems.get_or_create(&[("error", problem)]).inc();
