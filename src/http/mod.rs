@@ -6,6 +6,7 @@ mod client;
 mod content;
 mod count;
 mod emails;
+mod events;
 mod guesses;
 mod held;
 mod html;

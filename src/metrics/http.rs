@@ -128,7 +128,11 @@ impl Http {
             "Requests that are being answered now",
             self.in_progress.clone(),
         );
-        registry.register("restante_http_held_requests", "Requests held now until mail comes", self.held.clone());
+        registry.register(
+            "restante_http_held_requests",
+            "Requests held now until mail comes, streams among them",
+            self.held.clone(),
+        );
         registry.register("restante_http_failed_keys", "Requests with a wrong API key", self.failed_keys.clone());
         let panics = "Requests that ended in a panic; anything but nought is a fault of the program";
         registry.register("restante_http_panics", panics, self.panics.clone());

@@ -9,6 +9,7 @@ mod clients;
 mod crash;
 mod curl;
 mod dialogue;
+mod events;
 #[path = "../support/exposition.rs"]
 mod exposition;
 mod https;
