@@ -6,6 +6,7 @@
 mod contract;
 mod embedded;
 mod events;
+mod gone;
 mod memory;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub use self::events::Watch;
+pub use self::gone::{Gone, GoneReason};
 
 use self::embedded::Embedded;
 use self::events::Events;
@@ -226,6 +228,19 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.raw(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.raw(mailbox, id, now).await,
+        }
+    }
+
+    /// How a message of this mailbox went that is not there any more; `None` if it is there, if it never was, and if it is
+    /// not remembered: each is for as long as it was to be kept, of at most 1,000 messages of a mailbox and 100,000 in all.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn gone(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Gone>, StoreError> {
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.gone(mailbox, id, now),
+            Backend::Embedded(embedded) => embedded.gone(mailbox, id, now).await,
         }
     }
 
