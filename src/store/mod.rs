@@ -8,6 +8,7 @@ mod embedded;
 mod events;
 mod gone;
 mod memory;
+mod raw;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 pub use self::events::Watch;
 pub use self::gone::{Gone, GoneReason};
+pub use self::raw::{CHUNK_BYTES, Raw};
 
 use self::embedded::Embedded;
 use self::events::Events;
@@ -219,15 +221,27 @@ impl Store {
         }
     }
 
-    /// The raw bytes of one message, as they were received; `None` if it is not there or has expired.
+    /// The raw bytes of one message, as they were received, to be read in chunks; `None` if it is not there or has
+    /// expired. One that is deleted while it is read ends in an error.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn open_raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Raw>, StoreError> {
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.open_raw(mailbox, id, now),
+            Backend::Embedded(embedded) => embedded.open_raw(mailbox, id, now).await,
+        }
+    }
+
+    /// The same in one piece.
     ///
     /// # Errors
     /// Where the store cannot be read.
     pub async fn raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Bytes>, StoreError> {
-        let now = self.clock.now();
-        match &self.backend {
-            Backend::Memory(memory) => memory.raw(mailbox, id, now),
-            Backend::Embedded(embedded) => embedded.raw(mailbox, id, now).await,
+        match self.open_raw(mailbox, id).await? {
+            Some(raw) => raw.into_bytes().await.map(Some),
+            None => Ok(None),
         }
     }
 

@@ -116,6 +116,8 @@ impl Api {
         let tls = tls(&clock);
         let server = http::Server::new(&settings, inbox.clone(), &tls, tasks.clone());
         let (addr, served) = listen(server.clone(), &tasks).await;
+        // reqwest brings none of its own; whoever is second finds the one of the first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::builder().timeout(DEADLINE).build().unwrap();
         Self { addr, inbox, store, clock, tasks, tls, server, served, client }
     }
