@@ -46,7 +46,7 @@ pub(super) async fn raw(
     Strict(()): Strict<()>,
     path: MessagePath,
 ) -> Result<Response, Problem> {
-    let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let raw = path.raw(&inbox).await?;
     let disposition = format!("attachment; filename=\"{}.eml\"", path.id);
     let headers = [(CONTENT_TYPE, "message/rfc822"), (CONTENT_DISPOSITION, disposition.as_str())];
     Ok((headers, raw).into_response())
@@ -71,7 +71,7 @@ pub(super) async fn html(
     if form == HtmlForm::Sent {
         return body(&inbox, &path, content_type, |content| content.html.as_deref()).await;
     }
-    let message = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?.message;
+    let message = path.message(&inbox).await?.message;
     let bytes = message.content.html.as_ref().map(String::len);
     let bytes = bytes.ok_or_else(|| Problem::not_found("body not found", "the message has no text/html body"))?;
     let url = message_url(&mailbox_url(&inbox, &path.mailbox), path.id);
@@ -108,7 +108,7 @@ pub(super) async fn code(
     Strict(()): Strict<()>,
     path: MessagePath,
 ) -> Result<Response, Problem> {
-    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let stored = path.message(&inbox).await?;
     let code = stored.message.content.codes.first();
     code.map(|code| line(&code.value))
         .ok_or_else(|| Problem::not_found("code not found", "no one-time code was found in the message"))
@@ -120,7 +120,7 @@ pub(super) async fn link(
     Strict(()): Strict<()>,
     path: MessagePath,
 ) -> Result<Response, Problem> {
-    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let stored = path.message(&inbox).await?;
     let not_found = || {
         let count = stored.message.content.links.len();
         let detail = format!("none of the {count} links of the message is an action; all are in its key links");
@@ -140,13 +140,13 @@ pub(super) async fn attachment(
     Strict(()): Strict<()>,
     AttachmentPath { message: path, index }: AttachmentPath,
 ) -> Result<Response, Problem> {
-    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let stored = path.message(&inbox).await?;
     let Some(attachment) = stored.message.content.attachments.get(index).cloned() else {
         let count = stored.message.content.attachments.len();
         let detail = format!("the message has no attachment {index}; it has {count}, numbered from 0");
         return Err(Problem::not_found("attachment not found", detail));
     };
-    let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let raw = path.raw(&inbox).await?;
     let is_inline_image = is_inline_image(&attachment);
     let headers = [
         (CONTENT_TYPE, harmless_type(&attachment.content_type).to_owned()),
@@ -168,7 +168,7 @@ pub(super) async fn attachment(
 
 /// All header fields of a message.
 pub(super) async fn headers_of(inbox: &Inbox, path: &MessagePath) -> Result<Vec<HeaderField>, Problem> {
-    let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let raw = path.raw(inbox).await?;
     let budgets = inbox.mime();
     read(raw, move |raw| mail::header_fields(raw, &budgets)).await
 }
@@ -200,7 +200,7 @@ async fn body(
     content_type: &'static str,
     part: fn(&Content) -> Option<&str>,
 ) -> Result<Response, Problem> {
-    let message = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?.message;
+    let message = path.message(inbox).await?.message;
     if part(&message.content).is_none() {
         let kind = content_type.split(';').next().unwrap_or_default();
         return Err(Problem::not_found("body not found", format!("the message has no {kind} body")));

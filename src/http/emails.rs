@@ -64,7 +64,7 @@ pub(super) async fn message(
     Strict(()): Strict<()>,
     path: MessagePath,
 ) -> Result<Response, Problem> {
-    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let stored = path.message(&inbox).await?;
     let headers = headers_of(&inbox, &path).await?;
     let url = mailbox_url(&inbox, &path.mailbox);
     offload::run(text_bytes(&stored), move || Json(MessageView::new(&stored, &url, Some(&headers))).into_response())
@@ -92,9 +92,8 @@ pub(super) async fn delete(
     Strict(()): Strict<()>,
     ExactPath(path): ExactPath,
 ) -> Result<Response, Problem> {
-    if !inbox.delete(&path.mailbox, path.id).await? {
-        return Err(path.not_found());
-    }
+    let deleted = inbox.delete(&path.mailbox, path.id).await?;
+    path.found(&inbox, deleted.then_some(())).await?;
     Ok(Json(json!({ "message": format!("Message {} has been deleted", path.id) })).into_response())
 }
 
