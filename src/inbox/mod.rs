@@ -4,6 +4,7 @@ mod attempts;
 mod backend;
 mod domains;
 mod filter;
+mod header;
 mod rate;
 mod search;
 #[cfg(test)]
@@ -12,14 +13,13 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 pub use self::attempts::Attempt;
 pub use self::domains::{DomainPattern, Domains};
 pub use self::filter::{Filter, FilterError};
 pub use self::search::Miss;
-pub use crate::store::{Listing, MailboxSummary, Page, StoreError, Stored};
+pub use crate::store::{Listing, MailboxSummary, Page, Raw, StoreError, Stored};
 
 use self::attempts::{Ledger, Limits};
 use self::rate::Rates;
@@ -123,12 +123,12 @@ impl Inbox {
         self.store.message(mailbox, id).await
     }
 
-    /// The raw bytes of one message; `None` if it is not there.
+    /// The raw bytes of one message, to be read in chunks; `None` if it is not there.
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub async fn raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Bytes>, StoreError> {
-        self.store.raw(mailbox, id).await
+    pub async fn open_raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Raw>, StoreError> {
+        self.store.open_raw(mailbox, id).await
     }
 
     /// Deletes one message; says whether it was there.
