@@ -5,8 +5,9 @@ use axum::http::request::Parts;
 
 use super::problem::Problem;
 use super::query::{Parameters, Query};
+use super::room::{Room, Share};
 use super::wanted::Latest;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Raw, Stored};
 use crate::mail::{MailboxName, MessageId};
 
 /// What stands in place of an id for the newest message.
@@ -34,6 +35,29 @@ pub(super) struct AttachmentPath {
 }
 
 impl MessagePath {
+    /// The message.
+    pub(super) async fn message(&self, inbox: &Inbox) -> Result<Stored, Problem> {
+        self.found(inbox.message(&self.mailbox, self.id).await?)
+    }
+
+    /// The message, with its share of the room.
+    pub(super) async fn held(&self, inbox: &Inbox, room: &Room) -> Result<(Stored, Share), Problem> {
+        self.found(room.message(inbox, &self.mailbox, self.id).await?)
+    }
+
+    /// Its raw bytes.
+    pub(super) async fn raw(&self, inbox: &Inbox) -> Result<Raw, Problem> {
+        self.found(inbox.open_raw(&self.mailbox, self.id).await?)
+    }
+
+    /// What was found of the message.
+    ///
+    /// # Errors
+    /// Where there was nothing.
+    pub(super) fn found<T>(&self, found: Option<T>) -> Result<T, Problem> {
+        found.ok_or_else(|| self.not_found())
+    }
+
     /// The message is not there.
     pub(super) fn not_found(&self) -> Problem {
         let Self { mailbox, id } = self;
