@@ -22,7 +22,7 @@ use super::room::{Room, Share};
 use super::router::CROSS_ORIGIN_RESOURCE_POLICY;
 use super::view::{RESERVED, mailbox_url, message_url};
 use crate::inbox::Inbox;
-use crate::mail::{self, Attachment, Content, HeaderField, LinkKind, Message, MessageId};
+use crate::mail::{self, Attachment, Content, HeaderField, Message, MessageId};
 
 /// The longest file name that is passed on: the longest that file systems take.
 const FILENAME_MAX_BYTES: usize = 255;
@@ -167,12 +167,12 @@ pub(super) async fn link(
     known: Known,
 ) -> Result<Response, Problem> {
     let stored = path.message(&inbox).await?;
-    let action = stored.message.content.links.iter().find(|link| link.kind == LinkKind::Action);
     let not_found = || {
         let count = stored.message.content.links.len();
         let detail = format!("none of the {count} links of the message is an action; all are in its key links");
         Problem::not_found("link not found", detail)
     };
+    let action = stored.message.content.action_link();
     action.map(|link| line(&link.href, path.id, &known)).ok_or_else(not_found)
 }
 

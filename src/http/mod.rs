@@ -7,6 +7,7 @@ mod compress;
 mod content;
 mod download;
 mod emails;
+mod events;
 mod guesses;
 mod held;
 mod html;
