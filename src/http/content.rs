@@ -223,7 +223,7 @@ pub(super) async fn attachment(
 
 /// All header fields of a message.
 pub(super) async fn headers_of(inbox: &Inbox, path: &MessagePath) -> Result<Vec<HeaderField>, Problem> {
-    path.found(inbox.header_fields(&path.mailbox, path.id).await?)
+    path.found(inbox, inbox.header_fields(&path.mailbox, path.id).await?).await
 }
 
 /// One body of a message, served from where the store has it.

@@ -107,9 +107,8 @@ pub(super) async fn delete(
     Strict(()): Strict<()>,
     ExactPath(path): ExactPath,
 ) -> Result<Response, Problem> {
-    if !inbox.delete(&path.mailbox, path.id).await? {
-        return Err(path.not_found());
-    }
+    let deleted = inbox.delete(&path.mailbox, path.id).await?;
+    path.found(&inbox, deleted.then_some(())).await?;
     Ok(Json(json!({ "message": format!("Message {} has been deleted", path.id) })).into_response())
 }
 

@@ -21,7 +21,7 @@ pub use self::domains::{DomainPattern, Domains};
 pub use self::feed::{Cursor, Feed, News};
 pub use self::filter::{Filter, FilterError};
 pub use self::search::Miss;
-pub use crate::store::{Listing, MailboxSummary, Mark, Page, Raw, StoreError, Stored};
+pub use crate::store::{Gone, GoneReason, Listing, MailboxSummary, Mark, Page, Raw, StoreError, Stored};
 
 use self::attempts::{Ledger, Limits};
 use self::rate::Rates;
@@ -131,6 +131,14 @@ impl Inbox {
     /// Where the store cannot be read.
     pub async fn open_raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Raw>, StoreError> {
         self.store.open_raw(mailbox, id).await
+    }
+
+    /// How a message went that is not there any more; `None` if it is there, never was, or is not remembered.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn gone(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Gone>, StoreError> {
+        self.store.gone(mailbox, id).await
     }
 
     /// Deletes one message; says whether it was there.

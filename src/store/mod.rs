@@ -6,6 +6,7 @@
 mod contract;
 mod embedded;
 mod events;
+mod gone;
 mod memory;
 mod raw;
 
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub use self::events::{Lagged, Mark, Subscription, Watch};
+pub use self::gone::{Gone, GoneReason};
 pub use self::raw::{CHUNK_BYTES, Raw};
 
 use self::embedded::Embedded;
@@ -239,6 +241,19 @@ impl Store {
         match self.open_raw(mailbox, id).await? {
             Some(raw) => raw.into_bytes().await,
             None => Ok(None),
+        }
+    }
+
+    /// How a message of this mailbox went that is not there any more; `None` if it is there, if it never was, and if it is
+    /// not remembered: each is for as long as it was to be kept, of at most 1,000 messages of a mailbox and 100,000 in all.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn gone(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Gone>, StoreError> {
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.gone(mailbox, id, now),
+            Backend::Embedded(embedded) => embedded.gone(mailbox, id, now).await,
         }
     }
 
