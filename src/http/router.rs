@@ -25,7 +25,10 @@ use super::held::Places;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
-use super::{Settings, accept, attempts, client, content, count, emails, events, held, key, limit, origin, wanted};
+use super::room::Room;
+use super::{
+    Settings, accept, attempts, client, compress, content, count, emails, events, held, key, limit, origin, wanted,
+};
 use crate::inbox::Inbox;
 use crate::metrics::{self, Metrics};
 use crate::shutdown::Shutdown;
@@ -104,6 +107,7 @@ pub(super) fn guarded(routes: Router, settings: &Settings, metrics: &Arc<metrics
     let hosts: Arc<[String]> = settings.hosts.as_slice().into();
     let proxies: Arc<[IpNet]> = settings.trusted_proxies.as_slice().into();
     routes
+        .layer(compress::layer())
         .layer(from_fn(check))
         .layer(option_layer(origin::cors(&settings.cors_origins)))
         .layer(from_fn_with_state(hosts, origin::check_host))
@@ -137,6 +141,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, metrics: &Arc<metrics::Http>, ta
         .route("/attempts", get(attempts::all).route_layer(gives("application/json")))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings, metrics.held.clone())))
+        .layer(Extension(Room::new()))
         .layer(Extension(Streams::new(settings, tasks)))
         .layer(from_fn_with_state(key::Gate::new(settings, metrics.clone()), key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
