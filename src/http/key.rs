@@ -20,6 +20,7 @@ use super::path::MailboxPath;
 use super::problem::Problem;
 use super::token::{Grant, Signer, Unproven};
 use crate::inbox::Inbox;
+use crate::metrics;
 
 /// The longest key, in bytes.
 const API_KEY_MAX_BYTES: usize = 256;
@@ -84,12 +85,13 @@ pub(super) struct Gate {
     /// One for each key, made when the first token is seen or asked for: it takes a while.
     signers: Arc<OnceLock<Box<[Signer]>>>,
     guesses: Arc<Guesses>,
+    metrics: Arc<metrics::Http>,
 }
 
 impl Gate {
-    pub(super) fn new(settings: &Settings, inbox: Inbox) -> Self {
+    pub(super) fn new(settings: &Settings, inbox: Inbox, metrics: Arc<metrics::Http>) -> Self {
         let guesses = Arc::new(Guesses::new(settings.failed_keys_per_minute));
-        Self { inbox, keys: settings.keys.as_slice().into(), signers: Arc::default(), guesses }
+        Self { inbox, keys: settings.keys.as_slice().into(), signers: Arc::default(), guesses, metrics }
     }
 
     /// A token for `grant` that is good as long as this key is.
@@ -135,6 +137,9 @@ pub(super) async fn require(State(gate): State<Gate>, mut request: Request, next
         request.extensions_mut().insert(index);
         request.extensions_mut().insert(grant);
         return Ok(next.run(request).await);
+    }
+    if presented.is_some() {
+        gate.metrics.failed_keys.inc();
     }
     if let (Some(client), Some(_)) = (client, presented) {
         gate.guesses.count(client, Instant::now());

@@ -26,6 +26,10 @@ pub(super) struct Problem {
     more: Map<String, Value>,
 }
 
+/// Which problem an answer is, for those who count them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind(pub(super) &'static str);
+
 /// The members of the document: those of the RFC, `error`, which scripts read, and what belongs to this problem alone.
 #[derive(Serialize)]
 struct Document<'a> {
@@ -52,6 +56,11 @@ impl Problem {
     /// What was asked for is not there.
     pub(super) fn not_found(error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, error, detail)
+    }
+
+    /// What was asked for was there, and is not any more.
+    pub(super) fn gone(error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::GONE, error, detail)
     }
 
     /// What is there cannot be had in the form that was asked for.
@@ -146,6 +155,12 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request body too large", detail)
     }
 
+    /// The client wants bytes behind the last.
+    pub(super) fn range_not_satisfiable(len: u64) -> Self {
+        let detail = format!("the Range header begins behind the end; there are {len} bytes");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range not satisfiable", detail)
+    }
+
     /// The path with its query is longer than any that this server gives out.
     pub(super) fn uri_too_long(max_bytes: usize) -> Self {
         let detail = format!("the path with its query has at most {max_bytes} bytes");
@@ -211,6 +226,7 @@ impl IntoResponse for Problem {
             more: &self.more,
         };
         let mut response = (self.status, axum::Json(document)).into_response();
+        response.extensions_mut().insert(Kind(self.error));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(secs) = self.retry_after_secs {

@@ -6,6 +6,7 @@ mod domains;
 mod feed;
 mod filter;
 mod fresh;
+mod header;
 mod rate;
 mod search;
 #[cfg(test)]
@@ -14,7 +15,6 @@ pub(crate) mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 pub use self::attempts::Attempt;
@@ -23,12 +23,13 @@ pub use self::feed::{Cursor, Feed, News};
 pub use self::filter::{Filter, FilterError};
 pub use self::fresh::FreshError;
 pub use self::search::Miss;
-pub use crate::store::{Listing, MailboxSummary, Mark, Page, StoreError, Stored};
+pub use crate::store::{Gone, GoneReason, Listing, MailboxSummary, Mark, Page, Raw, StoreError, Stored};
 
 use self::attempts::{Ledger, Limits};
 use self::rate::Rates;
 use crate::clock::{Clock, Timestamp};
 use crate::mail::{Budgets, MailboxName, MailboxNameError, MessageId, Naming};
+use crate::metrics;
 use crate::store::Store;
 
 /// Messages and texts up to this size are parsed and looked through where they come up; larger ones would hold up other
@@ -75,12 +76,13 @@ pub struct Inbox {
     parsing: Arc<Semaphore>,
     /// Turns at reading large messages for what a search wants of their header.
     looking: Arc<Semaphore>,
+    metrics: Arc<metrics::Inbox>,
 }
 
 impl Inbox {
     /// Mailboxes in `store`.
     #[must_use]
-    pub fn new(settings: Settings, store: Store, clock: Clock) -> Self {
+    pub fn new(settings: Settings, store: Store, clock: Clock, metrics: Arc<metrics::Inbox>) -> Self {
         let rates = Arc::new(Rates::new(settings.rate_per_minute, settings.rate_per_minute_per_ip));
         let ledger = Arc::new(Ledger::new(Limits {
             per_place: settings.attempts_per_mailbox,
@@ -88,7 +90,7 @@ impl Inbox {
             shown_for: settings.retention,
         }));
         let [parsing, looking] = [(); 2].map(|()| Arc::new(Semaphore::new(LARGE_AT_ONCE)));
-        Self { settings: Arc::new(settings), store, clock, rates, ledger, parsing, looking }
+        Self { settings: Arc::new(settings), store, clock, rates, ledger, parsing, looking, metrics }
     }
 
     /// How much of a message is read.
@@ -139,12 +141,20 @@ impl Inbox {
         self.store.message(mailbox, id).await
     }
 
-    /// The raw bytes of one message; `None` if it is not there.
+    /// The raw bytes of one message, to be read in chunks; `None` if it is not there.
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub async fn raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Bytes>, StoreError> {
-        self.store.raw(mailbox, id).await
+    pub async fn open_raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Raw>, StoreError> {
+        self.store.open_raw(mailbox, id).await
+    }
+
+    /// How a message went that is not there any more; `None` if it is there, never was, or is not remembered.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn gone(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Gone>, StoreError> {
+        self.store.gone(mailbox, id).await
     }
 
     /// Deletes one message; says whether it was there.
