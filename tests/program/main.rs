@@ -6,9 +6,9 @@ mod api;
 mod attempts;
 mod browser;
 mod clients;
-mod crash;
 mod curl;
 mod dialogue;
+mod faults;
 mod https;
 mod idle;
 mod pebble;
@@ -19,5 +19,7 @@ mod python;
 mod relay;
 mod setup;
 mod signals;
+#[path = "../support/small_disk.rs"]
+mod small_disk;
 mod soak;
 mod tls;

@@ -7,6 +7,7 @@
 
 mod directory;
 mod entry;
+mod health;
 mod index;
 mod job;
 mod pending;
@@ -30,6 +31,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::directory::Directory;
 use self::entry::{Entry, Recipient};
+use self::health::Health;
 use self::index::SWEEP_STEP;
 use self::job::{Answer, Append, Chore, Job};
 use self::pending::Backlog;
@@ -53,6 +55,7 @@ pub(super) struct Embedded {
     room: Arc<Semaphore>,
     reader: Arc<Reader>,
     quota: Arc<Quota>,
+    health: Arc<Health>,
     backlog: Backlog,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -85,11 +88,20 @@ impl Embedded {
         let connection = schema::writing(&directory)?;
         let quota = Quota::new(directory.path(), settings.max_bytes, min_free_bytes).map_err(|error| failed(&error))?;
         let quota = Arc::new(quota);
+        let health = Arc::new(Health::new(directory.path()));
         let files = Arc::new(SegmentFiles::new(&directory.segments()));
         let reader = Arc::new(Reader::new(directory.index(), files.clone()));
         let max_messages = settings.mailbox_max_messages as u64;
         let backlog = Backlog::default();
-        let parts = writer::Parts { directory, connection, quota: quota.clone(), files, events, max_messages };
+        let parts = writer::Parts {
+            directory,
+            connection,
+            quota: quota.clone(),
+            health: health.clone(),
+            files,
+            events,
+            max_messages,
+        };
         let writer = Writer::open(parts, backlog.clone(), now).map_err(|error| failed(&error))?;
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
         let timer =
@@ -99,7 +111,7 @@ impl Embedded {
             .spawn(move || timer.block_on(writer.run(jobs)))
             .map_err(|error| failed(&error))?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
-        Ok(Self { queue, room, reader, quota, backlog, writer: tokio::sync::Mutex::new(Some(writer)) })
+        Ok(Self { queue, room, reader, quota, health, backlog, writer: tokio::sync::Mutex::new(Some(writer)) })
     }
 
     pub(super) async fn append(
@@ -182,12 +194,13 @@ impl Embedded {
         if self.queue.is_closed() {
             return Err(closing());
         }
-        let quota = self.quota.clone();
+        let (quota, health) = (self.quota.clone(), self.health.clone());
         let read = move |_: &Reader, connection: &rusqlite::Connection| {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             if !quota.has_directory()? {
                 return Err(StoreError::Unavailable("the data directory has been deleted".to_owned()));
             }
+            health.check()?;
             quota.admit(1, quota.free_bytes()?)
         };
         self.read(read).await

@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::store::StoreError;
 
+/// So much stays free whatever is configured: what is acknowledged must find room in the index, or nothing could be read, and
+/// so must the removal of what has expired, or nothing would come back. It is the log of SQLite before a checkpoint, twice.
+const INDEX_ROOM_BYTES: u64 = 8 * 1024 * 1024;
+
 /// What is held, and what may be. The writer counts, everybody may ask.
 pub(super) struct Quota {
     directory: File,
@@ -18,6 +22,7 @@ pub(super) struct Quota {
 
 impl Quota {
     pub(super) fn new(directory: &Path, max_bytes: u64, min_free_bytes: u64) -> io::Result<Self> {
+        let min_free_bytes = min_free_bytes.max(INDEX_ROOM_BYTES);
         Ok(Self { directory: File::open(directory)?, max_bytes, min_free_bytes, held_bytes: AtomicU64::new(0) })
     }
 

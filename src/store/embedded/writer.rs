@@ -11,6 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::directory::Directory;
+use super::health::Health;
 use super::index::{self, Counts, Extent, SWEEP_STEP, Update};
 use super::job::{Answer, Append, Batch, Chore, Job, LOOKS, soon};
 use super::pending::{Backlog, Pending, Unindexed};
@@ -37,6 +38,7 @@ pub(super) struct Parts {
     pub(super) directory: Directory,
     pub(super) connection: Connection,
     pub(super) quota: Arc<Quota>,
+    pub(super) health: Arc<Health>,
     pub(super) files: Arc<SegmentFiles>,
     pub(super) events: Events,
     pub(super) max_messages: u64,
@@ -186,6 +188,7 @@ impl Writer {
         let free_bytes = self.parts.quota.free_bytes().unwrap_or(u64::MAX);
         let mut more = 0;
         let mut written = Vec::with_capacity(appends.len());
+        let mut is_ill = false;
         for mut append in appends {
             match self.place(&mut append, more, free_bytes) {
                 Ok(Some(place)) => {
@@ -193,10 +196,16 @@ impl Writer {
                     written.push((append, place));
                 }
                 Ok(None) => append.answer.give(Ok(())),
-                Err(error) => append.answer.give(Err(error)),
+                Err(error) => {
+                    is_ill |= matches!(error, StoreError::Unavailable(_));
+                    self.parts.health.note(!is_ill);
+                    append.answer.give(Err(error));
+                }
             }
         }
         let failed = self.segments.write(written.iter().map(|(append, place)| (*place, &append.entry)));
+        is_ill |= failed.values().any(|error| matches!(error, StoreError::Unavailable(_)));
+        self.parts.health.note(!is_ill);
         for id in failed.keys() {
             self.live.entry(*id).or_default();
         }
@@ -459,7 +468,8 @@ mod tests {
         let quota = Arc::new(Quota::new(directory.path(), u64::MAX, 0).unwrap());
         let files = Arc::new(SegmentFiles::new(&directory.segments()));
         let events = Events::new();
-        let parts = Parts { directory, connection, quota, files, events, max_messages: 500 };
+        let health = Arc::new(Health::new(directory.path()));
+        let parts = Parts { directory, connection, quota, health, files, events, max_messages: 500 };
         Writer::open(parts, Backlog::default(), Timestamp::from_millis(0)).unwrap()
     }
 
