@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tokio::sync::broadcast::error::TryRecvError;
 
 use super::*;
 use crate::mail::{Address, Content, Domain, MailParameters, Peer};
@@ -130,6 +129,8 @@ macro_rules! contract {
 contract! {
     what_is_kept_is_found_as_it_was
     an_empty_and_a_large_message_come_back_byte_for_byte
+    a_large_message_comes_in_chunks_and_in_parts
+    a_message_that_is_deleted_while_it_is_read_is_never_given_out_by_half
     what_is_not_there_is_none_and_no_error
     all_mailboxes_of_a_message_get_it_and_each_sees_its_own_recipient
     the_newest_come_first_and_pages_lead_to_the_oldest
@@ -178,6 +179,53 @@ async fn an_empty_and_a_large_message_come_back_byte_for_byte(subject: Subject) 
         let raw = noise(len as u64, len);
         let (_, id) = lab.deliver("alice", &raw).await;
         assert!(lab.raw("alice", id).await.unwrap() == raw, "{len} bytes");
+    }
+}
+
+async fn a_large_message_comes_in_chunks_and_in_parts(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let raw = noise(1, 3 * CHUNK_BYTES + 7);
+    let (_, id) = lab.deliver("alice", &raw).await;
+    let len = raw.len() as u64;
+    let open = async || lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap();
+    let mut whole = open().await;
+    assert_eq!((whole.len(), whole.is_empty()), (len, false));
+    let mut read = Vec::new();
+    while let Some(chunk) = whole.chunk().await.unwrap() {
+        assert!((1..=CHUNK_BYTES).contains(&chunk.len()));
+        read.extend_from_slice(&chunk);
+    }
+    assert!(read == raw);
+    assert_eq!(whole.chunk().await.unwrap(), None, "the end stays the end");
+    let chunk = CHUNK_BYTES as u64;
+    for (part, expected) in [
+        (0..len, 0..raw.len()),
+        (0..0, 0..0),
+        (5..6, 5..6),
+        (chunk - 1..2 * chunk + 1, CHUNK_BYTES - 1..2 * CHUNK_BYTES + 1),
+        (len - 1..u64::MAX, raw.len() - 1..raw.len()),
+        (len + 5..u64::MAX, 0..0),
+    ] {
+        let cut = open().await.part(part.clone());
+        assert_eq!(cut.len(), expected.len() as u64, "{part:?}");
+        assert!(cut.front(3).await.unwrap() == raw[expected.clone()][..expected.len().min(3)], "{part:?}");
+        assert!(cut.into_bytes().await.unwrap() == raw[expected], "{part:?}");
+    }
+    assert!(open().await.part(10..20).part(2..4).into_bytes().await.unwrap() == raw[12..14]);
+}
+
+async fn a_message_that_is_deleted_while_it_is_read_is_never_given_out_by_half(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let raw = noise(2, 5 * CHUNK_BYTES);
+    let (_, id) = lab.deliver("alice", &raw).await;
+    let mut reading = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap();
+    let mut read = reading.chunk().await.unwrap().unwrap().to_vec();
+    assert!(lab.store.delete(&name("alice"), id).await.unwrap());
+    assert!(lab.store.open_raw(&name("alice"), id).await.unwrap().is_none());
+    let rest = reading.into_bytes().await;
+    if let Ok(rest) = rest {
+        read.extend_from_slice(&rest);
+        assert!(read == raw, "what comes without an error is the message");
     }
 }
 
@@ -430,13 +478,17 @@ async fn a_message_too_large_does_not_keep_others_out(subject: Subject) {
     assert_eq!(lab.seqs("alice").await, kept.unwrap());
 }
 
+fn told(events: &mut Subscription) -> Event {
+    events.try_next().unwrap().unwrap()
+}
+
 async fn events_name_each_mailbox_in_the_order_of_arrival(subject: Subject) {
     let lab = Lab::open(subject).await;
     lab.deliver("alice", b"before anybody listened").await;
-    let mut events = lab.store.subscribe();
+    let mut events = lab.store.subscribe(None);
     let seqs = lab.store.append(to(&["bob", "alice"]), lab.message(), Bytes::new()).await.unwrap();
-    assert_eq!(events.try_recv().unwrap(), Event { mailbox: name("bob"), seq: seqs[0] }, "sent before the answer");
-    assert_eq!(events.try_recv().unwrap(), Event { mailbox: name("alice"), seq: seqs[1] });
+    assert_eq!(told(&mut events), Event { mailbox: name("bob"), seq: seqs[0] }, "sent before the answer");
+    assert_eq!(told(&mut events), Event { mailbox: name("alice"), seq: seqs[1] });
     let concurrent = (0..50).map(|_| {
         let (store, message) = (lab.store.clone(), lab.message());
         async move { drop(store.append(to(&["carol"]), message, Bytes::new()).await.unwrap()) }
@@ -444,25 +496,25 @@ async fn events_name_each_mailbox_in_the_order_of_arrival(subject: Subject) {
     all(&lab.tasks, concurrent).await;
     let mut last = seqs[1];
     for _ in 0..50 {
-        let event = events.try_recv().unwrap();
+        let event = told(&mut events);
         assert!(event.seq > last, "{} after {last}", event.seq);
         last = event.seq;
     }
-    assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
+    assert_eq!(events.try_next(), None);
 }
 
 async fn a_message_that_was_refused_is_not_told_of(subject: Subject) {
     let lab = Lab::with_limits(subject, 500, MIB).await;
-    let mut events = lab.store.subscribe();
+    let mut events = lab.store.subscribe(None);
     let large = Bytes::from(noise(1, 2 * MIB as usize));
     assert!(lab.store.append(to(&["alice"]), lab.message(), large).await.is_err());
     let (seq, _) = lab.deliver("bob", b"hello").await;
-    assert_eq!(events.try_recv().unwrap(), Event { mailbox: name("bob"), seq });
+    assert_eq!(told(&mut events), Event { mailbox: name("bob"), seq });
 }
 
 async fn the_same_message_again_is_kept_once(subject: Subject) {
     let lab = Lab::open(subject).await;
-    let mut events = lab.store.subscribe();
+    let mut events = lab.store.subscribe(None);
     let message = lab.message();
     let raw = Bytes::from_static(b"hello");
     let first = lab.store.append(to(&["alice", "alice"]), message.clone(), raw.clone()).await.unwrap();
@@ -473,9 +525,9 @@ async fn the_same_message_again_is_kept_once(subject: Subject) {
     assert_eq!(lab.seqs("alice").await, [first[0]]);
     assert!(lab.store.delete(&name("alice"), message.id).await.unwrap());
     assert_eq!(lab.raw("bob", message.id).await, Some(raw));
-    assert_eq!(events.try_recv().unwrap().seq, first[0]);
-    assert_eq!(events.try_recv().unwrap().seq, again[1]);
-    assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
+    assert_eq!(told(&mut events).seq, first[0]);
+    assert_eq!(told(&mut events).seq, again[1]);
+    assert_eq!(events.try_next(), None);
 }
 
 async fn mailboxes_are_listed_by_name_with_their_mail(subject: Subject) {

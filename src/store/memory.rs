@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Delivery, Event, Events, Listing, MailboxSummary, Page, Settings, StoreError, Stored, closing};
+use super::{Delivery, Event, Events, Listing, MailboxSummary, Page, Raw, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId, Recipient};
 
@@ -115,14 +115,14 @@ impl Memory {
         Ok(state.find(mailbox, id, now).map(|(seq, entry)| entry.stored(seq, mailbox)))
     }
 
-    pub(super) fn raw(
+    pub(super) fn open_raw(
         &self,
         mailbox: &MailboxName,
         id: MessageId,
         now: Timestamp,
-    ) -> Result<Option<Bytes>, StoreError> {
+    ) -> Result<Option<Raw>, StoreError> {
         let state = self.open_state()?;
-        Ok(state.find(mailbox, id, now).map(|(_, entry)| entry.body.raw.clone()))
+        Ok(state.find(mailbox, id, now).map(|(_, entry)| Raw::held(entry.body.raw.clone())))
     }
 
     pub(super) fn delete(&self, mailbox: &MailboxName, id: MessageId, now: Timestamp) -> Result<bool, StoreError> {

@@ -112,6 +112,8 @@ impl Api {
         let tls = tls(&clock);
         let server = http::Server::new(&settings, inbox.clone(), &tls, tasks.clone());
         let (addr, served) = listen(server.clone(), &tasks).await;
+        // reqwest brings none of its own; whoever is second finds the one of the first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::builder().timeout(DEADLINE).build().unwrap();
         Self { addr, inbox, store, clock, tasks, tls, server, served, client }
     }
@@ -190,7 +192,10 @@ impl Answer {
     pub(crate) async fn of(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, body: response.bytes().await.unwrap() }
+        // A stream has no end.
+        let is_stream = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_stream { Bytes::new() } else { response.bytes().await.unwrap() };
+        Self { status, headers, body }
     }
 
     pub(crate) fn text(&self) -> &str {

@@ -8,6 +8,7 @@ mod browser;
 mod clients;
 mod curl;
 mod dialogue;
+mod events;
 mod faults;
 mod https;
 mod idle;

@@ -7,6 +7,7 @@
 
 mod directory;
 mod entry;
+mod extent;
 mod health;
 mod index;
 mod job;
@@ -29,6 +30,8 @@ use bytes::Bytes;
 use rusqlite::ErrorCode;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub(in crate::store) use self::extent::Extent;
+
 use self::directory::Directory;
 use self::entry::{Entry, Recipient};
 use self::health::Health;
@@ -39,7 +42,7 @@ use self::quota::Quota;
 use self::reader::Reader;
 use self::segments::SegmentFiles;
 use self::writer::Writer;
-use super::{Delivery, Events, Listing, MailboxSummary, OpenError, Page, Settings, StoreError, Stored, closing};
+use super::{Delivery, Events, Listing, MailboxSummary, OpenError, Page, Raw, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId};
 
@@ -155,14 +158,14 @@ impl Embedded {
         self.read(move |reader, connection| reader.message(connection, &mailbox, id, now)).await
     }
 
-    pub(super) async fn raw(
+    pub(super) async fn open_raw(
         &self,
         mailbox: &MailboxName,
         id: MessageId,
         now: Timestamp,
-    ) -> Result<Option<Bytes>, StoreError> {
+    ) -> Result<Option<Raw>, StoreError> {
         let mailbox = mailbox.clone();
-        self.read(move |reader, connection| reader.raw(connection, &mailbox, id, now)).await
+        self.read(move |reader, connection| reader.open_raw(connection, &mailbox, id, now)).await
     }
 
     pub(super) async fn delete(
@@ -195,7 +198,7 @@ impl Embedded {
             return Err(closing());
         }
         let (quota, health) = (self.quota.clone(), self.health.clone());
-        let read = move |_: &Reader, connection: &rusqlite::Connection| {
+        let read = move |_: &Arc<Reader>, connection: &rusqlite::Connection| {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             if !quota.has_directory()? {
                 return Err(StoreError::Unavailable("the data directory has been deleted".to_owned()));
@@ -252,7 +255,7 @@ impl Embedded {
     /// Reads what is there now: all that has been acknowledged is in the index first.
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Reader, &rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Arc<Reader>, &rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         if !self.backlog.is_empty() {
             let (answer, answered) = Answer::channel();

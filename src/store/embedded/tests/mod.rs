@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::store::contract::{ALL, Lab, Subject, all, name, to};
-use crate::store::{Kind, Store};
+use crate::store::{CHUNK_BYTES, Kind, Store};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const MIB: usize = 1024 * 1024;
@@ -185,6 +185,39 @@ async fn raw_bytes_that_have_changed_are_not_given_out() {
     let raw = lab.store.raw(&name("alice"), id).await;
     assert!(matches!(raw, Err(StoreError::Damaged(_))), "{raw:?}");
     assert_eq!(lab.seqs("alice").await, [seq], "its record is whole");
+}
+
+#[tokio::test]
+async fn a_large_message_that_has_changed_is_not_begun() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (_, id) = lab.deliver("alice", &[b'x'; 3 * CHUNK_BYTES]).await;
+    let lab = lab.reopen(|data_dir| flip(data_dir, 1)).await;
+    let mut raw = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap();
+    assert!(matches!(raw.chunk().await, Err(StoreError::Damaged(_))));
+    let part = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap().part(0..5);
+    assert!(matches!(part.into_bytes().await, Err(StoreError::Damaged(_))), "a part of it either");
+}
+
+#[tokio::test]
+async fn a_message_that_changes_while_it_is_read_does_not_come_to_its_end() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (_, id) = lab.deliver("alice", &[b'x'; 3 * CHUNK_BYTES]).await;
+    let mut raw = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap();
+    assert_eq!(raw.chunk().await.unwrap().unwrap().len(), CHUNK_BYTES);
+    flip(&lab.data_dir(), 1);
+    assert_eq!(raw.chunk().await.unwrap().unwrap().len(), CHUNK_BYTES);
+    assert!(matches!(raw.chunk().await, Err(StoreError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn a_message_whose_room_is_given_back_while_it_is_read_ends_in_an_error() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (_, id) = lab.deliver("alice", &[b'x'; 5 * CHUNK_BYTES]).await;
+    let mut raw = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap();
+    assert!(raw.chunk().await.unwrap().is_some());
+    lab.clock.advance(Duration::from_secs(26 * 3600));
+    lab.store.sweep().await.unwrap();
+    assert!(matches!(raw.chunk().await, Err(StoreError::Unavailable(_))));
 }
 
 #[tokio::test]
