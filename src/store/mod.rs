@@ -7,14 +7,13 @@ mod contract;
 mod embedded;
 mod events;
 mod memory;
+mod sweeper;
 mod raw;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, MissedTickBehavior};
 
 pub use self::events::{Lagged, Mark, Subscription, Watch};
 pub use self::raw::{CHUNK_BYTES, Raw};
@@ -25,9 +24,6 @@ use self::memory::Memory;
 use crate::clock::{Clock, Timestamp};
 use crate::mail::{MailboxName, Message, MessageId, Recipient};
 use crate::shutdown::Shutdown;
-
-/// How long an expired message may still take up room; it is not served any more from the moment of its expiry on.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// One mailbox that a message goes to, and the recipient that led there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +168,7 @@ impl Store {
             )),
         };
         let store = Self { backend, events, clock };
-        tasks.spawn(store.clone().sweep_every(SWEEP_INTERVAL, tasks.clone()));
+        tasks.spawn(sweeper::run(store.clone(), sweeper::INTERVAL, tasks.clone()));
         Ok(store)
     }
 
@@ -325,20 +321,6 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.close(),
             Backend::Embedded(embedded) => embedded.close().await,
-        }
-    }
-
-    async fn sweep_every(self, interval: Duration, tasks: Shutdown) {
-        let mut due = tokio::time::interval_at(Instant::now() + interval, interval);
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = tasks.requested() => return,
-                _ = due.tick() => {}
-            }
-            if let Err(error) = self.sweep().await {
-                tracing::warn!(%error, "expired mail was not removed; it will be tried again");
-            }
         }
     }
 }

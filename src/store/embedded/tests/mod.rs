@@ -81,6 +81,19 @@ async fn a_store_that_is_opened_again_has_everything_and_goes_on_counting() {
     assert_eq!(segments(&lab.data_dir()).len(), 2, "a run never writes into a segment of another");
 }
 
+#[tokio::test]
+async fn a_store_that_is_opened_again_with_the_clock_behind_goes_on_counting() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (first, _) = lab.deliver("alice", b"first").await;
+    lab.clock.set(Timestamp::from_millis(lab.clock.now().as_millis() - 10 * 24 * 3_600_000));
+    let lab = lab.reopen(|_| ()).await;
+    let (second, id) = lab.deliver("alice", b"second").await;
+    assert_eq!(lab.seqs("alice").await, [second, first]);
+    lab.clock.advance(2 * DAY);
+    assert_eq!(lab.store.sweep().await.unwrap(), 1);
+    assert_eq!((lab.seqs("alice").await, lab.raw("alice", id).await), (vec![first], None));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_is_there_after_a_crash() {
     let lab = Lab::open(Subject::Embedded).await;
