@@ -6,6 +6,7 @@
 mod contract;
 mod embedded;
 mod events;
+mod gone;
 mod memory;
 mod sweeper;
 mod raw;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::events::{Lagged, Mark, Subscription, Watch};
+pub use self::gone::{Gone, GoneReason};
 pub use self::raw::{CHUNK_BYTES, Raw};
 
 use self::embedded::Embedded;
@@ -233,8 +235,21 @@ impl Store {
     /// Where the store cannot be read.
     pub async fn raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Bytes>, StoreError> {
         match self.open_raw(mailbox, id).await? {
-            Some(raw) => raw.into_bytes().await.map(Some),
+            Some(raw) => raw.into_bytes().await,
             None => Ok(None),
+        }
+    }
+
+    /// How a message of this mailbox went that is not there any more; `None` if it is there, if it never was, and if it is
+    /// not remembered: each is for as long as it was to be kept, of at most 1,000 messages of a mailbox and 100,000 in all.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn gone(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Gone>, StoreError> {
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.gone(mailbox, id, now),
+            Backend::Embedded(embedded) => embedded.gone(mailbox, id, now).await,
         }
     }
 
