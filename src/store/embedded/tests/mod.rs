@@ -137,31 +137,54 @@ async fn a_second_process_is_told_who_has_the_directory() {
 #[tokio::test]
 async fn a_format_of_the_future_is_refused_and_left_alone() {
     let lab = Lab::open(Subject::Embedded).await;
+    lab.deliver("alice", b"hello").await;
     lab.store.close().await;
-    let set = |format: i64| {
-        let index = rusqlite::Connection::open(lab.data_dir().join("index.sqlite3")).unwrap();
-        index.pragma_update(None, "user_version", format).unwrap();
+    let index = rusqlite::Connection::open(lab.data_dir().join("index.sqlite3")).unwrap();
+    index.pragma_update(None, "user_version", 99).unwrap();
+    index.close().unwrap();
+    let files = || {
+        let index = fs::read(lab.data_dir().join("index.sqlite3")).unwrap();
+        (index, segments(&lab.data_dir()).iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>())
     };
-    set(99);
+    let before = files();
     let error = lab.try_open().await.err().unwrap().to_string();
-    assert!(error.contains(&lab.data_dir().display().to_string()) && error.contains("99"), "{error}");
-    set(2);
-    assert!(lab.try_open().await.is_ok());
+    for part in [&lab.data_dir().display().to_string(), "format 99", "start the version that wrote it"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(files() == before);
 }
 
+/// `tests/formats/1` was written by the version that had this format.
 #[tokio::test]
 async fn a_directory_of_the_first_format_is_taken_over_with_all_that_is_in_it() {
     let lab = Lab::open(Subject::Embedded).await;
-    let (kept, id) = lab.deliver("alice", b"kept").await;
-    let lab = lab
-        .reopen(|data_dir| {
-            let index = rusqlite::Connection::open(data_dir.join("index.sqlite3")).unwrap();
-            index.execute_batch("DROP TABLE gone; PRAGMA user_version = 1").unwrap();
-        })
-        .await;
-    assert_eq!(lab.seqs("alice").await, [kept]);
-    assert!(lab.store.delete(&name("alice"), id).await.unwrap());
-    assert!(lab.gone("alice", id).await.is_some());
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/1");
+    let old = lab.dir.path().join("old");
+    power::copy_segments(&fixture, &old, |bytes| bytes);
+    let index = rusqlite::Connection::open(old.join("index.sqlite3")).unwrap();
+    index.execute_batch(&fs::read_to_string(fixture.join("index.sql")).unwrap()).unwrap();
+    index.close().unwrap();
+    lab.clock.set(Timestamp::from_millis(1_795_889_600_000));
+    let store = lab.open_copy(&old).await;
+    let listed = async |mailbox: &str| store.list(&name(mailbox), ALL).await.unwrap().messages;
+    let alice = listed("alice").await;
+    let subjects: Vec<_> = alice.iter().map(|stored| (stored.seq, stored.message.content.subject.as_deref())).collect();
+    assert_eq!(subjects, [(4, Some("Last")), (1, Some("For two"))]);
+    let [bob] = &listed("bob").await[..] else { panic!("one message") };
+    assert_eq!(bob.message, alice[1].message);
+    let raw = store.raw(&name("bob"), bob.message.id).await.unwrap().unwrap();
+    assert!(raw.starts_with(b"Date: Sat, 28 Nov 2026 18:12:58 +0000\r\nTo: alice@example.com,bob@example.com\r\n"));
+
+    let next = store.append(to(&["alice"]), lab.message(), Bytes::new()).await.unwrap();
+    assert!(next[0] > 4, "{next:?}");
+    assert!(store.delete(&name("bob"), bob.message.id).await.unwrap());
+    assert!(store.gone(&name("bob"), bob.message.id).await.unwrap().is_some());
+    lab.clock.advance(DAY - Duration::from_secs(10));
+    assert_eq!(store.sweep().await.unwrap(), 2, "what it had expires on its own time");
+    assert_eq!(segments(&old).len(), 2, "the hour of the old one is not over");
+    lab.clock.advance(DAY);
+    assert_eq!(store.sweep().await.unwrap(), 1);
+    assert_eq!(segments(&old).len(), 0);
 }
 
 #[tokio::test]
