@@ -54,7 +54,7 @@ impl Mail {
     }
 
     fn is_shared(&self) -> bool {
-        self.seed() / 4 % 2 == 0
+        (self.seed() / 4).is_multiple_of(2)
     }
 
     fn mailboxes(&self) -> Vec<String> {
@@ -62,7 +62,7 @@ impl Mail {
     }
 
     fn is_to_be_deleted(&self) -> bool {
-        self.seed() / 8 % DELETED_EVERY == 0
+        (self.seed() / 8).is_multiple_of(DELETED_EVERY)
     }
 
     /// A message of its own size and content, 1 KB to 1 MB.

@@ -56,7 +56,7 @@ impl Reader {
     /// All messages of a mailbox, page by page.
     pub(crate) fn all(&self, mailbox: &str) -> Vec<Value> {
         let mut all = self.json(&format!("/emails/{mailbox}?limit=200"));
-        while all.len() % 200 == 0
+        while all.len().is_multiple_of(200)
             && let Some(last) = all.last()
         {
             let page = self.json(&format!("/emails/{mailbox}?limit=200&before={}", last["seq"]));
