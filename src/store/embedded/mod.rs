@@ -9,6 +9,7 @@ mod directory;
 mod entry;
 mod extent;
 mod health;
+mod held;
 mod index;
 mod job;
 mod pending;
@@ -243,9 +244,14 @@ impl Embedded {
         Ok(removed)
     }
 
+    /// In short steps, too.
     async fn tidy(&self, now: Timestamp, removed: u64) -> Result<(), StoreError> {
-        let (answer, answered) = Answer::channel();
-        self.ask(Job::Tidy(now, removed, answer), answered).await
+        loop {
+            let (answer, answered) = Answer::channel();
+            if !self.ask(Job::Tidy(now, removed, answer), answered).await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn expire(&self, now: Timestamp) -> Result<u64, StoreError> {

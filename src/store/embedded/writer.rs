@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::directory::Directory;
 use super::health::Health;
+use super::held::{self, Held, Known};
 use super::index::{self, Counts, Extent, SWEEP_STEP, Update};
 use super::job::{Answer, Append, Batch, Chore, Job, LOOKS, soon};
 use super::pending::{Backlog, Pending, Unindexed};
@@ -29,8 +30,8 @@ const PENDING_MAX_ROWS: usize = 8192;
 const QUIET: Duration = Duration::from_millis(20);
 /// An index that could not be written is tried again after so long.
 const RETRY: Duration = Duration::from_secs(1);
-/// The index is made smaller when so many of its pages, and at least a quarter, are free; so many at a time.
-const VACUUM_PAGES: i64 = 4096;
+/// The index is made smaller when so many of its pages, and at least a quarter, are free; so many at a time, as mail waits.
+const VACUUM_PAGES: i64 = 256;
 
 /// What a writer works with.
 pub(super) struct Parts {
@@ -48,8 +49,8 @@ pub(super) struct Parts {
 pub(super) struct Writer {
     parts: Parts,
     segments: Segments,
-    /// How many entries of each segment are referred to, by the index or as pending.
-    live: HashMap<SegmentId, u64>,
+    /// What of each segment is referred to, by the index or as pending.
+    live: HashMap<SegmentId, Held>,
     counts: Counts,
     pending: Pending,
     /// When so many rows are pending the index is written.
@@ -61,21 +62,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Takes the directory over: counts what is referred to, indexes what is only in the segments, and removes segments that
-    /// nothing refers to.
+    /// Takes the directory over: indexes what is only in the segments, and removes segments that nothing refers to.
     pub(super) fn open(parts: Parts, backlog: Backlog, now: Timestamp) -> Result<Self, StoreError> {
         let connection = &parts.connection;
-        let (mut live, held_bytes) = index::referred(connection)?;
-        let ends = index::ends(connection)?;
-        parts.quota.add(held_bytes);
-        let known = live.keys().chain(ends.keys()).copied();
-        let (segments, found) = Segments::open(parts.directory.segments(), known)?;
-        for missing in live.keys().filter(|id| !found.contains(id)) {
+        let known = held::all(connection)?;
+        let (segments, found) = Segments::open(parts.directory.segments(), known.keys().copied())?;
+        let is_lost = |id: &SegmentId| known[id].held.entries > 0 && !found.contains(id) && !id.is_over(now);
+        for missing in known.keys().filter(|id| is_lost(id)) {
             tracing::error!(segment = ?missing, "a segment is missing; what has not expired of it is lost");
         }
-        for id in &found {
-            live.entry(*id).or_insert(0);
-        }
+        let live: HashMap<_, _> =
+            found.iter().map(|id| (*id, known.get(id).map(|known| known.held).unwrap_or_default())).collect();
+        parts.quota.add(live.values().map(|held| held.bytes).sum());
         let mut writer = Self {
             last_seq: index::last_seq(connection)?,
             largest_id: index::largest_id(connection)?,
@@ -87,12 +85,13 @@ impl Writer {
             parts,
         };
         for id in &found {
-            writer.recover(*id, ends.get(id).copied().unwrap_or(0), now)?;
+            writer.recover(*id, known.get(id).map_or(0, |known| known.end), now)?;
         }
         // Where this fails it is tried again while the store is open, as with any other mail.
         writer.rest();
-        writer.forget(ends.into_keys().filter(|id| !found.contains(id)).collect());
-        writer.unlink_if(|_, live| live == 0);
+        let is_done = |(id, known): (SegmentId, Known)| (known.held.entries == 0 && !found.contains(&id)).then_some(id);
+        writer.forget(known.into_iter().filter_map(is_done).collect());
+        writer.unlink_if(|_, held| held.entries == 0);
         Ok(writer)
     }
 
@@ -167,8 +166,8 @@ impl Writer {
             let flushed = self.flush();
             batch.flushes.into_iter().for_each(|answer| answer.give(flushed.clone()));
         }
-        for (now, removed, answer) in batch.tidies {
-            self.tidy(now, removed);
+        for (now, removed, mut answer) in batch.tidies {
+            answer.value = self.tidy(now, removed);
             answer.give(Ok(()));
         }
     }
@@ -267,7 +266,7 @@ impl Writer {
     /// Counts a message that is in a segment and is to be indexed.
     fn hold(&mut self, message: Unindexed) {
         self.parts.quota.add(message.head.len());
-        *self.live.entry(message.place.segment).or_default() += 1;
+        self.live.entry(message.place.segment).or_default().add(message.head.len());
         self.pending.push(message);
     }
 
@@ -343,9 +342,10 @@ impl Writer {
     /// Gives back the room of entries that nothing refers to any more.
     fn release(&mut self, freed: Vec<Extent>, is_durable: bool) {
         for freed in &freed {
-            self.parts.quota.remove(freed.len);
-            if let Some(count) = self.live.get_mut(&freed.place.segment) {
-                *count = count.saturating_sub(1);
+            // What was in a segment that is gone went with it.
+            if let Some(held) = self.live.get_mut(&freed.place.segment) {
+                held.remove(freed.len);
+                self.parts.quota.remove(freed.len);
             }
         }
         if !freed.is_empty()
@@ -362,29 +362,31 @@ impl Writer {
         }
     }
 
-    /// Gives room back after a sweep.
-    fn tidy(&mut self, now: Timestamp, removed: u64) {
+    /// Gives room back after a sweep, some of it at a time; says whether there is more.
+    fn tidy(&mut self, now: Timestamp, removed: u64) -> bool {
         // Those that nothing was ever committed to are not counted yet, and must go too.
         for id in self.segments.retire(now) {
             self.live.entry(id).or_default();
         }
         // On a full disk the rows of a segment may be there yet. They are not needed to see that it is over, and without
         // its room they could never be removed.
-        self.unlink_if(|id, live| live == 0 || id.is_over(now));
-        if let Err(error) = self.vacuum() {
+        self.unlink_if(|id, held| held.entries == 0 || id.is_over(now));
+        let has_more = self.vacuum().unwrap_or_else(|error| {
             tracing::warn!(%error, "the index could not be made smaller");
-        }
-        if removed >= SWEEP_STEP {
+            false
+        });
+        if removed >= SWEEP_STEP && !has_more {
             self.checkpoint();
         }
+        has_more
     }
 
     /// Removes the segments that `is_done` says nobody needs, by how many of their entries are referred to.
-    fn unlink_if(&mut self, is_done: impl Fn(SegmentId, u64) -> bool) {
+    fn unlink_if(&mut self, is_done: impl Fn(SegmentId, Held) -> bool) {
         let Self { live, segments, pending, parts, .. } = self;
         let mut gone = Vec::new();
-        live.retain(|id, count| {
-            if segments.is_open(*id) || pending.needs(*id) || !is_done(*id, *count) {
+        live.retain(|id, held| {
+            if segments.is_open(*id) || pending.needs(*id) || !is_done(*id, *held) {
                 return true;
             }
             if let Err(error) = segments.unlink(*id) {
@@ -392,7 +394,11 @@ impl Writer {
                 return true;
             }
             parts.files.forget(*id);
-            gone.push(*id);
+            parts.quota.remove(held.bytes);
+            // While rows name it, its number stays taken.
+            if held.entries == 0 {
+                gone.push(*id);
+            }
             false
         });
         self.forget(gone);
@@ -406,22 +412,23 @@ impl Writer {
         // A file that came back with the power would be taken for a log that was never read.
         let synced = self.segments.sync_names().map_err(StoreError::from);
         let mut gone = gone.into_iter();
-        if let Err(error) = synced.and_then(|()| Ok(gone.try_for_each(|id| index::forget(&self.parts.connection, id))?))
+        if let Err(error) = synced.and_then(|()| Ok(gone.try_for_each(|id| held::forget(&self.parts.connection, id))?))
         {
             tracing::warn!(%error, "the index remembers segments that are gone; it will be put right at the next start");
         }
     }
 
-    fn vacuum(&self) -> rusqlite::Result<()> {
+    /// Makes the index a little smaller, where it is worth it; says whether it was.
+    fn vacuum(&self) -> rusqlite::Result<bool> {
         let pages = |name| self.parts.connection.query_row(name, [], |row| row.get::<_, i64>(0));
         let (free, all) = (pages("PRAGMA freelist_count")?, pages("PRAGMA page_count")?);
-        if free < VACUUM_PAGES / 16 || free < all / 4 {
-            return Ok(());
+        if free < VACUUM_PAGES || free < all / 4 {
+            return Ok(false);
         }
         let mut statement = self.parts.connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
         let mut steps = statement.query([])?;
         while steps.next()?.is_some() {}
-        Ok(())
+        Ok(true)
     }
 
     /// Moves the log into the index and empties it.
@@ -566,7 +573,7 @@ mod tests {
         let mut second = writer(dir.path());
         assert_eq!(rows(&second), 3);
         assert_eq!(append(&mut second, &[("alice", 6)])[0].as_deref().unwrap(), [4]);
-        assert_eq!(second.live.values().sum::<u64>(), 4);
+        assert_eq!(second.live.values().map(|held| held.entries).sum::<u64>(), 4);
     }
 
     #[test]
@@ -642,7 +649,7 @@ mod tests {
         assert_eq!(expire(&mut writer, 7).unwrap(), 1);
         writer.tidy(Timestamp::from_millis(7 * HOUR_MS), 0);
         assert_eq!(segments(), 0);
-        assert!(index::ends(&writer.parts.connection).unwrap().is_empty());
+        assert!(held::all(&writer.parts.connection).unwrap().is_empty());
     }
 
     #[test]

@@ -394,6 +394,51 @@ async fn what_is_held_is_counted_again_when_the_store_is_opened() {
     assert!(lab.store.append(to(&["alice"]), lab.message(), raw).await.is_ok());
 }
 
+/// What the index has counted of each segment, and what there is.
+fn counted(data_dir: &Path) -> [Vec<(i64, i64, i64)>; 2] {
+    let index = rusqlite::Connection::open(data_dir.join("index.sqlite3")).unwrap();
+    ["SELECT segment, entries, bytes FROM segment WHERE entries > 0 ORDER BY segment",
+     "SELECT segment, count(*), sum(len) FROM
+        (SELECT DISTINCT segment, start, front_len + raw_len AS len FROM message) GROUP BY segment ORDER BY segment"]
+    .map(|question| {
+        let mut statement = index.prepare(question).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    })
+}
+
+#[tokio::test]
+async fn what_each_segment_holds_is_counted_with_every_change() {
+    let lab = Lab::with_limits(Subject::Embedded, 5, u64::MAX).await;
+    let mut lab = lab;
+    for hour in 0..4 {
+        for number in 0..8 {
+            let message = lab.message();
+            let id = message.id;
+            lab.store.append(to(&["alice", "bob", "carol"]), message.clone(), Bytes::from(vec![b'x'; number])).await.unwrap();
+            // A repetition that is kept for one mailbox more, and one that is not kept.
+            lab.store.append(to(&["alice", "dave"]), message.clone(), Bytes::new()).await.unwrap();
+            lab.store.append(to(&["bob"]), message, Bytes::new()).await.unwrap();
+            if number % 3 == 0 {
+                lab.store.delete(&name("bob"), id).await.unwrap();
+            }
+        }
+        lab.store.clear(&name("carol")).await.unwrap();
+        let [known, there] = counted(&lab.data_dir());
+        assert!(known == there && !there.is_empty(), "{known:?} {there:?}");
+        lab.clock.advance(Duration::from_secs(3600));
+        lab = lab.reopen(|_| ()).await;
+    }
+    lab.clock.advance(DAY - Duration::from_secs(2 * 3600));
+    lab.store.sweep().await.unwrap();
+    let [known, there] = counted(&lab.data_dir());
+    assert_eq!(known, there);
+    lab.clock.advance(DAY);
+    lab.store.sweep().await.unwrap();
+    assert_eq!(counted(&lab.data_dir()), [vec![], vec![]]);
+    assert_eq!(segments(&lab.data_dir()).len(), 0);
+}
+
 #[tokio::test]
 async fn mail_is_refused_before_the_disk_is_full_and_can_still_be_read() {
     let mut lab = Lab::open(Subject::Embedded).await;
