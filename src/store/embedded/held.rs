@@ -53,8 +53,7 @@ impl Changes {
             "UPDATE segment SET entries = max(entries + ?2 - ?3, 0), bytes = max(bytes + ?4 - ?5, 0) WHERE segment = ?1",
         )?;
         for (segment, (added, freed)) in &self.0 {
-            let [more, fewer, larger, smaller] =
-                [added.entries, freed.entries, added.bytes, freed.bytes].map(to_row);
+            let [more, fewer, larger, smaller] = [added.entries, freed.entries, added.bytes, freed.bytes].map(to_row);
             change.execute(params![segment.to_row(), more, fewer, larger, smaller])?;
         }
         Ok(())
