@@ -65,7 +65,7 @@ struct Lab {
 
 impl Lab {
     async fn open(&self) -> Store {
-        Store::open(&self.settings, self.clock.clone(), &self.tasks).await.expect("the store opens")
+        Store::open(&self.settings, self.clock.clone(), Arc::default(), &self.tasks).await.expect("the store opens")
     }
 
     fn mailboxes(&self) -> usize {

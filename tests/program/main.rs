@@ -9,9 +9,12 @@ mod clients;
 mod curl;
 mod dialogue;
 mod events;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod faults;
 mod https;
 mod idle;
+mod metrics;
 mod pebble;
 mod process;
 mod programs;
