@@ -13,6 +13,7 @@ mod job;
 mod pending;
 mod quota;
 mod reader;
+mod records;
 mod recovery;
 mod schema;
 mod segments;
