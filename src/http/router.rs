@@ -25,6 +25,7 @@ use super::held::Places;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
+use super::records::Made;
 use super::room::Room;
 use super::{Settings, accept, attempts, client, compress, content, emails, events, held, key, limit, origin, wanted};
 use crate::inbox::Inbox;
@@ -117,6 +118,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings)))
         .layer(Extension(Room::new()))
+        .layer(Extension(Made::new()))
         .layer(Extension(Streams::new(settings, tasks)))
         .layer(from_fn_with_state(key::Gate::new(settings), key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))

@@ -17,6 +17,7 @@ mod process;
 mod programs;
 mod proxy;
 mod python;
+mod readers;
 mod relay;
 mod setup;
 mod signals;
