@@ -21,6 +21,7 @@ mod process;
 mod programs;
 mod proxy;
 mod python;
+mod readers;
 mod relay;
 mod setup;
 mod signals;

@@ -115,6 +115,11 @@ impl Restante {
         self.child.wait().unwrap();
     }
 
+    /// From now on `VmHWM` is the most that it took since then.
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
     /// A line of its `/proc/<pid>/status`, in kB.
     pub(crate) fn memory_kb(&self, line: &str) -> u64 {
         let mut status = String::new();

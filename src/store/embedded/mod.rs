@@ -15,6 +15,7 @@ mod job;
 mod pending;
 mod quota;
 mod reader;
+mod records;
 mod recovery;
 mod schema;
 mod segments;
