@@ -45,6 +45,16 @@ impl Events {
         let _ = self.all.send(event);
     }
 
+    /// Events may have been lost on their way here: everybody who waits at a mailbox has to look again.
+    pub(super) fn lost(&self) {
+        self.wake_watchers();
+    }
+
+    /// Has everybody who waits at a mailbox look again.
+    pub(super) fn wake_watchers(&self) {
+        self.watched().values().for_each(|watched| drop(watched.arrivals.send_replace(())));
+    }
+
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.all.subscribe()
     }

@@ -8,6 +8,7 @@ mod embedded;
 mod events;
 mod memory;
 mod raw;
+mod redis;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,10 +20,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 pub use self::events::Watch;
 pub use self::raw::{CHUNK_BYTES, Raw};
+pub use self::redis::{Durability, RedisServer, RedisSettings};
 
 use self::embedded::Embedded;
 use self::events::Events;
 use self::memory::Memory;
+use self::redis::Redis;
 use crate::clock::{Clock, Timestamp};
 use crate::mail::{MailboxName, Message, MessageId, Recipient};
 use crate::shutdown::Shutdown;
@@ -127,7 +130,8 @@ pub struct Settings {
     pub kind: Kind,
     /// The most messages that a mailbox holds; the oldest go.
     pub mailbox_max_messages: usize,
-    /// The most bytes that the store holds, raw mail and records together; more is refused as [`StoreError::Full`].
+    /// The most bytes that the store holds, raw mail and records together; more is refused as [`StoreError::Full`]. In Redis
+    /// the limit is its own `maxmemory`.
     pub max_bytes: u64,
 }
 
@@ -143,6 +147,8 @@ pub enum Kind {
         /// Mail is refused as [`StoreError::Full`] where it would leave fewer free bytes than this on the disk.
         min_free_bytes: u64,
     },
+    /// In Redis, which several programs may share.
+    Redis(RedisSettings),
 }
 
 /// Messages, by mailbox. Clones share the same store.
@@ -157,6 +163,7 @@ pub struct Store {
 enum Backend {
     Memory(Arc<Memory>),
     Embedded(Arc<Embedded>),
+    Redis(Arc<Redis>),
 }
 
 impl Store {
@@ -171,6 +178,7 @@ impl Store {
             Kind::Embedded { data_dir, min_free_bytes } => Backend::Embedded(Arc::new(
                 Embedded::open(settings, data_dir.clone(), *min_free_bytes, events.clone(), clock.now()).await?,
             )),
+            Kind::Redis(redis) => Backend::Redis(Redis::open(settings, redis, events.clone(), tasks).await?),
         };
         let store = Self { backend, events, clock };
         tasks.spawn(store.clone().sweep_every(SWEEP_INTERVAL, tasks.clone()));
@@ -192,6 +200,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.append(deliveries, message, raw),
             Backend::Embedded(embedded) => embedded.append(deliveries, message, raw).await,
+            Backend::Redis(redis) => redis.append(&deliveries, message, raw, self.clock.now()).await,
         }
     }
 
@@ -204,6 +213,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.list(mailbox, page, now),
             Backend::Embedded(embedded) => embedded.list(mailbox, page, now).await,
+            Backend::Redis(redis) => redis.list(mailbox, page, now).await,
         }
     }
 
@@ -216,6 +226,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.message(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.message(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.message(mailbox, id, now).await,
         }
     }
 
@@ -229,6 +240,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.open_raw(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.open_raw(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.open_raw(mailbox, id, now).await,
         }
     }
 
@@ -252,6 +264,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.delete(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.delete(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.delete(mailbox, id, now).await,
         }
     }
 
@@ -264,6 +277,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.clear(mailbox, now),
             Backend::Embedded(embedded) => embedded.clear(mailbox, now).await,
+            Backend::Redis(redis) => redis.clear(mailbox, now).await,
         }
     }
 
@@ -280,6 +294,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.mailboxes(after, limit, now),
             Backend::Embedded(embedded) => embedded.mailboxes(after, limit, now).await,
+            Backend::Redis(redis) => redis.mailboxes(after, limit, now).await,
         }
     }
 
@@ -304,6 +319,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.ready(),
             Backend::Embedded(embedded) => embedded.ready().await,
+            Backend::Redis(redis) => redis.ready().await,
         }
     }
 
@@ -317,6 +333,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.sweep(now),
             Backend::Embedded(embedded) => embedded.sweep(now).await,
+            Backend::Redis(redis) => redis.sweep(now).await,
         }
     }
 
@@ -325,6 +342,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.close(),
             Backend::Embedded(embedded) => embedded.close().await,
+            Backend::Redis(redis) => redis.close().await,
         }
     }
 
@@ -341,6 +359,20 @@ impl Store {
             }
         }
     }
+}
+
+/// One delivery for each mailbox, and which of them each of `deliveries` is.
+fn distinct(deliveries: &[Delivery]) -> (Vec<&Delivery>, Vec<usize>) {
+    let mut recipients: Vec<&Delivery> = Vec::with_capacity(deliveries.len());
+    let mut places = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        let known = recipients.iter().position(|recipient| recipient.mailbox == delivery.mailbox);
+        places.push(known.unwrap_or(recipients.len()));
+        if known.is_none() {
+            recipients.push(delivery);
+        }
+    }
+    (recipients, places)
 }
 
 /// What every call is told once the store is being closed.

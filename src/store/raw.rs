@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::StoreError;
-use super::embedded;
+use super::{StoreError, embedded, redis};
 
 /// How much of a large message is in memory at a time.
 pub const CHUNK_BYTES: usize = 256 * 1024;
@@ -23,6 +22,7 @@ enum Source {
     /// Bytes that are in memory already, and whole; what is left of them.
     Held(Bytes),
     Embedded(embedded::Extent),
+    Redis(redis::Body),
 }
 
 impl Raw {
@@ -33,6 +33,10 @@ impl Raw {
 
     pub(super) fn embedded(extent: embedded::Extent) -> Self {
         Self { len: extent.len(), source: Source::Embedded(extent) }
+    }
+
+    pub(super) fn redis(body: redis::Body) -> Self {
+        Self { len: body.len(), source: Source::Redis(body) }
     }
 
     /// How many bytes it has.
@@ -59,6 +63,7 @@ impl Raw {
                 Source::Held(bytes.slice(place(start)..place(end)))
             }
             Source::Embedded(extent) => Source::Embedded(extent.part(start..end)),
+            Source::Redis(body) => Source::Redis(body.part(start..end)),
         };
         Self { len: end - start, source }
     }
@@ -72,6 +77,7 @@ impl Raw {
             Source::Held(bytes) if bytes.is_empty() => Ok(None),
             Source::Held(bytes) => Ok(Some(bytes.split_to(bytes.len().min(CHUNK_BYTES)))),
             Source::Embedded(extent) => extent.chunk().await,
+            Source::Redis(body) => body.chunk().await,
         }
     }
 
@@ -84,6 +90,7 @@ impl Raw {
         match &self.source {
             Source::Held(bytes) => Ok(bytes.slice(..len.min(bytes.len()))),
             Source::Embedded(extent) => extent.front(len).await,
+            Source::Redis(body) => body.front(len).await,
         }
     }
 
