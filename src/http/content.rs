@@ -19,7 +19,7 @@ use super::query::{HtmlForm, Strict};
 use super::router::CROSS_ORIGIN_RESOURCE_POLICY;
 use super::view::{RESERVED, mailbox_url, message_url};
 use crate::inbox::Inbox;
-use crate::mail::{self, Attachment, Content, HeaderField, LinkKind, Message};
+use crate::mail::{self, Attachment, Content, HeaderField, Message};
 
 /// The longest file name that is passed on: the longest that file systems take.
 const FILENAME_MAX_BYTES: usize = 255;
@@ -121,13 +121,12 @@ pub(super) async fn link(
     path: MessagePath,
 ) -> Result<Response, Problem> {
     let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
-    let action = stored.message.content.links.iter().find(|link| link.kind == LinkKind::Action);
     let not_found = || {
         let count = stored.message.content.links.len();
         let detail = format!("none of the {count} links of the message is an action; all are in its key links");
         Problem::not_found("link not found", detail)
     };
-    action.map(|link| line(&link.href)).ok_or_else(not_found)
+    stored.message.content.action_link().map(|link| line(&link.href)).ok_or_else(not_found)
 }
 
 /// One value as a line of text: a shell takes the line break off, and a terminal wants it.

@@ -20,11 +20,12 @@ use serde_json::{Value, json};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::events::Streams;
 use super::held::Places;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
-use super::{Settings, accept, attempts, client, content, emails, held, key, limit, origin, wanted};
+use super::{Settings, accept, attempts, client, content, emails, events, held, key, limit, origin, wanted};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 use crate::tls::{Certificate, Tls};
@@ -96,6 +97,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
     let origins: Arc<[Origin]> = settings.cors_origins.as_slice().into();
     let gives = |kind| from_fn_with_state(kind, accept::check);
     let below = records()
+        .route("/{mailbox}/events", get(events::of_mailbox).route_layer(gives("text/event-stream")))
         .route("/{mailbox}/{id}/raw", get(content::raw).route_layer(gives("message/rfc822")))
         .route("/{mailbox}/{id}/text", get(content::text).route_layer(gives("text/plain")))
         .route("/{mailbox}/{id}/html", get(content::html).route_layer(gives("text/html")))
@@ -108,9 +110,11 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .nest("/emails", below)
         // Nesting leaves this one path to the fallback outside, which asks for no key.
         .route("/emails/", any(not_found))
+        .route("/events", get(events::all).route_layer(gives("text/event-stream")))
         .route("/attempts", get(attempts::all).route_layer(gives("application/json")))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings)))
+        .layer(Extension(Streams::new(settings, tasks)))
         .layer(from_fn_with_state(key::Gate::new(settings), key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
         .layer(from_fn_with_state(origins, origin::check_origin))

@@ -3,11 +3,12 @@
 mod attempts;
 mod backend;
 mod domains;
+mod feed;
 mod filter;
 mod rate;
 mod search;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +18,10 @@ use tokio::sync::Semaphore;
 
 pub use self::attempts::Attempt;
 pub use self::domains::{DomainPattern, Domains};
+pub use self::feed::{Cursor, Feed, News};
 pub use self::filter::{Filter, FilterError};
 pub use self::search::Miss;
-pub use crate::store::{Listing, MailboxSummary, Page, StoreError, Stored};
+pub use crate::store::{Listing, MailboxSummary, Mark, Page, StoreError, Stored};
 
 use self::attempts::{Ledger, Limits};
 use self::rate::Rates;

@@ -15,10 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::broadcast;
 use tokio::time::{Instant, MissedTickBehavior};
 
-pub use self::events::Watch;
+pub use self::events::{Lagged, Mark, Subscription, Watch};
 pub use self::raw::{CHUNK_BYTES, Raw};
 pub use self::redis::{Durability, RedisServer, RedisSettings};
 
@@ -45,7 +44,7 @@ pub struct Delivery {
 /// A message as one mailbox sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
-    /// Its place in the order of arrival: given out by the store at commit, always growing, never used again.
+    /// Its place in the order of arrival in its mailbox: given out by the store at commit, always growing, never used again.
     pub seq: u64,
     /// The mailbox.
     pub mailbox: MailboxName,
@@ -298,10 +297,11 @@ impl Store {
         }
     }
 
-    /// The events from now on. A receiver that lags must look at the mailbox again.
+    /// The events of all mailboxes from now on, or from behind `mark`, a place of an earlier subscription. Who is told that
+    /// it has missed some looks at the mailboxes again.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+    pub fn subscribe(&self, mark: Option<Mark>) -> Subscription {
+        self.events.subscribe(mark)
     }
 
     /// A place to wait for mail of one mailbox; what arrives from now on is not missed. Whoever waits looks at the mailbox

@@ -90,8 +90,9 @@ impl Redis {
             ready: Mutex::new(None),
             mailbox_max_messages: settings.mailbox_max_messages as u64,
         });
-        let channel = opened.keys.channel().to_owned();
-        tasks.spawn(notices.listen(opened.link.subscriber.clone(), channel, tasks.clone()));
+        let ear = notices.subscribe(&opened.link.subscriber, opened.keys.channel()).await;
+        let ear = ear.map_err(|error| OpenError(format!("Redis at {} cannot be listened to: {error}", redis.server)))?;
+        tasks.spawn(notices.listen(ear, tasks.clone()));
         let (regretful, until) = (opened.clone(), tasks.clone());
         tasks.spawn(async move { regretful.take_back_regrets(regretted, until).await });
         Ok(opened)

@@ -8,6 +8,8 @@ use fred::clients::SubscriberClient;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::Message;
+use fred::types::config::Server;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -32,6 +34,14 @@ pub(super) struct Notices {
     own: Arc<Mutex<HashMap<String, UnboundedSender<Event>>>>,
 }
 
+/// The connection that hears of new mail.
+pub(super) struct Ear {
+    subscriber: SubscriberClient,
+    channel: String,
+    messages: Receiver<Message>,
+    reconnects: Receiver<Server>,
+}
+
 /// A delivery of this node that has yet to hear of itself.
 pub(super) struct Echo {
     notices: Notices,
@@ -51,39 +61,47 @@ impl Notices {
         Echo { notices: self.clone(), token: token.to_owned(), heard }
     }
 
+    /// Begins to hear: nothing that is published from now on is missed without notice.
+    ///
+    /// # Errors
+    /// Redis does not allow it.
+    pub(super) async fn subscribe(&self, subscriber: &SubscriberClient, channel: &str) -> Result<Ear, Error> {
+        let (messages, reconnects) = (subscriber.message_rx(), subscriber.reconnect_rx());
+        subscriber.subscribe(channel).await?;
+        Ok(Ear { subscriber: subscriber.clone(), channel: channel.to_owned(), messages, reconnects })
+    }
+
     /// Listens until the tasks are to stop.
-    pub(super) async fn listen(self, subscriber: SubscriberClient, channel: String, tasks: Shutdown) {
-        let (mut messages, mut reconnects) = (subscriber.message_rx(), subscriber.reconnect_rx());
+    pub(super) async fn listen(self, mut ear: Ear, tasks: Shutdown) {
         let mut look = interval(LOOK_EVERY);
         let mut ping = interval(PING_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.subscribe(&subscriber, &channel).await;
         loop {
             tokio::select! {
                 biased;
                 () = tasks.requested() => return,
-                message = messages.recv() => match message {
-                    Ok(message) => self.hear(&message, &channel),
+                message = ear.messages.recv() => match message {
+                    Ok(message) => self.hear(&message, &ear.channel),
                     Err(RecvError::Lagged(_)) => self.events.lost(),
                     Err(RecvError::Closed) => return,
                 },
-                reconnected = reconnects.recv() => match reconnected {
+                reconnected = ear.reconnects.recv() => match reconnected {
                     Err(RecvError::Closed) => return,
-                    _ => self.subscribe(&subscriber, &channel).await,
+                    _ => self.resubscribe(&ear).await,
                 },
                 _ = look.tick() => self.events.wake_watchers(),
-                _ = ping.tick() => check(&subscriber).await,
+                _ = ping.tick() => check(&ear.subscriber).await,
             }
         }
     }
 
-    /// Subscribes, again perhaps; then everybody looks, as nothing was heard until now.
-    async fn subscribe(&self, subscriber: &SubscriberClient, channel: &str) {
-        match timeout(PING_TIMEOUT, subscriber.subscribe(channel)).await {
+    /// Subscribes on a connection that was made anew; then everybody looks, as nothing was heard until now.
+    async fn resubscribe(&self, ear: &Ear) {
+        match timeout(PING_TIMEOUT, ear.subscriber.subscribe(ear.channel.as_str())).await {
             Ok(Ok(())) => self.events.lost(),
             // The next connection subscribes.
-            _ => _ = subscriber.force_reconnection().await,
+            _ => _ = ear.subscriber.force_reconnection().await,
         }
     }
 
