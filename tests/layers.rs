@@ -27,6 +27,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("std::time::Instant", &["clock"]),
     ("tokio::spawn", &["shutdown"]),
     ("rusqlite", &["store"]),
+    ("fred", &["store"]),
     ("mail_parser", &["mail"]),
     ("axum", &["http"]),
     ("lol_html", &["http"]),

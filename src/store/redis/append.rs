@@ -63,12 +63,24 @@ impl Redis {
         now: Timestamp,
     ) -> Result<Vec<u64>, StoreError> {
         self.link.check_open()?;
+        let mailboxes = distinct(deliveries).0.iter().map(|delivery| delivery.mailbox.clone()).collect();
+        let attempt = Attempt::new(message.id, mailboxes);
+        self.append_as(deliveries, message, raw, attempt, now).await
+    }
+
+    /// Keeps a message by a delivery that has a name already.
+    pub(super) async fn append_as(
+        &self,
+        deliveries: &[Delivery],
+        message: Message,
+        raw: Bytes,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Result<Vec<u64>, StoreError> {
         let (recipients, places) = distinct(deliveries);
         if recipients.is_empty() {
             return Ok(Vec::new());
         }
-        let mailboxes = recipients.iter().map(|delivery| delivery.mailbox.clone()).collect();
-        let attempt = Attempt::new(message.id, mailboxes);
         let parcel = Parcel::pack(message, raw, attempt, now).await?;
         let echo = self.notices.expect(&parcel.attempt.token);
         let saved = match self.deliver(&parcel, &recipients).await {

@@ -61,7 +61,7 @@ impl Attempt {
         Self { id, token, mailboxes }
     }
 
-    fn slot(&self) -> u8 {
+    pub(super) fn slot(&self) -> u8 {
         Keys::slot_of(&self.token)
     }
 }
@@ -138,24 +138,24 @@ impl Redis {
     }
 
     /// Takes back deliveries that a program has left open when it ended.
-    pub(super) async fn take_back_abandoned(&self, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn take_back_abandoned(&self) -> Result<(), StoreError> {
         for slot in Keys::slots() {
             let args = vec![number(ABANDONED_AFTER_SECS), number(ABANDONED_STEP)];
             let open = self.link.run(&self.scripts.abandoned, vec![self.keys.open(slot)], args).await?;
             for token in reply::texts(open)? {
-                self.take_back_open(slot, &token, now).await?;
+                self.take_back_open(slot, &token).await?;
             }
         }
         Ok(())
     }
 
-    async fn take_back_open(&self, slot: u8, token: &str, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn take_back_open(&self, slot: u8, token: &str) -> Result<(), StoreError> {
         let keys = vec![self.keys.open(slot), self.keys.open_delivery(slot, token)];
         let what = self.link.run(&self.scripts.condemn, keys, vec![Value::from(token)]).await?;
         let Some(what) = what.into_bytes() else { return Ok(()) };
         let attempt: Attempt = rmp_serde::from_slice(&what)
             .map_err(|error| StoreError::Damaged(format!("an open delivery cannot be read: {error}")))?;
-        tracing::warn!(id = %attempt.id, at = now.as_millis(), "a delivery that was never acknowledged is taken back");
+        tracing::warn!(id = %attempt.id, "a delivery that was never acknowledged is taken back");
         self.undo(&attempt).await?;
         self.note(&attempt, "undone").await.map(drop)
     }

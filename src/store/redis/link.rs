@@ -9,7 +9,7 @@ use fred::interfaces::ClientLike;
 use fred::types::config::{
     Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, UnresponsiveConfig,
 };
-use fred::types::{Builder, ClusterHash, CustomCommand, RespVersion, Value};
+use fred::types::{Builder, ClusterHash, CustomCommand, Value};
 use fred::util::{redis_keyslot, sha1_hash};
 use tokio::time::{sleep, timeout};
 
@@ -64,10 +64,7 @@ impl Link {
             })
             .set_policy(ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2));
         let (small, bulk) = (builder.build()?, builder.build()?);
-        // Only with version 3 of the protocol a connection that is subscribed can be asked whether it is alive.
-        let mut listening = builder.clone();
-        listening.with_config(|config| config.version = RespVersion::RESP3);
-        let subscriber = listening.build_subscriber_client()?;
+        let subscriber = builder.build_subscriber_client()?;
         small.init().await?;
         bulk.init().await?;
         subscriber.init().await?;
@@ -218,6 +215,12 @@ fn is_passing(error: &Error) -> bool {
     const PASSING: [&str; 7] = ["LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "MOVED", "ASK"];
     matches!(error.kind(), ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Cluster | ErrorKind::Routing)
         || PASSING.iter().any(|code| error.details().starts_with(code))
+}
+
+/// Whether it may help to wait, where no connection was ever made: for a server that starts, not for another password.
+pub(super) fn may_pass_at_the_start(error: &Error) -> bool {
+    !matches!(error.kind(), ErrorKind::Auth | ErrorKind::Config | ErrorKind::InvalidArgument)
+        && !error.details().contains("InvalidCertificate")
 }
 
 /// Whether the server has become a replica.

@@ -137,21 +137,23 @@ async fn connect(redis: &RedisSettings) -> Result<Link, OpenError> {
     if redis.server.uses_tls() {
         config.tls = Some(tls::config(redis.ca_file.as_deref())?);
     }
-    let until = Instant::now() + OPEN_TIMEOUT;
+    let (server, until) = (&redis.server, Instant::now() + OPEN_TIMEOUT);
     loop {
-        let reason = match timeout(CONNECT_TIMEOUT, Link::connect(config.clone())).await {
+        let (reason, may_pass) = match timeout(CONNECT_TIMEOUT, Link::connect(config.clone())).await {
             Ok(Ok(link)) => return Ok(link),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+            Ok(Err(error)) => (error.to_string(), link::may_pass_at_the_start(&error)),
+            Err(_) => (format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()), true),
         };
+        if !may_pass {
+            return Err(OpenError(format!("REDIS_URL: {server} cannot be used: {reason}")));
+        }
         if Instant::now() >= until {
             return Err(OpenError(format!(
-                "REDIS_URL: {} cannot be used: {reason}; tried for {} s. Is it running, and can it be reached from here?",
-                redis.server,
+                "REDIS_URL: {server} cannot be used: {reason}; tried for {} s. Is it running, and can it be reached from here?",
                 OPEN_TIMEOUT.as_secs()
             )));
         }
-        tracing::warn!(server = %redis.server, reason, "Redis cannot be reached yet; it is tried again");
+        tracing::warn!(%server, reason, "Redis cannot be reached yet; it is tried again");
         sleep(CONNECT_PAUSE).await;
     }
 }

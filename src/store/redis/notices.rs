@@ -23,9 +23,9 @@ const ECHO_TIMEOUT: Duration = Duration::from_millis(250);
 /// How often whoever waits looks anyway. What was published while a node had no connection, that node has not heard.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often the connection is asked whether it is alive, and how long that may take: on one that only listens nobody would
-/// notice that the other end is gone.
-const PING_EVERY: Duration = Duration::from_secs(2);
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// notice that the other end is gone. The question is to subscribe once more, as nothing else may be said there.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What this node hears.
 #[derive(Clone)]
@@ -74,9 +74,9 @@ impl Notices {
     /// Listens until the tasks are to stop.
     pub(super) async fn listen(self, mut ear: Ear, tasks: Shutdown) {
         let mut look = interval(LOOK_EVERY);
-        let mut ping = interval(PING_EVERY);
+        let mut ask = interval(ASK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -91,17 +91,18 @@ impl Notices {
                     _ => self.resubscribe(&ear).await,
                 },
                 _ = look.tick() => self.events.wake_watchers(),
-                _ = ping.tick() => check(&ear.subscriber).await,
+                _ = ask.tick() => ear.check().await,
             }
         }
     }
 
     /// Subscribes on a connection that was made anew; then everybody looks, as nothing was heard until now.
     async fn resubscribe(&self, ear: &Ear) {
-        match timeout(PING_TIMEOUT, ear.subscriber.subscribe(ear.channel.as_str())).await {
-            Ok(Ok(())) => self.events.lost(),
+        if ear.is_subscribed().await {
+            self.events.lost();
+        } else {
             // The next connection subscribes.
-            _ => _ = ear.subscriber.force_reconnection().await,
+            let _ = ear.subscriber.force_reconnection().await;
         }
     }
 
@@ -149,16 +150,19 @@ impl Drop for Echo {
     }
 }
 
-/// Makes another connection where this one does not answer.
-async fn check(subscriber: &SubscriberClient) {
-    if subscriber.is_connected() && !matches!(timeout(PING_TIMEOUT, ping(subscriber)).await, Ok(Ok(()))) {
-        tracing::warn!("Redis does not answer on the connection that hears of new mail; another one is made");
-        let _ = subscriber.force_reconnection().await;
+impl Ear {
+    /// Whether it is subscribed, from now on at least.
+    async fn is_subscribed(&self) -> bool {
+        matches!(timeout(ASK_TIMEOUT, self.subscriber.subscribe(self.channel.as_str())).await, Ok(Ok(())))
     }
-}
 
-async fn ping(subscriber: &SubscriberClient) -> Result<(), Error> {
-    subscriber.ping(None).await
+    /// Makes another connection where this one does not answer.
+    async fn check(&self) {
+        if self.subscriber.is_connected() && !self.is_subscribed().await {
+            tracing::warn!("Redis does not answer on the connection that hears of new mail; another one is made");
+            let _ = self.subscriber.force_reconnection().await;
+        }
+    }
 }
 
 /// Reads what the script that saves has published: the token, the seq and the name.

@@ -139,7 +139,7 @@ impl Redis {
                 }
             }
         }
-        self.take_back_abandoned(now).await?;
+        self.take_back_abandoned().await?;
         Ok(removed)
     }
 

@@ -101,7 +101,7 @@ impl RedisServer {
 
     /// What the library wants to know.
     pub(super) fn config(&self) -> Config {
-        Config { fail_fast: false, ..self.config.clone() }
+        self.config.clone()
     }
 }
 
