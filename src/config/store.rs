@@ -42,7 +42,8 @@ fn redis_settings(reader: &mut Reader<'_>, choice: Choice) -> Option<RedisSettin
     let server = server(reader, choice);
     let ca_file = reader.read("REDIS_CA_FILE", |text| Ok((!text.is_empty()).then(|| PathBuf::from(text))));
     if ca_file.is_some() && server.as_ref().is_some_and(|server| !server.uses_tls()) {
-        reader.mistake("REDIS_CA_FILE is set, but the connection is not encrypted: write REDIS_URL=rediss://".to_owned());
+        reader
+            .mistake("REDIS_CA_FILE is set, but the connection is not encrypted: write REDIS_URL=rediss://".to_owned());
     }
     let prefix = reader.read("REDIS_PREFIX", prefix);
     let durability = value::choice(&[("warn", Durability::Warn), ("strict", Durability::Strict)]);
@@ -56,11 +57,11 @@ fn server(reader: &mut Reader<'_>, choice: Choice) -> Option<RedisServer> {
     let password = reader.read("REDIS_PASSWORD", password);
     let is_set = ["REDIS_URL", "REDIS_ADDR"].into_iter().find(|name| reader.is_set(name));
     match is_set {
-        Some(name) if choice != Choice::Redis => reader.mistake(format!(
-            "{name} is set, but mail is not kept there: write STORE=redis too, or take {name} out"
-        )),
+        Some(name) if choice != Choice::Redis => reader
+            .mistake(format!("{name} is set, but mail is not kept there: write STORE=redis too, or take {name} out")),
         None if choice == Choice::Redis => reader.mistake(
-            "STORE=redis needs REDIS_URL: write redis://host:port, or the address alone as REDIS_ADDR=host:port".to_owned(),
+            "STORE=redis needs REDIS_URL: write redis://host:port, or the address alone as REDIS_ADDR=host:port"
+                .to_owned(),
         ),
         _ => {}
     }

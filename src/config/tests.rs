@@ -131,7 +131,8 @@ fn every_default_is_valid_and_every_variable_is_read() {
     assert_eq!(shown.len(), VARIABLES.len());
     for variable in VARIABLES {
         let mistakes = config(&[(variable.name, "\u{7f}!")]);
-        let path = matches!(variable.name, "ACME_CA_FILE" | "REDIS_CA_FILE" | "DATA_DIR" | "TLS_CERT_FILE" | "TLS_KEY_FILE");
+        let path =
+            matches!(variable.name, "ACME_CA_FILE" | "REDIS_CA_FILE" | "DATA_DIR" | "TLS_CERT_FILE" | "TLS_KEY_FILE");
         assert_eq!(mistakes.is_err(), !path, "{} is not read", variable.name);
     }
 }

@@ -54,6 +54,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, error, detail)
     }
 
+    /// What was asked for was there, and is not any more.
+    pub(super) fn gone(error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::GONE, error, detail)
+    }
+
     /// What is there cannot be had in the form that was asked for.
     pub(super) fn unprocessable(error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, error, detail)
@@ -124,6 +129,12 @@ impl Problem {
     pub(super) fn body_too_large(max_bytes: u64) -> Self {
         let detail = format!("the body of a request has at most {max_bytes} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request body too large", detail)
+    }
+
+    /// The client wants bytes behind the last.
+    pub(super) fn range_not_satisfiable(len: u64) -> Self {
+        let detail = format!("the Range header begins behind the end; there are {len} bytes");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range not satisfiable", detail)
     }
 
     /// The path with its query is longer than any that this server gives out.

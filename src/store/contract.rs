@@ -92,6 +92,12 @@ impl Lab {
     pub(in crate::store) async fn raw(&self, mailbox: &str, id: MessageId) -> Option<Bytes> {
         self.store.raw(&name(mailbox), id).await.unwrap()
     }
+
+    /// How a message went, and how long after the start.
+    pub(in crate::store) async fn gone(&self, mailbox: &str, id: MessageId) -> Option<(GoneReason, Duration)> {
+        let gone = self.store.gone(&name(mailbox), id).await.unwrap();
+        gone.map(|gone| (gone.reason, Duration::from_millis(gone.at.as_millis() - START_MS)))
+    }
 }
 
 pub(in crate::store) const ALL: Page = Page { before: None, after: None, limit: 1000, max_bytes: u64::MAX };
@@ -172,6 +178,13 @@ contract! {
     a_sweep_removes_what_has_expired_and_says_how_many
     a_mailbox_holds_so_many_and_the_oldest_go
     what_is_left_of_a_full_mailbox_is_counted_anew
+    a_deleted_message_is_remembered_as_deleted
+    an_expired_message_is_remembered_as_expired_swept_or_not
+    a_message_that_was_pushed_out_is_remembered_as_evicted
+    who_never_had_a_message_learns_nothing_of_it
+    what_is_gone_is_forgotten_after_as_long_as_it_was_kept
+    so_many_messages_that_are_gone_are_remembered
+    a_message_that_is_kept_again_is_not_gone
     a_full_store_refuses_until_mail_has_expired
     a_message_that_is_shared_is_held_once
     a_message_too_large_does_not_keep_others_out
@@ -237,10 +250,14 @@ async fn a_large_message_comes_in_chunks_and_in_parts(subject: Subject) {
     ] {
         let cut = open().await.part(part.clone());
         assert_eq!(cut.len(), expected.len() as u64, "{part:?}");
-        assert!(cut.front(3).await.unwrap() == raw[expected.clone()][..expected.len().min(3)], "{part:?}");
-        assert!(cut.into_bytes().await.unwrap() == raw[expected], "{part:?}");
+        assert!(cut.front(3).await.unwrap().unwrap() == raw[expected.clone()][..expected.len().min(3)], "{part:?}");
+        assert!(cut.into_bytes().await.unwrap().unwrap() == raw[expected], "{part:?}");
     }
-    assert!(open().await.part(10..20).part(2..4).into_bytes().await.unwrap() == raw[12..14]);
+    let mut part = open().await.part(10..20).part(2..4);
+    for _ in 0..2 {
+        assert!(part.chunk().await.unwrap().unwrap() == raw[12..14]);
+        part.rewind();
+    }
 }
 
 async fn a_message_that_is_deleted_while_it_is_read_is_never_given_out_by_half(subject: Subject) {
@@ -251,10 +268,12 @@ async fn a_message_that_is_deleted_while_it_is_read_is_never_given_out_by_half(s
     let mut read = reading.chunk().await.unwrap().unwrap().to_vec();
     assert!(lab.store.delete(&name("alice"), id).await.unwrap());
     assert!(lab.store.open_raw(&name("alice"), id).await.unwrap().is_none());
-    let rest = reading.into_bytes().await;
-    if let Ok(rest) = rest {
-        read.extend_from_slice(&rest);
-        assert!(read == raw, "what comes without an error is the message");
+    loop {
+        match reading.chunk().await {
+            Ok(Some(chunk)) => read.extend_from_slice(&chunk),
+            Ok(None) => break assert!(read == raw, "what comes without an error is the message"),
+            Err(_) => break,
+        }
     }
 }
 
@@ -460,6 +479,114 @@ async fn what_is_left_of_a_full_mailbox_is_counted_anew(subject: Subject) {
         lab.deliver("alice", b"newer").await;
     }
     assert_eq!(lab.seqs("alice").await.len(), 3);
+}
+
+async fn a_deleted_message_is_remembered_as_deleted(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, deleted) = lab.deliver("alice", b"deleted").await;
+    let (_, cleared) = lab.deliver("alice", b"cleared").await;
+    assert_eq!(lab.gone("alice", deleted).await, None, "it is there");
+    lab.clock.advance(TTL / 4);
+    lab.store.delete(&name("alice"), deleted).await.unwrap();
+    lab.clock.advance(TTL / 4);
+    lab.store.clear(&name("alice")).await.unwrap();
+    lab.store.delete(&name("alice"), cleared).await.unwrap();
+    assert_eq!(lab.gone("alice", deleted).await, Some((GoneReason::Deleted, TTL / 4)));
+    assert_eq!(lab.gone("alice", cleared).await, Some((GoneReason::Deleted, TTL / 2)));
+}
+
+async fn an_expired_message_is_remembered_as_expired_swept_or_not(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, id) = lab.deliver("alice", b"hello").await;
+    lab.clock.advance(TTL - Duration::from_millis(1));
+    assert_eq!(lab.gone("alice", id).await, None);
+    lab.clock.advance(Duration::from_millis(1));
+    for _ in 0..2 {
+        assert_eq!(lab.gone("alice", id).await, Some((GoneReason::Expired, TTL)));
+        lab.clock.advance(TTL / 4);
+        lab.store.clear(&name("alice")).await.unwrap();
+        lab.store.sweep().await.unwrap();
+    }
+}
+
+async fn a_message_that_was_pushed_out_is_remembered_as_evicted(subject: Subject) {
+    let lab = Lab::with_limits(subject, 2, u64::MAX).await;
+    let (_, expired) = lab.deliver("alice", b"expired").await;
+    lab.clock.advance(TTL / 2);
+    let (_, evicted) = lab.deliver("alice", b"evicted").await;
+    lab.clock.advance(TTL / 2);
+    for _ in 0..3 {
+        lab.deliver("alice", b"newer").await;
+    }
+    assert_eq!(lab.gone("alice", expired).await, Some((GoneReason::Expired, TTL)), "it had gone by itself");
+    assert_eq!(lab.gone("alice", evicted).await, Some((GoneReason::Evicted, TTL)));
+}
+
+async fn who_never_had_a_message_learns_nothing_of_it(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, deleted) = lab.deliver("alice", b"deleted").await;
+    let shared = lab.message();
+    let id = shared.id;
+    lab.store.append(to(&["alice", "bob"]), shared, Bytes::new()).await.unwrap();
+    for message in [deleted, id] {
+        lab.store.delete(&name("alice"), message).await.unwrap();
+        assert!(lab.gone("alice", message).await.is_some());
+        for mailbox in ["bob", "ALICE", "alic", "carol"] {
+            assert_eq!(lab.gone(mailbox, message).await, None, "{mailbox}");
+        }
+    }
+    assert_eq!(lab.gone("alice", MessageId::new(lab.clock.now())).await, None);
+}
+
+async fn what_is_gone_is_forgotten_after_as_long_as_it_was_kept(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, deleted) = lab.deliver("alice", b"deleted").await;
+    let (_, expired) = lab.deliver("alice", b"expired").await;
+    lab.clock.advance(TTL / 2);
+    lab.store.delete(&name("alice"), deleted).await.unwrap();
+    for (forgotten, remembered) in [(deleted, Some(expired)), (expired, None)] {
+        lab.clock.advance(if remembered.is_some() { TTL } else { TTL / 2 } - Duration::from_millis(1));
+        assert!(lab.gone("alice", forgotten).await.is_some());
+        lab.clock.advance(Duration::from_millis(1));
+        for _ in 0..2 {
+            assert_eq!(lab.gone("alice", forgotten).await, None);
+            if let Some(remembered) = remembered {
+                assert!(lab.gone("alice", remembered).await.is_some());
+            }
+            lab.store.sweep().await.unwrap();
+        }
+    }
+}
+
+async fn so_many_messages_that_are_gone_are_remembered(subject: Subject) {
+    let lab = Lab::with_limits(subject, 1, u64::MAX).await;
+    let (_, others) = lab.deliver("bob", b"deleted").await;
+    lab.store.delete(&name("bob"), others).await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..gone::MAILBOX_MAX + 3 {
+        // Ids grow with the time, and with them the order in which they are forgotten.
+        lab.clock.advance(Duration::from_millis(1));
+        ids.push(lab.deliver("alice", b"evicted").await.1);
+    }
+    assert_eq!(lab.gone("alice", ids[0]).await, None);
+    assert_eq!(lab.gone("alice", ids[1]).await, None);
+    for id in &ids[2..ids.len() - 1] {
+        assert!(lab.gone("alice", *id).await.is_some());
+    }
+    assert!(lab.gone("bob", others).await.is_some(), "a mailbox that is flooded pushes out its own");
+}
+
+async fn a_message_that_is_kept_again_is_not_gone(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let message = lab.message();
+    for hours in [1, 2] {
+        lab.store.append(to(&["alice"]), message.clone(), Bytes::new()).await.unwrap();
+        assert_eq!(lab.gone("alice", message.id).await, None);
+        lab.clock.advance(Duration::from_secs(3600));
+        lab.store.delete(&name("alice"), message.id).await.unwrap();
+        let at = Duration::from_secs(3600 * hours);
+        assert_eq!(lab.gone("alice", message.id).await, Some((GoneReason::Deleted, at)));
+    }
 }
 
 async fn a_full_store_refuses_until_mail_has_expired(subject: Subject) {
@@ -682,6 +809,7 @@ async fn a_closed_store_is_unavailable(subject: Subject) {
     assert!(unavailable(store.list(&alice, ALL).await.err()));
     assert!(unavailable(store.message(&alice, id).await.err()));
     assert!(unavailable(store.raw(&alice, id).await.err()));
+    assert!(unavailable(store.gone(&alice, id).await.err()));
     assert!(unavailable(store.delete(&alice, id).await.err()));
     assert!(unavailable(store.clear(&alice).await.err()));
     assert!(unavailable(store.mailboxes(None, 1).await.err()));

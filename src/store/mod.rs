@@ -6,6 +6,7 @@
 mod contract;
 mod embedded;
 mod events;
+mod gone;
 mod memory;
 mod raw;
 mod redis;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub use self::events::{Lagged, Mark, Subscription, Watch};
+pub use self::gone::{Gone, GoneReason};
 pub use self::raw::{CHUNK_BYTES, Raw};
 pub use self::redis::{Durability, RedisServer, RedisSettings};
 
@@ -249,8 +251,23 @@ impl Store {
     /// Where the store cannot be read.
     pub async fn raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Bytes>, StoreError> {
         match self.open_raw(mailbox, id).await? {
-            Some(raw) => raw.into_bytes().await.map(Some),
+            Some(raw) => raw.into_bytes().await,
             None => Ok(None),
+        }
+    }
+
+    /// How a message of this mailbox went that is not there any more; `None` if it is there, if it never was, and if it is
+    /// not remembered: each is for as long as it was to be kept, of at most 1,000 messages of a mailbox and, but in Redis,
+    /// 100,000 in all.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn gone(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Gone>, StoreError> {
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.gone(mailbox, id, now),
+            Backend::Embedded(embedded) => embedded.gone(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.gone(mailbox, id, now).await,
         }
     }
 

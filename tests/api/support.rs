@@ -31,6 +31,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// 2026-01-02T03:04:05.678Z.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_767_323_045_678);
 
+/// So many messages a mailbox holds there.
+pub(crate) const MAILBOX_MAX_MESSAGES: usize = 1000;
+
 /// A running API over an empty store in memory.
 pub(crate) struct Api {
     pub(crate) addr: SocketAddr,
@@ -72,7 +75,8 @@ pub(crate) fn settings() -> Settings {
 
 /// An inbox over an empty store in memory.
 pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
-    let settings = store::Settings { kind: Kind::Memory, mailbox_max_messages: 1000, max_bytes: 1 << 30 };
+    let settings =
+        store::Settings { kind: Kind::Memory, mailbox_max_messages: MAILBOX_MAX_MESSAGES, max_bytes: 1 << 30 };
     let store = Store::open(&settings, clock.clone(), tasks).await.unwrap();
     let settings = inbox::Settings {
         hostname: "mx.example.com".into(),
@@ -211,6 +215,12 @@ impl Answer {
     pub(crate) fn json(&self) -> Value {
         assert_eq!((self.status, self.header("content-type")), (200, "application/json"), "{}", self.text());
         serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// One member of a document, whatever its status.
+    pub(crate) fn member(&self, name: &str) -> Value {
+        let document: Value = serde_json::from_slice(&self.body).unwrap();
+        document[name].clone()
     }
 
     /// The problem document of an error: its `error` and its `detail`.

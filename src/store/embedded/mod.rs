@@ -18,6 +18,7 @@ mod schema;
 mod segments;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 mod writer;
 
 use std::io;
@@ -40,7 +41,10 @@ use self::quota::Quota;
 use self::reader::Reader;
 use self::segments::SegmentFiles;
 use self::writer::Writer;
-use super::{Delivery, Events, Listing, MailboxSummary, OpenError, Page, Raw, Settings, StoreError, Stored, closing, distinct};
+use super::{
+    Delivery, Events, Gone, Listing, MailboxSummary, OpenError, Page, Raw, Settings, StoreError, Stored, closing,
+    distinct,
+};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId};
 
@@ -155,6 +159,16 @@ impl Embedded {
     ) -> Result<Option<Raw>, StoreError> {
         let mailbox = mailbox.clone();
         self.read(move |reader, connection| reader.open_raw(connection, &mailbox, id, now)).await
+    }
+
+    pub(super) async fn gone(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Gone>, StoreError> {
+        let mailbox = mailbox.clone();
+        self.read(move |_, connection| Ok(tombstones::find(connection, &mailbox, id, now)?)).await
     }
 
     pub(super) async fn delete(

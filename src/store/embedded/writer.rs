@@ -284,11 +284,12 @@ impl Writer {
         if self.pending.rows() < PENDING_MAX_ROWS { Ok(()) } else { self.flush() }
     }
 
-    /// One transaction. A failed one has changed nothing: what is pending stays so.
-    fn transact(&mut self, with_pending: bool, chores: &mut [Chore]) -> Result<(), StoreError> {
-        match self.commit(with_pending, chores) {
+    /// One transaction. A failed one has changed nothing: what is pending stays so. One that `adds` nothing leaves out what is
+    /// pending, and the memory of what goes.
+    fn transact(&mut self, adds: bool, chores: &mut [Chore]) -> Result<(), StoreError> {
+        match self.commit(adds, chores) {
             Ok(freed) => {
-                if with_pending {
+                if adds {
                     let ids = self.pending.messages().iter().map(|message| message.head.id);
                     self.largest_id = self.largest_id.max(ids.max());
                     self.pending.clear();
@@ -304,13 +305,13 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, with_pending: bool, chores: &mut [Chore]) -> rusqlite::Result<Vec<Extent>> {
+    fn commit(&mut self, adds: bool, chores: &mut [Chore]) -> rusqlite::Result<Vec<Extent>> {
         let connection = &mut self.parts.connection;
         let is_durable = !chores.is_empty();
         index::set_durable(connection, is_durable)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut update = Update::new(transaction, &mut self.counts);
-        if with_pending && !self.pending.is_empty() {
+        let mut update = Update::new(transaction, &mut self.counts, adds);
+        if adds && !self.pending.is_empty() {
             update.index(&self.pending, self.last_seq, self.parts.max_messages)?;
         }
         for chore in chores {

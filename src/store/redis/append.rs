@@ -9,15 +9,15 @@ use super::deliveries::Attempt;
 use super::keys::Part;
 use super::link::number;
 use super::member::Member;
-use super::remove::{Why, holder};
+use super::remove::holder;
 use super::{Redis, TOGETHER, pieces, reply, together, value};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message};
-use crate::store::{Delivery, Event, StoreError, distinct};
+use crate::store::{Delivery, Event, GoneReason, StoreError, distinct};
 
 /// How much longer than a message lives Redis keeps it. That nobody is served what has expired is seen to at every read, and a
 /// sweep takes it away; this is for what no program is left to sweep, and for clocks that differ.
-const GRACE_MS: u64 = 10 * 60 * 1000;
+pub(super) const GRACE_MS: u64 = 10 * 60 * 1000;
 /// How much longer a mailbox that is empty knows its last seq: its clock, from which the next one comes, may be set back, or
 /// be that of another server.
 const STATE_MS: u64 = 24 * 60 * 60 * 1000;
@@ -129,7 +129,8 @@ impl Redis {
             (0..count).map(move |at| (part, at, pieces::cut(&bytes, at)))
         };
         let all = of(&parcel.record, Part::Record).chain(of(&parcel.raw, Part::Raw));
-        let written = all.map(|(part, at, piece)| self.write_piece(self.keys.piece(id, part, at), piece, parcel.ttl_ms));
+        let written =
+            all.map(|(part, at, piece)| self.write_piece(self.keys.piece(id, part, at), piece, parcel.ttl_ms));
         together(written.collect()).await.map(drop)
     }
 
@@ -180,7 +181,7 @@ impl Redis {
             tracing::warn!(%error, "a mailbox will be in the list of mailboxes with its next mail only");
         }
         if !saved.pushed_out.is_empty()
-            && let Err(error) = self.remove(mailbox, &saved.pushed_out, Why::Evicted, now).await
+            && let Err(error) = self.remove(mailbox, &saved.pushed_out, GoneReason::Evicted, now).await
         {
             tracing::warn!(%error, "messages that were pushed out take up room until they expire");
         }

@@ -172,7 +172,9 @@ mod tests {
 
     #[test]
     fn a_version_too_old_and_a_cluster_with_holes_are_refused() {
-        for (version, is_old) in [("6.0.16", true), ("5.0", true), ("6.2.0", false), ("7.0.15", false), ("8.0.1", false), ("x", false)] {
+        for (version, is_old) in
+            [("6.0.16", true), ("5.0", true), ("6.2.0", false), ("7.0.15", false), ("8.0.1", false), ("x", false)]
+        {
             assert_eq!(is_older(version), is_old, "{version}");
         }
         let cluster = Said { cluster_state: Some("fail".to_owned()), ..said() };

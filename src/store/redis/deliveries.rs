@@ -100,8 +100,7 @@ impl Redis {
     /// room, and else as soon as it is there again.
     pub(super) async fn regret(&self, parcel: &Parcel, error: &StoreError) {
         let attempt = parcel.attempt.clone();
-        let head =
-            Head { seq: 0, token: attempt.token.clone(), member: parcel.member, raw_len: parcel.raw_len() };
+        let head = Head { seq: 0, token: attempt.token.clone(), member: parcel.member, raw_len: parcel.raw_len() };
         let regret = Regret { attempt, head, until: Instant::now() + REGRET_TIMEOUT };
         if matches!(error, StoreError::Full(_)) && self.take_back(&regret).await.is_ok() {
             return;
@@ -166,8 +165,7 @@ impl Redis {
         let undone = attempt.mailboxes.iter().map(|mailbox| {
             let of_mailbox = self.keys.mailbox(mailbox);
             let keys = vec![of_mailbox.index(), of_mailbox.message(attempt.id), of_mailbox.raw(attempt.id)];
-            let args =
-                vec![Value::from(attempt.token.as_str()), number(UNDONE_MS), number(MEMBER_BYTES as u64)];
+            let args = vec![Value::from(attempt.token.as_str()), number(UNDONE_MS), number(MEMBER_BYTES as u64)];
             self.link.run(&self.scripts.undo, keys, args)
         });
         together(undone.collect()).await.map(drop)

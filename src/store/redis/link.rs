@@ -6,9 +6,7 @@ use std::time::Duration;
 use fred::clients::{Client, SubscriberClient};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::ClientLike;
-use fred::types::config::{
-    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, UnresponsiveConfig,
-};
+use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, UnresponsiveConfig};
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
 use fred::util::{redis_keyslot, sha1_hash};
 use tokio::time::{sleep, timeout};
@@ -81,12 +79,7 @@ impl Link {
     }
 
     /// Runs a command about `key`. It must be one that may be run again: that is what is done where the answer is lost.
-    pub(super) async fn call(
-        &self,
-        key: &str,
-        command: &'static str,
-        args: Vec<Value>,
-    ) -> Result<Value, StoreError> {
+    pub(super) async fn call(&self, key: &str, command: &'static str, args: Vec<Value>) -> Result<Value, StoreError> {
         let bytes = args.iter().filter_map(Value::as_bytes).map(<[u8]>::len).sum::<usize>();
         let client = if bytes < BULK_MIN_BYTES { &self.small } else { &self.bulk };
         self.ask(client, key, command, args).await
@@ -103,12 +96,7 @@ impl Link {
     }
 
     /// Runs a script; it may name no keys but these, and all of them are kept together.
-    pub(super) async fn run(
-        &self,
-        script: &Script,
-        keys: Vec<String>,
-        args: Vec<Value>,
-    ) -> Result<Value, StoreError> {
+    pub(super) async fn run(&self, script: &Script, keys: Vec<String>, args: Vec<Value>) -> Result<Value, StoreError> {
         let first = keys.first().cloned().unwrap_or_default();
         let arguments = |script: Value| {
             let mut all = vec![script, number(keys.len() as u64)];
@@ -197,10 +185,7 @@ fn connection_config() -> ConnectionConfig {
         cluster_cache_update_delay: Duration::from_millis(100),
         max_command_attempts: 3,
         // A peer that is gone without a word is noticed.
-        unresponsive: UnresponsiveConfig {
-            max_timeout: Some(CONNECT_TIMEOUT),
-            interval: Duration::from_millis(500),
-        },
+        unresponsive: UnresponsiveConfig { max_timeout: Some(CONNECT_TIMEOUT), interval: Duration::from_millis(500) },
         reconnect_on_auth_error: true,
         ..ConnectionConfig::default()
     }
@@ -247,7 +232,8 @@ mod tests {
     #[test]
     fn what_redis_refuses_for_want_of_room_is_full_and_all_else_is_unavailable() {
         let of = |text: &'static str| meaning(&Error::new(ErrorKind::Unknown, text));
-        let full = ["OOM command not allowed when used memory > 'maxmemory'.", "MISCONF Errors: No space left on device"];
+        let full =
+            ["OOM command not allowed when used memory > 'maxmemory'.", "MISCONF Errors: No space left on device"];
         assert!(full.into_iter().all(|text| matches!(of(text), StoreError::Full(_))));
         let away = ["MISCONF Redis is configured to save RDB snapshots", "LOADING Redis is loading", "NOAUTH", "ERR"];
         assert!(away.into_iter().all(|text| matches!(of(text), StoreError::Unavailable(_))));

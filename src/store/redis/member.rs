@@ -30,7 +30,7 @@ impl Member {
     pub(super) fn write(&self) -> [u8; MEMBER_BYTES] {
         let mut bytes = [0; MEMBER_BYTES];
         bytes[..16].copy_from_slice(self.id.as_bytes());
-        bytes[16..22].copy_from_slice(&self.expires_at.as_millis().to_be_bytes()[2..]);
+        bytes[16..22].copy_from_slice(&moment_bytes(self.expires_at));
         bytes[22..26].copy_from_slice(&self.record_len.to_be_bytes());
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         bytes[26] = flag(self.shares_record, SHARED_RECORD) | flag(self.shares_raw, SHARED_RAW);
@@ -40,14 +40,12 @@ impl Member {
     /// Reads a member; `None` if it is none.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let (id, rest) = bytes.split_first_chunk()?;
-        let (expires, rest) = rest.split_first_chunk::<6>()?;
+        let (expires, rest) = rest.split_first_chunk()?;
         let (record_len, flags) = rest.split_first_chunk()?;
         let &[flags] = flags else { return None };
-        let mut millis = [0; 8];
-        millis[2..].copy_from_slice(expires);
         Some(Self {
             id: MessageId::from_bytes(*id),
-            expires_at: Timestamp::from_millis(u64::from_be_bytes(millis)),
+            expires_at: moment(*expires),
             record_len: u32::from_be_bytes(*record_len),
             shares_record: flags & SHARED_RECORD != 0,
             shares_raw: flags & SHARED_RAW != 0,
@@ -65,10 +63,20 @@ impl Member {
 
     /// When the message arrived: its id begins with that.
     pub(super) fn received_at(&self) -> Timestamp {
-        let mut millis = [0; 8];
-        millis[2..].copy_from_slice(&self.id.as_bytes()[..6]);
-        Timestamp::from_millis(u64::from_be_bytes(millis))
+        let [a, b, c, d, e, f, ..] = *self.id.as_bytes();
+        moment([a, b, c, d, e, f])
     }
+}
+
+/// A moment in six bytes, which do until the year 10889.
+pub(super) fn moment_bytes(moment: Timestamp) -> [u8; 6] {
+    let [_, _, rest @ ..] = moment.as_millis().to_be_bytes();
+    rest
+}
+
+/// What [`moment_bytes`] has written.
+pub(super) fn moment([a, b, c, d, e, f]: [u8; 6]) -> Timestamp {
+    Timestamp::from_millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod settings;
 #[cfg(test)]
 pub(super) mod tests;
 mod tls;
+mod tombstones;
 mod value;
 
 use std::sync::Arc;
@@ -91,7 +92,8 @@ impl Redis {
             mailbox_max_messages: settings.mailbox_max_messages as u64,
         });
         let ear = notices.subscribe(&opened.link.subscriber, opened.keys.channel()).await;
-        let ear = ear.map_err(|error| OpenError(format!("Redis at {} cannot be listened to: {error}", redis.server)))?;
+        let ear =
+            ear.map_err(|error| OpenError(format!("Redis at {} cannot be listened to: {error}", redis.server)))?;
         tasks.spawn(notices.listen(ear, tasks.clone()));
         let (regretful, until) = (opened.clone(), tasks.clone());
         tasks.spawn(async move { regretful.take_back_regrets(regretted, until).await });

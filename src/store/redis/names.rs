@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use fred::types::Value;
 
-use super::{Redis, together};
 use super::keys::Keys;
 use super::link::number;
 use super::member::Member;
 use super::reply;
+use super::{Redis, together};
 use crate::clock::Timestamp;
 use crate::mail::MailboxName;
 use crate::store::{MailboxSummary, StoreError};

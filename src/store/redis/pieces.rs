@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn bytes_of_every_length_come_back() {
         for len in [0, 1, 100, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
-            let bytes: Bytes = (0..len).map(|at| (at * at >> 3) as u8).collect();
+            let bytes: Bytes = (0..len).map(|at| ((at * at) >> 3) as u8).collect();
             let pieces: Vec<_> = (0..count(len as u64)).map(|number| cut(&bytes, number)).collect();
             assert_eq!(pieces.concat(), bytes);
             for piece in pieces {

@@ -23,7 +23,12 @@ const STEP_MAX_BYTES: u64 = 4 * 1024 * 1024;
 const RECORD_OVERHEAD_BYTES: u64 = 1024;
 
 impl Redis {
-    pub(in crate::store) async fn list(&self, mailbox: &MailboxName, page: Page, now: Timestamp) -> Result<Listing, StoreError> {
+    pub(in crate::store) async fn list(
+        &self,
+        mailbox: &MailboxName,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<Listing, StoreError> {
         let mut listing = Listing { messages: Vec::new(), more: false };
         let (mut before, mut bytes) = (page.before, 0);
         // One more than is wanted: whether the mailbox goes on is to be known.

@@ -4,37 +4,24 @@ use bytes::Bytes;
 use fred::types::Value;
 
 use super::Redis;
+use super::append::GRACE_MS;
 use super::keys::{Keys, MailboxKeys, Part};
 use super::link::number;
 use super::member::Member;
 use super::names::{DUE_STEP, Listed};
+use super::tombstones::Tombstone;
 use super::value::{HEAD_BYTES, Head};
 use super::{pieces, reply, together};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
-use crate::store::StoreError;
+use crate::store::gone::MAILBOX_MAX;
+use crate::store::{GoneReason, StoreError};
 
 /// How many members of an index are read, and how many messages are removed, at a time.
 const STEP: usize = 200;
 
-/// Why a message goes; it says which note stays in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    Deleted,
-    Evicted,
-    /// No note: nobody can have wanted to keep it.
-    Expired,
-}
-
-impl Why {
-    const fn letter(self) -> &'static str {
-        match self {
-            Self::Deleted => "D",
-            Self::Evicted => "E",
-            Self::Expired => "",
-        }
-    }
-}
+/// How long a note stays in the place of a message: a command of the delivery that brought it may still be on its way.
+const NOTE_MS: u64 = 10 * 60 * 1000;
 
 impl Redis {
     pub(in crate::store) async fn delete(
@@ -46,7 +33,7 @@ impl Redis {
         let of_mailbox = self.keys.mailbox(mailbox);
         match self.head(&of_mailbox, id).await? {
             Some(head) if head.member.is_live(now) => {
-                Ok(self.remove(mailbox, &[head.member], Why::Deleted, now).await? == 1)
+                Ok(self.remove(mailbox, &[head.member], GoneReason::Deleted, now).await? == 1)
             }
             _ => Ok(false),
         }
@@ -66,8 +53,8 @@ impl Redis {
                 return Ok(removed);
             }
             let (live, expired): (Vec<_>, Vec<_>) = members.into_iter().partition(|member| member.is_live(now));
-            removed += self.remove(mailbox, &live, Why::Deleted, now).await?;
-            self.remove(mailbox, &expired, Why::Expired, now).await?;
+            removed += self.remove(mailbox, &live, GoneReason::Deleted, now).await?;
+            self.remove(mailbox, &expired, GoneReason::Expired, now).await?;
         }
     }
 
@@ -76,7 +63,7 @@ impl Redis {
         &self,
         mailbox: &MailboxName,
         members: &[Member],
-        why: Why,
+        reason: GoneReason,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let of_mailbox = self.keys.mailbox(mailbox);
@@ -85,10 +72,18 @@ impl Redis {
             // Read first: afterwards nobody knows who held the body.
             let sharing = step.iter().filter(|member| member.shares());
             let heads = together(sharing.map(|member| self.head(&of_mailbox, member.id)).collect()).await?;
-            let mut keys = vec![of_mailbox.index()];
+            let mut keys = vec![of_mailbox.index(), of_mailbox.gone()];
             keys.extend(step.iter().flat_map(|member| [of_mailbox.message(member.id), of_mailbox.raw(member.id)]));
-            let mut args = vec![Value::from(why.letter()), number(now.as_millis())];
-            args.extend(step.iter().map(|member| Value::Bytes(Bytes::copy_from_slice(&member.write()))));
+            let tombstones: Vec<_> = step.iter().map(|member| Tombstone::of(member, reason, now)).collect();
+            let until = tombstones.iter().map(|tombstone| tombstone.until).max().unwrap_or(now);
+            let gone_ms = until.as_millis().saturating_sub(now.as_millis()).saturating_add(GRACE_MS);
+            let mut args =
+                vec![Value::from(note(reason)), number(NOTE_MS), number(gone_ms), number(MAILBOX_MAX as u64)];
+            for (member, tombstone) in step.iter().zip(tombstones) {
+                args.push(Value::Bytes(Bytes::copy_from_slice(&member.write())));
+                args.push(number(tombstone.gone.at.as_millis()));
+                args.push(Value::Bytes(Bytes::copy_from_slice(&tombstone.write())));
+            }
             let was_there = reply::array(self.link.run(&self.scripts.remove, keys, args).await?)?;
             removed += was_there.iter().map(reply::count).sum::<u64>();
             let holder = [mailbox];
@@ -132,7 +127,8 @@ impl Redis {
         for slot in Keys::slots() {
             loop {
                 let due = self.due(slot, now).await?;
-                removed += together(due.iter().map(|listed| self.expire(listed, now)).collect()).await?.iter().sum::<u64>();
+                removed +=
+                    together(due.iter().map(|listed| self.expire(listed, now)).collect()).await?.iter().sum::<u64>();
                 // Those that mail has come to meanwhile are still due; the next sweep has them.
                 if (due.len() as u64) < DUE_STEP {
                     break;
@@ -155,13 +151,22 @@ impl Redis {
             next = live.iter().map(|member| member.expires_at).chain(next).min();
             let is_end = found.len() < STEP;
             at += found.len() - expired.len();
-            removed += self.remove(&listed.mailbox, &expired, Why::Expired, now).await?;
+            removed += self.remove(&listed.mailbox, &expired, GoneReason::Expired, now).await?;
             if is_end {
                 break;
             }
         }
         self.relist(listed, next).await?;
         Ok(removed)
+    }
+}
+
+/// The kind of the note that stays. Of what has expired there is none: nobody delivers that any more.
+const fn note(reason: GoneReason) -> &'static str {
+    match reason {
+        GoneReason::Deleted => "D",
+        GoneReason::Evicted => "E",
+        GoneReason::Expired => "",
     }
 }
 

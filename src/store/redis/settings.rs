@@ -31,13 +31,13 @@ pub enum Durability {
 /// One server, those that Sentinel names, or a cluster; with the credentials, which are never shown.
 #[derive(Clone)]
 pub struct RedisServer {
-    config: Config,
+    /// In a box, as it is large.
+    config: Box<Config>,
     tls: bool,
 }
 
 /// The schemes of a URL, each for a kind of Redis and whether it speaks TLS.
-const SCHEMES: [&str; 6] =
-    ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
+const SCHEMES: [&str; 6] = ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
 const ALLOWED: &str = "write redis://[user:password@]host:port[/database], rediss:// for TLS, \
     redis-sentinel://host:port?sentinelServiceName=name or redis-cluster://host:port, with &node=host:port for each further \
     node, and what is special in a user or password as %XX";
@@ -57,7 +57,7 @@ impl FromStr for RedisServer {
         let clear = format!("{}://{rest}", scheme.replacen("rediss", "redis", 1));
         let config = Config::from_url(&clear).map_err(|_| allowed())?;
         let has_port_zero = config.server.hosts().iter().any(|server| server.port == 0);
-        if has_port_zero { Err(allowed()) } else { Ok(Self { config, tls }) }
+        if has_port_zero { Err(allowed()) } else { Ok(Self { config: Box::new(config), tls }) }
     }
 }
 
@@ -101,7 +101,7 @@ impl RedisServer {
 
     /// What the library wants to know.
     pub(super) fn config(&self) -> Config {
-        self.config.clone()
+        (*self.config).clone()
     }
 }
 

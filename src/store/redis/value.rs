@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! L | seq 17 digits | token 16 digits | member 27 | length of the raw bytes 8 | of the recipient 4 | recipient | record
-//! D, E or U | seq | token | ...                               (deleted, evicted, undone; see `scripts`)
+//! D, E or U | seq | token                                     (deleted, evicted, undone; see `scripts`)
 //! ```
 //!
 //! The script that saves writes the stamp, seq and token, itself: it alone knows the seq.

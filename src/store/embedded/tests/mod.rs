@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::store::contract::{ALL, Lab, Subject, all, name, to};
-use crate::store::{CHUNK_BYTES, Kind, Store};
+use crate::store::{CHUNK_BYTES, GoneReason, Kind, Store};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const MIB: usize = 1024 * 1024;
@@ -132,8 +132,40 @@ async fn a_format_of_the_future_is_refused_and_left_alone() {
     set(99);
     let error = lab.try_open().await.err().unwrap().to_string();
     assert!(error.contains(&lab.data_dir().display().to_string()) && error.contains("99"), "{error}");
-    set(1);
+    set(2);
     assert!(lab.try_open().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_directory_of_the_first_format_is_taken_over_with_all_that_is_in_it() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (kept, id) = lab.deliver("alice", b"kept").await;
+    let lab = lab
+        .reopen(|data_dir| {
+            let index = rusqlite::Connection::open(data_dir.join("index.sqlite3")).unwrap();
+            index.execute_batch("DROP TABLE gone; PRAGMA user_version = 1").unwrap();
+        })
+        .await;
+    assert_eq!(lab.seqs("alice").await, [kept]);
+    assert!(lab.store.delete(&name("alice"), id).await.unwrap());
+    assert!(lab.gone("alice", id).await.is_some());
+}
+
+#[tokio::test]
+async fn how_messages_went_is_remembered_over_a_restart() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (_, deleted) = lab.deliver("alice", b"deleted").await;
+    let (_, expired) = lab.deliver("alice", b"expired").await;
+    assert!(lab.store.delete(&name("alice"), deleted).await.unwrap());
+    lab.clock.advance(DAY / 2);
+    let lab = lab.reopen(|_| ()).await;
+    assert_eq!(lab.gone("alice", deleted).await, Some((GoneReason::Deleted, Duration::ZERO)));
+    lab.clock.advance(DAY / 4);
+    // What has expired while the server was down, too.
+    let clock = lab.clock.clone();
+    let lab = lab.reopen(|_| clock.advance(DAY / 4)).await;
+    lab.store.sweep().await.unwrap();
+    assert_eq!(lab.gone("alice", expired).await, Some((GoneReason::Expired, DAY)));
 }
 
 #[tokio::test]
