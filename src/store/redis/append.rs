@@ -13,6 +13,7 @@ use super::remove::holder;
 use super::{Redis, TOGETHER, pieces, reply, together, value};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message};
+use crate::metrics::Removal;
 use crate::store::{Delivery, Event, GoneReason, StoreError, distinct};
 
 /// How much longer than a message lives Redis keeps it. That nobody is served what has expired is seen to at every read, and a
@@ -180,6 +181,7 @@ impl Redis {
         {
             tracing::warn!(%error, "a mailbox will be in the list of mailboxes with its next mail only");
         }
+        self.metrics.removed.of(Removal::Evicted).inc_by(saved.pushed_out.len() as u64);
         if !saved.pushed_out.is_empty()
             && let Err(error) = self.remove(mailbox, &saved.pushed_out, GoneReason::Evicted, now).await
         {

@@ -45,6 +45,7 @@ use self::link::Link;
 use self::notices::Notices;
 use self::scripts::Scripts;
 use super::{Events, OpenError, Settings, StoreError};
+use crate::metrics;
 use crate::shutdown::Shutdown;
 
 /// How long Redis may take to come up, or to load what it holds, before the program gives up: whoever starts both together
@@ -67,6 +68,7 @@ pub(super) struct Redis {
     scripts: Scripts,
     notices: Notices,
     regrets: mpsc::Sender<Regret>,
+    metrics: Arc<metrics::Store>,
     ready: Mutex<Option<(Instant, Result<(), StoreError>)>>,
     mailbox_max_messages: u64,
 }
@@ -76,6 +78,7 @@ impl Redis {
         settings: &Settings,
         redis: &RedisSettings,
         events: Events,
+        metrics: Arc<metrics::Store>,
         tasks: &Shutdown,
     ) -> Result<Arc<Self>, OpenError> {
         let link = connect(redis).await?;
@@ -88,6 +91,7 @@ impl Redis {
             scripts: Scripts::new(),
             notices: notices.clone(),
             regrets,
+            metrics,
             ready: Mutex::new(None),
             mailbox_max_messages: settings.mailbox_max_messages as u64,
         });

@@ -86,7 +86,7 @@ impl Node {
     async fn open(redis: &RedisSettings) -> Result<Self, OpenError> {
         let settings = Settings { kind: Kind::Redis(redis.clone()), mailbox_max_messages: 500, max_bytes: 0 };
         let (clock, tasks) = (Clock::system(), Shutdown::new());
-        let store = Store::open(&settings, clock.clone(), &tasks).await?;
+        let store = Store::open(&settings, clock.clone(), Arc::default(), &tasks).await?;
         Ok(Self { store, clock })
     }
 
@@ -115,7 +115,7 @@ impl Node {
 /// A Redis without the store around it.
 async fn open(redis: &RedisSettings) -> Arc<super::Redis> {
     let settings = Settings { kind: Kind::Redis(redis.clone()), mailbox_max_messages: 500, max_bytes: 0 };
-    super::Redis::open(&settings, redis, Events::new(), &Shutdown::new()).await.unwrap()
+    super::Redis::open(&settings, redis, Events::new(), Arc::default(), &Shutdown::new()).await.unwrap()
 }
 
 /// Waits until something is there; panics when it has been looked for too often.
