@@ -15,6 +15,10 @@ const OLDEST: (u32, u32) = (6, 2);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Said {
     version: Option<String>,
+    /// `master` or `slave`.
+    role: Option<String>,
+    /// `1` on a node of a cluster.
+    cluster_enabled: Option<String>,
     cluster_state: Option<String>,
     appendonly: Option<String>,
     appendfsync: Option<String>,
@@ -56,6 +60,8 @@ async fn ask(link: &Link, server: &Server) -> Result<Said, StoreError> {
     };
     Ok(Said {
         version: field("valkey_version").map(|_| "7.2".to_owned()).or_else(|| field("redis_version")),
+        role: field("role"),
+        cluster_enabled: field("cluster_enabled"),
         cluster_state,
         appendonly: field("aof_enabled").map(|enabled| if enabled == "1" { "yes" } else { "no" }.to_owned()),
         appendfsync: setting(link, server, "appendfsync").await,
@@ -81,6 +87,12 @@ impl Said {
             && is_older(version)
         {
             return Some(format!("has version {version}; {}.{} or later is needed", OLDEST.0, OLDEST.1));
+        }
+        if self.role.as_deref() == Some("slave") {
+            return Some("is a replica, which takes no mail: name its master, or let Sentinel name it".to_owned());
+        }
+        if self.cluster_enabled.as_deref() == Some("1") && self.cluster_state.is_none() {
+            return Some("is a node of a cluster: write REDIS_URL=redis-cluster://".to_owned());
         }
         let state = self.cluster_state.as_deref().filter(|state| *state != "ok")?;
         Some(format!(
@@ -142,6 +154,8 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         Said {
             version: text("7.0.15"),
+            role: text("master"),
+            cluster_enabled: text("0"),
             cluster_state: None,
             appendonly: text("yes"),
             appendfsync: text("always"),
@@ -177,7 +191,13 @@ mod tests {
         {
             assert_eq!(is_older(version), is_old, "{version}");
         }
-        let cluster = Said { cluster_state: Some("fail".to_owned()), ..said() };
-        assert!(cluster.unusable().unwrap().contains("redis-cli --cluster"));
+        let text = |text: &str| Some(text.to_owned());
+        for (said, reason) in [
+            (Said { cluster_state: text("fail"), ..said() }, "redis-cli --cluster"),
+            (Said { cluster_enabled: text("1"), ..said() }, "redis-cluster://"),
+            (Said { role: text("slave"), ..said() }, "is a replica"),
+        ] {
+            assert!(said.unusable().unwrap().contains(reason), "{said:?}");
+        }
     }
 }

@@ -20,6 +20,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 /// rest of the time is for another try, at another server perhaps.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(3500);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long all connections together may take at the start, and each of them at the end.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long is waited before something is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const RECONNECT_MIN_MS: u32 = 50;
@@ -63,10 +66,20 @@ impl Link {
             .set_policy(ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2));
         let (small, bulk) = (builder.build()?, builder.build()?);
         let subscriber = builder.build_subscriber_client()?;
-        small.init().await?;
-        bulk.init().await?;
-        subscriber.init().await?;
-        Ok(Self { small, bulk, subscriber, closed: AtomicBool::new(false) })
+        let link = Self { small, bulk, subscriber, closed: AtomicBool::new(false) };
+        let connected = timeout(OPEN_TIMEOUT, link.init()).await;
+        let connected = connected.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no answer")));
+        if connected.is_err() {
+            // Or it would go on trying beside the next one.
+            link.close().await;
+        }
+        connected.map(|()| link)
+    }
+
+    async fn init(&self) -> Result<(), Error> {
+        self.small.init().await?;
+        self.bulk.init().await?;
+        self.subscriber.init().await.map(drop)
     }
 
     pub(super) fn is_clustered(&self) -> bool {
@@ -167,10 +180,8 @@ impl Link {
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        for client in [&self.small, &self.bulk] {
-            let _ = timeout(CALL_TIMEOUT, client.quit()).await;
-        }
-        let _ = timeout(CALL_TIMEOUT, self.subscriber.quit()).await;
+        let (small, bulk) = (timeout(QUIT_TIMEOUT, self.small.quit()), timeout(QUIT_TIMEOUT, self.bulk.quit()));
+        let _ = tokio::join!(small, bulk, timeout(QUIT_TIMEOUT, self.subscriber.quit()));
     }
 
     pub(super) fn check_open(&self) -> Result<(), StoreError> {

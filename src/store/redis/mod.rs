@@ -34,7 +34,7 @@ use std::time::Duration;
 use fred::types::Value;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{Mutex, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 pub(super) use self::body::Body;
 pub use self::settings::{Durability, RedisServer, RedisSettings};
@@ -51,8 +51,7 @@ use crate::shutdown::Shutdown;
 /// How long Redis may take to come up, or to load what it holds, before the program gives up: whoever starts both together
 /// need not put them in order.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long one try to connect may take, and how long is waited for the next.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long is waited for the next try to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 /// How many commands of one call are under way at the same time.
 const TOGETHER: usize = 16;
@@ -145,21 +144,20 @@ async fn connect(redis: &RedisSettings) -> Result<Link, OpenError> {
     }
     let (server, until) = (&redis.server, Instant::now() + OPEN_TIMEOUT);
     loop {
-        let (reason, may_pass) = match timeout(CONNECT_TIMEOUT, Link::connect(config.clone())).await {
-            Ok(Ok(link)) => return Ok(link),
-            Ok(Err(error)) => (error.to_string(), link::may_pass_at_the_start(&error)),
-            Err(_) => (format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()), true),
+        let error = match Link::connect(config.clone()).await {
+            Ok(link) => return Ok(link),
+            Err(error) => error,
         };
-        if !may_pass {
-            return Err(OpenError(format!("REDIS_URL: {server} cannot be used: {reason}")));
+        if !link::may_pass_at_the_start(&error) {
+            return Err(OpenError(format!("REDIS_URL: {server} cannot be used: {error}")));
         }
         if Instant::now() >= until {
             return Err(OpenError(format!(
-                "REDIS_URL: {server} cannot be used: {reason}; tried for {} s. Is it running, and can it be reached from here?",
+                "REDIS_URL: {server} cannot be used: {error}; tried for {} s. Is it running, and can it be reached from here?",
                 OPEN_TIMEOUT.as_secs()
             )));
         }
-        tracing::warn!(%server, reason, "Redis cannot be reached yet; it is tried again");
+        tracing::warn!(%server, %error, "Redis cannot be reached yet; it is tried again");
         sleep(CONNECT_PAUSE).await;
     }
 }

@@ -4,6 +4,8 @@
 mod redis;
 #[path = "../../../../tests/support/redis_cluster.rs"]
 mod redis_cluster;
+#[path = "../../../../tests/support/redis_sentinel.rs"]
+mod redis_sentinel;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -13,6 +15,7 @@ use bytes::Bytes;
 
 use self::redis::Redis as Server;
 use self::redis_cluster::Cluster;
+use self::redis_sentinel::Sentinels;
 use super::deliveries::Attempt;
 use super::{Durability, RedisServer, RedisSettings};
 use crate::clock::Clock;
@@ -310,6 +313,51 @@ async fn a_redis_that_could_lose_mail_is_refused_where_that_is_asked_for() {
     let strict = RedisSettings { durability: Durability::Strict, ..settings(&forbidden.url()) };
     assert!(Node::open(&strict).await.err().unwrap().to_string().contains("appendfsync is not told"));
     Node::open(&RedisSettings { durability: Durability::Strict, ..settings(&ONE.url()) }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_comes_up_later_is_waited_for_and_nothing_is_left_of_the_tries() {
+    let mut server = Server::start();
+    let settings = settings(&server.url());
+    server.kill();
+    let start = tokio::task::spawn_blocking(move || {
+        server.restart();
+        server
+    });
+    let (node, server) = tokio::join!(Node::open(&settings), start);
+    let (node, server) = (node.unwrap(), server.unwrap());
+    node.deliver(&["alice"], b"hello").await.unwrap();
+    let clients = server.cli(&["CLIENT", "LIST"]);
+    assert_eq!(clients.lines().filter(|line| !line.contains("cmd=client")).count(), 3, "{clients}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_and_a_node_of_a_cluster_are_not_taken_for_a_master_of_its_own() {
+    let replica = Server::start_with(&["replicaof 127.0.0.1 1"]);
+    let error = Node::open(&settings(&replica.url())).await.err().unwrap().to_string();
+    assert!(error.contains("is a replica"), "{error}");
+    let error = Node::open(&settings(&CLUSTER.nodes[0].url())).await.err().unwrap().to_string();
+    assert!(error.contains("redis-cluster://"), "{error}");
+    let error = Node::open(&settings(&format!("redis-cluster://{}", ONE.addr()))).await.err().unwrap().to_string();
+    assert!(error.contains("cluster support disabled"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_sentinel_makes_the_master_takes_the_mail_and_is_listened_to() {
+    let mut sentinels = Sentinels::start();
+    let node = Node::open(&settings(&sentinels.url())).await.unwrap();
+    let kept = node.deliver(&["alice"], b"before").await.unwrap();
+    let replicated = || sentinels.servers[1].cli(&["--scan", "--pattern", "*:m:*"]).lines().count();
+    eventually("it is replicated", async || (replicated() == 1).then_some(())).await;
+    let mut watch = node.store.watch(name("bob"));
+    sentinels.servers[0].kill();
+    sentinels.until_failed_over_from(0);
+    let later = node.deliver_in_time(&["alice"]).await;
+    assert_eq!(node.ids("alice").await, [later, kept]);
+    tokio::time::timeout(DEADLINE, watch.arrival()).await.unwrap();
+    let mut watch = node.store.watch(name("carol"));
+    node.deliver_in_time(&["carol"]).await;
+    tokio::time::timeout(DEADLINE, watch.arrival()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
