@@ -89,11 +89,15 @@ impl Events {
     }
 
     /// Events may have been lost on their way here: everybody who listens has to look again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "events of the local backends have no way to go"))]
     pub(super) fn lost(&self) {
-        self.watched().values().for_each(|watched| watched.arrivals.send_replace(()));
+        self.wake_watchers();
         self.recent().push(None);
         self.arrivals.send_replace(());
+    }
+
+    /// Everybody who waits at a mailbox looks again.
+    pub(super) fn wake_watchers(&self) {
+        self.watched().values().for_each(|watched| watched.arrivals.send_replace(()));
     }
 
     /// All events behind `mark`; without one, from now on.

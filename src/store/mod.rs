@@ -9,6 +9,7 @@ mod events;
 mod gone;
 mod memory;
 mod raw;
+mod redis;
 mod sweeper;
 
 use std::path::PathBuf;
@@ -20,10 +21,12 @@ use tokio::time::Instant;
 pub use self::events::{Lagged, Mark, Subscription, Watch};
 pub use self::gone::{Gone, GoneReason};
 pub use self::raw::{CHUNK_BYTES, Raw};
+pub use self::redis::{Durability, RedisServer, RedisSettings};
 
 use self::embedded::Embedded;
 use self::events::Events;
 use self::memory::Memory;
+use self::redis::Redis;
 use crate::clock::{Clock, Timestamp};
 use crate::mail::{MailboxName, Message, MessageId, Recipient};
 use crate::metrics::{self, Failure, Removal, level};
@@ -41,7 +44,7 @@ pub struct Delivery {
 /// A message as one mailbox sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
-    /// Its place in the order of arrival: given out by the store at commit, always growing, never used again.
+    /// Its place in the order of arrival in its mailbox: given out by the store at commit, always growing, never used again.
     pub seq: u64,
     /// The mailbox.
     pub mailbox: MailboxName,
@@ -126,7 +129,8 @@ pub struct Settings {
     pub kind: Kind,
     /// The most messages that a mailbox holds; the oldest go.
     pub mailbox_max_messages: usize,
-    /// The most bytes that the store holds, raw mail and records together; more is refused as [`StoreError::Full`].
+    /// The most bytes that the store holds, raw mail and records together; more is refused as [`StoreError::Full`]. In Redis
+    /// the limit is its own `maxmemory`.
     pub max_bytes: u64,
 }
 
@@ -142,6 +146,8 @@ pub enum Kind {
         /// Mail is refused as [`StoreError::Full`] where it would leave fewer free bytes than this on the disk.
         min_free_bytes: u64,
     },
+    /// In Redis, which several programs may share.
+    Redis(RedisSettings),
 }
 
 /// Messages, by mailbox. Clones share the same store.
@@ -157,6 +163,7 @@ pub struct Store {
 enum Backend {
     Memory(Arc<Memory>),
     Embedded(Arc<Embedded>),
+    Redis(Arc<Redis>),
 }
 
 impl Store {
@@ -185,6 +192,9 @@ impl Store {
                 )
                 .await?,
             )),
+            Kind::Redis(redis) => {
+                Backend::Redis(Redis::open(settings, redis, events.clone(), metrics.clone(), tasks).await?)
+            }
         };
         let store = Self { backend, events, clock, metrics };
         tasks.spawn(sweeper::run(store.clone(), sweeper::INTERVAL, tasks.clone()));
@@ -207,6 +217,7 @@ impl Store {
         let appended = match &self.backend {
             Backend::Memory(memory) => memory.append(deliveries, message, raw),
             Backend::Embedded(embedded) => embedded.append(deliveries, message, raw).await,
+            Backend::Redis(redis) => redis.append(&deliveries, message, raw, self.clock.now()).await,
         };
         if let Ok(seqs) = &appended {
             self.metrics.append.observe(start.elapsed());
@@ -224,6 +235,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.list(mailbox, page, now),
             Backend::Embedded(embedded) => embedded.list(mailbox, page, now).await,
+            Backend::Redis(redis) => redis.list(mailbox, page, now).await,
         })
     }
 
@@ -236,6 +248,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.message(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.message(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.message(mailbox, id, now).await,
         })
     }
 
@@ -249,6 +262,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.open_raw(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.open_raw(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.open_raw(mailbox, id, now).await,
         })
     }
 
@@ -264,7 +278,8 @@ impl Store {
     }
 
     /// How a message of this mailbox went that is not there any more; `None` if it is there, if it never was, and if it is
-    /// not remembered: each is for as long as it was to be kept, of at most 1,000 messages of a mailbox and 100,000 in all.
+    /// not remembered: each is for as long as it was to be kept, of at most 1,000 messages of a mailbox and, but in Redis,
+    /// 100,000 in all.
     ///
     /// # Errors
     /// Where the store cannot be read.
@@ -273,6 +288,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.gone(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.gone(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.gone(mailbox, id, now).await,
         })
     }
 
@@ -285,6 +301,7 @@ impl Store {
         let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.delete(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.delete(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.delete(mailbox, id, now).await,
         })?;
         self.metrics.removed.of(Removal::Deleted).inc_by(u64::from(removed));
         Ok(removed)
@@ -299,6 +316,7 @@ impl Store {
         let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.clear(mailbox, now),
             Backend::Embedded(embedded) => embedded.clear(mailbox, now).await,
+            Backend::Redis(redis) => redis.clear(mailbox, now).await,
         })?;
         self.metrics.removed.of(Removal::Deleted).inc_by(removed);
         Ok(removed)
@@ -317,6 +335,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.mailboxes(after, limit, now),
             Backend::Embedded(embedded) => embedded.mailboxes(after, limit, now).await,
+            Backend::Redis(redis) => redis.mailboxes(after, limit, now).await,
         })
     }
 
@@ -342,6 +361,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.ready(),
             Backend::Embedded(embedded) => embedded.ready().await,
+            Backend::Redis(redis) => redis.ready().await,
         }
     }
 
@@ -355,6 +375,7 @@ impl Store {
         let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.sweep(now),
             Backend::Embedded(embedded) => embedded.sweep(now).await,
+            Backend::Redis(redis) => redis.sweep(now).await,
         })?;
         self.metrics.removed.of(Removal::Expired).inc_by(removed);
         Ok(removed)
@@ -365,6 +386,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.close(),
             Backend::Embedded(embedded) => embedded.close().await,
+            Backend::Redis(redis) => redis.close().await,
         }
     }
 
@@ -380,6 +402,20 @@ impl Store {
         }
         done
     }
+}
+
+/// One delivery for each mailbox, and which of them each of `deliveries` is.
+fn distinct(deliveries: &[Delivery]) -> (Vec<&Delivery>, Vec<usize>) {
+    let mut recipients: Vec<&Delivery> = Vec::with_capacity(deliveries.len());
+    let mut places = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        let known = recipients.iter().position(|recipient| recipient.mailbox == delivery.mailbox);
+        places.push(known.unwrap_or(recipients.len()));
+        if known.is_none() {
+            recipients.push(delivery);
+        }
+    }
+    (recipients, places)
 }
 
 /// What every call is told once the store is being closed.
