@@ -6,12 +6,14 @@ mod api;
 mod attempts;
 mod browser;
 mod clients;
+mod commands;
 mod crash;
 mod curl;
 mod dialogue;
 mod events;
 #[path = "../support/exposition.rs"]
 mod exposition;
+mod files;
 mod https;
 mod idle;
 mod metrics;
