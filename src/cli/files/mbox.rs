@@ -122,7 +122,8 @@ fn found(place: String, separator: &[u8], mut bytes: Vec<u8>) -> Result<Found, S
 
 /// Sender and time of a `From ` line.
 fn parts(line: &str) -> (Option<Option<Address>>, Option<Timestamp>) {
-    let (sender, time) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+    let line = line.trim();
+    let (sender, time) = line.split_once(' ').unwrap_or((line, ""));
     let address = match sender {
         NOBODY | "-" | "<>" => Some(None),
         text => Address::parse_sender(text).ok().map(Some),

@@ -40,11 +40,7 @@ pub(crate) fn sources(path: &Path, format: Option<Format>) -> Result<Vec<Source>
 
 fn directory(path: &Path, format: Option<Format>, depth: usize, found: &mut Vec<Source>) -> io::Result<()> {
     if is_maildir(path) {
-        return if matches!(format, None | Some(Format::Maildir)) {
-            maildir(path, depth, format, found)
-        } else {
-            Ok(())
-        };
+        return if matches!(format, None | Some(Format::Maildir)) { maildir(path, depth, found) } else { Ok(()) };
     }
     for path in entries(path)? {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
@@ -66,7 +62,7 @@ fn is_maildir(path: &Path) -> bool {
 }
 
 /// A Maildir, and those within it, as Maildir++ has folders.
-fn maildir(path: &Path, depth: usize, format: Option<Format>, found: &mut Vec<Source>) -> io::Result<()> {
+fn maildir(path: &Path, depth: usize, found: &mut Vec<Source>) -> io::Result<()> {
     let mut messages = [entries(&path.join("cur"))?, entries(&path.join("new"))?].concat();
     messages.retain(|message| message.is_file());
     messages.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
@@ -79,7 +75,7 @@ fn maildir(path: &Path, depth: usize, format: Option<Format>, found: &mut Vec<So
     }
     for folder in entries(path)? {
         if depth < DEPTH_MAX && is_maildir(&folder) {
-            maildir(&folder, depth + 1, format, found)?;
+            maildir(&folder, depth + 1, found)?;
         }
     }
     Ok(())
