@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use lettre::Message;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Body as Encoded, Mailbox, MultiPart, SinglePart};
 
 use super::at;
 
@@ -89,5 +89,8 @@ fn attachment(path: &Path) -> Result<SinglePart, String> {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
     let kind = TYPES.iter().find(|(known, _)| *known == ending).map_or("application/octet-stream", |(_, kind)| kind);
     let kind = ContentType::parse(kind).map_err(|error| error.to_string())?;
-    Ok(Attachment::new(name).body(bytes, kind))
+    // Whatever it is: lines that end with LF alone, as those of a text file, are no lines of a mail.
+    let body = Encoded::new_with_encoding(bytes, ContentTransferEncoding::Base64);
+    let body = body.map_err(|_| format!("{} cannot be encoded", path.display()))?;
+    Ok(Attachment::new(name).body(body, kind))
 }

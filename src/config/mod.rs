@@ -103,6 +103,8 @@ impl Config {
         let mut config = Self::read(&mut reader);
         config.http.hosts.extend(config.own_hosts());
         config.http.metrics = config.metrics_addrs.is_empty();
+        // The server does not use it, but a mistake is one.
+        let _ = Client::read(&mut reader);
         config.check_exposure(&mut reader);
         config.check_room(&mut reader);
         config.check_acme(&mut reader);

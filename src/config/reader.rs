@@ -67,6 +67,11 @@ impl<'a> Reader<'a> {
         self.mistakes.push(text);
     }
 
+    /// All mistakes so far.
+    pub(super) fn mistakes(self) -> Result<(), Vec<String>> {
+        if self.mistakes.is_empty() { Ok(()) } else { Err(self.mistakes) }
+    }
+
     /// All mistakes, or every variable as it may be shown.
     pub(super) fn finish(mut self) -> Result<Vec<(&'static str, String)>, Vec<String>> {
         self.note_misspelt();
