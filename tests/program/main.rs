@@ -2,17 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod acme;
+mod addresses;
 mod api;
 mod attempts;
 mod browser;
 mod clients;
 mod commands;
-mod crash;
 mod curl;
 mod dialogue;
 mod events;
 #[path = "../support/exposition.rs"]
 mod exposition;
+mod faults;
 mod files;
 mod https;
 mod idle;
@@ -22,8 +23,11 @@ mod process;
 mod programs;
 mod proxy;
 mod python;
+mod readers;
 mod relay;
 mod setup;
 mod signals;
+#[path = "../support/small_disk.rs"]
+mod small_disk;
 mod soak;
 mod tls;
