@@ -1,5 +1,6 @@
 //! What fails around the program, and what must not be lost by it: the program itself, the disk, the clock.
 
+mod backup;
 mod clock;
 mod disk;
 mod kill;
