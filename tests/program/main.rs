@@ -22,6 +22,14 @@ mod programs;
 mod proxy;
 mod python;
 mod readers;
+#[path = "../support/redis.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod redis;
+#[path = "../support/redis_cluster.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod redis_cluster;
+#[path = "../support/redis_sentinel.rs"]
+mod redis_sentinel;
 mod relay;
 mod setup;
 mod signals;
@@ -29,3 +37,5 @@ mod signals;
 mod small_disk;
 mod soak;
 mod tls;
+#[path = "../support/way.rs"]
+mod way;
