@@ -57,6 +57,8 @@ impl Server {
     /// Runs commands of a document in one shell, in the directory of the server; they print what is returned.
     fn run(&self, commands: &str) -> String {
         let commands = commands.replace("127.0.0.1:2525", &self.smtp).replace("127.0.0.1:8080", &self.http);
+        let ours = Path::new(env!("CARGO_BIN_EXE_restante")).parent().unwrap();
+        let commands = format!("PATH={}:$PATH\n{commands}", ours.display());
         // A reader sees what curl says; here an answer that is an error must end the shell.
         fs::write(self.dir.path().join(".curlrc"), "fail\nshow-error\nnoproxy = \"*\"\n").unwrap();
         let mut shell = Command::new("sh");
@@ -251,6 +253,19 @@ fn the_commands_of_the_api_do_what_they_say() {
     for part in parts {
         assert!(said.contains(part), "{part} in {said}");
     }
+}
+
+#[test]
+fn the_commands_of_the_command_line_do_what_they_say() {
+    let blocks = blocks(&read("docs/CLI.md"), "sh");
+    let (moving, running) = blocks.split_last().unwrap();
+    let mut server = Server::start();
+    let said = server.run(&running.concat());
+    assert!(said.contains("\n482913\n") && said.matches("250 2.0.0 kept as ").count() == 2, "{said}");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    server.run(moving);
+    assert!(server.dir.path().join("backup/bob.mbox").exists() && server.dir.path().join("ada/user/new").exists());
 }
 
 #[test]
