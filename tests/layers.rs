@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("smtp", &["mail", "connections", "shutdown"]),
     ("store", &["clock", "mail", "shutdown"]),
     ("inbox", &["clock", "units", "mail", "smtp", "store"]),
-    ("http", &["units", "mail", "connections", "shutdown", "tls", "inbox"]),
+    ("http", &["clock", "units", "mail", "connections", "shutdown", "tls", "inbox"]),
     ("config", &["units", "mail", "tls", "smtp", "store", "inbox", "http"]),
     ("app", &["clock", "mail", "shutdown", "tls", "smtp", "store", "inbox", "http", "config"]),
 ];
@@ -31,6 +31,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("lol_html", &["http"]),
     ("cssparser", &["http"]),
+    ("utoipa", &["mail", "http"]),
     ("async fn", &["shutdown", "tls", "smtp", "store", "inbox", "http", "app"]),
 ];
 

@@ -13,6 +13,7 @@ use percent_encoding::utf8_percent_encode;
 
 use super::html::{self, Parts};
 use super::offload;
+use super::openapi::examples;
 use super::path::{AttachmentPath, MessagePath};
 use super::problem::Problem;
 use super::query::{HtmlForm, Strict};
@@ -40,7 +41,24 @@ const RASTER_IMAGES: [&str; 10] = [
 
 const OCTET_STREAM: &str = "application/octet-stream";
 
-/// `GET …/raw`: the message as it was received, byte for byte.
+/// The raw message
+///
+/// Byte for byte as it was received, as a download.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/raw",
+    operation_id = "get_raw",
+    tag = "Content",
+    params(MessagePath),
+    responses((
+        status = 200,
+        description = "The message",
+        content_type = "message/rfc822",
+        body = String,
+        headers(("Content-Disposition" = String, description = "It is a download, named by its id")),
+        example = json!(examples::RAW),
+    )),
+)]
 pub(super) async fn raw(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -52,7 +70,20 @@ pub(super) async fn raw(
     Ok((headers, raw).into_response())
 }
 
-/// `GET …/text`: the plain text body.
+/// The text body
+///
+/// All inline `text/plain` parts, decoded.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/text",
+    operation_id = "get_text",
+    tag = "Content",
+    params(MessagePath),
+    responses(
+        (status = 200, description = "The text", content_type = "text/plain", body = String, example = json!(examples::text())),
+        (status = 404, description = "There is no such message, or it has no text body", body = Problem, example = json!(no_body("text/plain"))),
+    ),
+)]
 pub(super) async fn text(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -61,7 +92,21 @@ pub(super) async fn text(
     body(&inbox, &path, "text/plain; charset=utf-8", |content| content.text.as_deref()).await
 }
 
-/// `GET …/html`: the HTML body, as it was sent or rewritten. A policy keeps it in a sandbox.
+/// The HTML body
+///
+/// As it was sent, or rewritten: with its images at their URLs, or as a page to look at. A policy keeps it in a sandbox.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/html",
+    operation_id = "get_html",
+    tag = "Content",
+    params(MessagePath, Strict<HtmlForm>),
+    responses(
+        (status = 200, description = "The HTML", content_type = "text/html", body = String, example = json!(examples::html())),
+        (status = 404, description = "There is no such message, or it has no HTML body", body = Problem, example = json!(no_body("text/html"))),
+        (status = 422, description = "The HTML cannot be rewritten; it is served as it was sent", body = Problem, example = json!(too_large(&html::TooMuch))),
+    ),
+)]
 pub(super) async fn html(
     State(inbox): State<Inbox>,
     Strict(form): Strict<HtmlForm>,
@@ -73,7 +118,7 @@ pub(super) async fn html(
     }
     let message = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?.message;
     let bytes = message.content.html.as_ref().map(String::len);
-    let bytes = bytes.ok_or_else(|| Problem::not_found("body not found", "the message has no text/html body"))?;
+    let bytes = bytes.ok_or_else(|| no_body("text/html"))?;
     let url = message_url(&mailbox_url(&inbox, &path.mailbox), path.id);
     let rewriting = offload::run(bytes, move || {
         let parts = Parts::new(&message.content.attachments, &url);
@@ -84,7 +129,7 @@ pub(super) async fn html(
         }
     });
     let rewritten = rewriting.await?;
-    let rewritten = rewritten.map_err(|error| Problem::unprocessable("HTML too large", error.to_string()))?;
+    let rewritten = rewritten.map_err(|error| too_large(&error))?;
     let mut response = ([(CONTENT_TYPE, content_type)], rewritten).into_response();
     if let HtmlForm::View { remote } = form {
         let policy = HeaderValue::from_static(html::policy(remote));
@@ -93,7 +138,17 @@ pub(super) async fn html(
     Ok(response)
 }
 
-/// `GET …/headers`: all header fields in order.
+/// The header fields
+///
+/// All of them in order, as they stand in the message and decoded.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/headers",
+    operation_id = "get_headers",
+    tag = "Content",
+    params(MessagePath),
+    responses((status = 200, description = "The fields", body = [HeaderField], example = json!(examples::headers()))),
+)]
 pub(super) async fn headers(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -102,7 +157,20 @@ pub(super) async fn headers(
     Ok(Json(headers_of(&inbox, &path).await?).into_response())
 }
 
-/// `GET …/code`: the likeliest one-time code.
+/// The one-time code
+///
+/// The likeliest one of the message, on one line.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/code",
+    operation_id = "get_code",
+    tag = "Content",
+    params(MessagePath),
+    responses(
+        (status = 200, description = "The code", content_type = "text/plain", body = String, example = json!(examples::code())),
+        (status = 404, description = "There is no such message, or no code in it", body = Problem, example = json!(no_code())),
+    ),
+)]
 pub(super) async fn code(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -110,11 +178,23 @@ pub(super) async fn code(
 ) -> Result<Response, Problem> {
     let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
     let code = stored.message.content.codes.first();
-    code.map(|code| line(&code.value))
-        .ok_or_else(|| Problem::not_found("code not found", "no one-time code was found in the message"))
+    code.map(|code| line(&code.value)).ok_or_else(no_code)
 }
 
-/// `GET …/link`: the likeliest action link.
+/// The link to follow
+///
+/// The likeliest action link of the message, on one line: to confirm, to sign in, to set a password.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/link",
+    operation_id = "get_link",
+    tag = "Content",
+    params(MessagePath),
+    responses(
+        (status = 200, description = "The link", content_type = "text/plain", body = String, example = json!(examples::link())),
+        (status = 404, description = "There is no such message, or no link to act on in it", body = Problem, example = json!(no_link(0))),
+    ),
+)]
 pub(super) async fn link(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -122,12 +202,7 @@ pub(super) async fn link(
 ) -> Result<Response, Problem> {
     let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
     let action = stored.message.content.links.iter().find(|link| link.kind == LinkKind::Action);
-    let not_found = || {
-        let count = stored.message.content.links.len();
-        let detail = format!("none of the {count} links of the message is an action; all are in its key links");
-        Problem::not_found("link not found", detail)
-    };
-    action.map(|link| line(&link.href)).ok_or_else(not_found)
+    action.map(|link| line(&link.href)).ok_or_else(|| no_link(stored.message.content.links.len()))
 }
 
 /// One value as a line of text: a shell takes the line break off, and a terminal wants it.
@@ -135,7 +210,26 @@ fn line(value: &str) -> Response {
     ([(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{value}\n")).into_response()
 }
 
-/// `GET …/attachments/{index}`: the decoded bytes of an attachment.
+/// An attachment
+///
+/// Its decoded bytes, as a download. The type is that of the attachment, or `application/octet-stream` for what a browser
+/// would run.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/attachments/{index}",
+    operation_id = "get_attachment",
+    tag = "Content",
+    params(AttachmentPath),
+    responses(
+        (
+            status = 200,
+            description = "The bytes",
+            content_type = "*/*",
+            headers(("Content-Disposition" = String, description = "It is a download, with its file name")),
+        ),
+        (status = 404, description = "There is no such message, or no such attachment", body = Problem, example = json!(no_attachment(1, 1))),
+    ),
+)]
 pub(super) async fn attachment(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -143,9 +237,7 @@ pub(super) async fn attachment(
 ) -> Result<Response, Problem> {
     let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
     let Some(attachment) = stored.message.content.attachments.get(index).cloned() else {
-        let count = stored.message.content.attachments.len();
-        let detail = format!("the message has no attachment {index}; it has {count}, numbered from 0");
-        return Err(Problem::not_found("attachment not found", detail));
+        return Err(no_attachment(index, stored.message.content.attachments.len()));
     };
     let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
     let is_inline_image = is_inline_image(&attachment);
@@ -204,9 +296,31 @@ async fn body(
     let message = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?.message;
     if part(&message.content).is_none() {
         let kind = content_type.split(';').next().unwrap_or_default();
-        return Err(Problem::not_found("body not found", format!("the message has no {kind} body")));
+        return Err(no_body(kind));
     }
     Ok(([(CONTENT_TYPE, content_type)], Bytes::from_owner(Body { message, part })).into_response())
+}
+
+fn no_body(kind: &str) -> Problem {
+    Problem::not_found("body not found", format!("the message has no {kind} body"))
+}
+
+fn no_code() -> Problem {
+    Problem::not_found("code not found", "no one-time code was found in the message")
+}
+
+fn no_link(count: usize) -> Problem {
+    let detail = format!("none of the {count} links of the message is an action; all are in its key links");
+    Problem::not_found("link not found", detail)
+}
+
+fn no_attachment(index: usize, count: usize) -> Problem {
+    let detail = format!("the message has no attachment {index}; it has {count}, numbered from 0");
+    Problem::not_found("attachment not found", detail)
+}
+
+fn too_large(error: &html::TooMuch) -> Problem {
+    Problem::unprocessable("HTML too large", error.to_string())
 }
 
 /// The declared media type, where a browser that opens it runs nothing of it.

@@ -1,24 +1,42 @@
 //! Lists of mailboxes and of messages, one message, and their deletion.
 
+use std::fmt::Display;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::LINK;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 use super::content::headers_of;
 use super::held::Places;
 use super::offload;
+use super::openapi::{NothingFound, examples};
 use super::path::{ExactPath, MailboxPath, MessagePath};
 use super::problem::Problem;
 use super::query::{self, MailboxPage, Strict};
-use super::view::{MailboxView, MessageView, encoded, mailbox_url};
-use super::wanted::{Chosen, Wanted};
+use super::view::{DoneView, MailboxView, MessageView, encoded, mailbox_url};
+use super::wanted::{Chosen, Latest, Wanted};
 use crate::inbox::{Inbox, Listing, Stored};
 
-/// `GET /emails`: the mailboxes that hold mail, by name.
+/// The mailboxes
+///
+/// Those that hold mail, by name.
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "list_mailboxes",
+    tag = "Mailboxes",
+    params(Strict<MailboxPage>),
+    responses((
+        status = 200,
+        description = "The mailboxes",
+        body = [MailboxView<'_>],
+        headers(("Link" = Option<String>, description = "The path of the next page as `rel=\"next\"`, where there is more")),
+        example = json!(examples::mailboxes()),
+    )),
+)]
 pub(super) async fn mailboxes(
     State(inbox): State<Inbox>,
     Strict(page): Strict<MailboxPage>,
@@ -36,7 +54,23 @@ pub(super) async fn mailboxes(
     Ok(linked(Json(views), next))
 }
 
-/// `GET /emails/{mailbox}`: its messages, newest first.
+/// The messages of a mailbox
+///
+/// Newest first; an empty array where there is no mail. With `wait` the request is held until the mail is there.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}",
+    operation_id = "list_messages",
+    tag = "Messages",
+    params(MailboxPath, Strict<Wanted>),
+    responses((
+        status = 200,
+        description = "The messages",
+        body = [MessageView<'_>],
+        headers(("Link" = Option<String>, description = "The path of the next page as `rel=\"next\"`, where there is more")),
+        example = json!(examples::messages()),
+    )),
+)]
 pub(super) async fn list(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
@@ -58,44 +92,111 @@ pub(super) async fn list(
     Ok(linked(page.await?, next))
 }
 
-/// `GET /emails/{mailbox}/{id}`: one message with all its headers.
+/// One message
+///
+/// With all its header fields.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}",
+    operation_id = "get_message",
+    tag = "Messages",
+    params(MessagePath),
+    responses((status = 200, description = "The message", body = MessageView<'_>, example = json!(examples::message()))),
+)]
 pub(super) async fn message(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     path: MessagePath,
 ) -> Result<Response, Problem> {
     let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
-    let headers = headers_of(&inbox, &path).await?;
-    let url = mailbox_url(&inbox, &path.mailbox);
+    with_headers(&inbox, &path, stored).await
+}
+
+/// The newest message
+///
+/// The newest that matches, with all its header fields. With `wait` the request is held until there is one.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/latest",
+    operation_id = "get_latest_message",
+    tag = "Messages",
+    params(MailboxPath, Strict<Latest>),
+    responses(
+        (status = 200, description = "The message", body = MessageView<'_>, example = json!(examples::message())),
+        (status = 404, description = "There is no message that matches", body = NothingFound<'_>, example = json!(examples::nothing_found())),
+    ),
+)]
+pub(super) async fn latest(
+    State(inbox): State<Inbox>,
+    MailboxPath(mailbox): MailboxPath,
+    Strict(latest): Strict<Latest>,
+    request: Parts,
+) -> Result<Response, Problem> {
+    let stored = latest.find(&request, &inbox, &mailbox).await?;
+    let path = MessagePath { mailbox, id: stored.message.id };
+    with_headers(&inbox, &path, stored).await
+}
+
+async fn with_headers(inbox: &Inbox, path: &MessagePath, stored: Stored) -> Result<Response, Problem> {
+    let headers = headers_of(inbox, path).await?;
+    let url = mailbox_url(inbox, &path.mailbox);
     offload::run(text_bytes(&stored), move || Json(MessageView::new(&stored, &url, Some(&headers))).into_response())
         .await
 }
 
-/// `DELETE /emails/{mailbox}`.
+/// Deletes the messages of a mailbox
+///
+/// All of them, and forgets its attempts; with a filter those that match and nothing else. An empty mailbox is no error.
+#[utoipa::path(
+    delete,
+    path = "/{mailbox}",
+    operation_id = "clear_mailbox",
+    tag = "Messages",
+    params(MailboxPath, Strict<Chosen>),
+    responses((status = 200, description = "They are deleted", body = DoneView, example = json!(cleared(&"user", None)))),
+)]
 pub(super) async fn clear(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
     Strict(Chosen(filter)): Strict<Chosen>,
-) -> Result<Response, Problem> {
+) -> Result<Json<DoneView>, Problem> {
     if filter.is_empty() {
         inbox.clear(&mailbox).await?;
-        return Ok(Json(json!({ "message": format!("All messages for {mailbox} have been cleared") })).into_response());
+        return Ok(Json(cleared(&mailbox, None)));
     }
     let deleted = inbox.clear_matching(&mailbox, &filter).await?;
-    let message = format!("All messages for {mailbox} that match have been cleared");
-    Ok(Json(json!({ "message": message, "deleted": deleted })).into_response())
+    Ok(Json(cleared(&mailbox, Some(deleted))))
 }
 
-/// `DELETE /emails/{mailbox}/{id}`.
+/// Deletes one message
+///
+/// Other mailboxes that the same mail went to keep it.
+#[utoipa::path(
+    delete,
+    path = "/{mailbox}/{id}",
+    operation_id = "delete_message",
+    tag = "Messages",
+    params(ExactPath),
+    responses((status = 200, description = "It is deleted", body = DoneView, example = json!(deleted(&examples::ID)))),
+)]
 pub(super) async fn delete(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     ExactPath(path): ExactPath,
-) -> Result<Response, Problem> {
+) -> Result<Json<DoneView>, Problem> {
     if !inbox.delete(&path.mailbox, path.id).await? {
         return Err(path.not_found());
     }
-    Ok(Json(json!({ "message": format!("Message {} has been deleted", path.id) })).into_response())
+    Ok(Json(deleted(&path.id)))
+}
+
+fn cleared(mailbox: &dyn Display, deleted: Option<u64>) -> DoneView {
+    let which = if deleted.is_some() { " that match" } else { "" };
+    DoneView { message: format!("All messages for {mailbox}{which} have been cleared"), deleted }
+}
+
+fn deleted(id: &dyn Display) -> DoneView {
+    DoneView { message: format!("Message {id} has been deleted"), deleted: None }
 }
 
 /// How much text the JSON of a message has, but for what is small.

@@ -8,8 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::Settings;
+use super::probes::health;
 use super::problem::Problem;
-use super::router::{guarded, health, method_not_allowed};
+use super::router::{guarded, method_not_allowed};
 use crate::shutdown::Shutdown;
 
 /// Sends every request to the same path at `authority`, by a redirect that keeps its method (RFC 9110 section 15.4.9).

@@ -13,21 +13,24 @@ use axum::http::header::{
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
-use axum::routing::{any, get};
-use axum::{Extension, Json, Router, middleware};
+use axum::routing::any;
+use axum::{Extension, Router, middleware};
 use ipnet::IpNet;
-use serde_json::{Value, json};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::held::Places;
 use super::origin::Origin;
+use super::probes::Readiness;
 use super::problem::Problem;
-use super::query::{Strict, is_well_encoded};
-use super::{Settings, accept, attempts, client, content, emails, held, key, limit, origin, wanted};
+use super::query::is_well_encoded;
+use super::{Settings, accept, attempts, client, content, emails, held, key, limit, openapi, origin, probes, wanted};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
-use crate::tls::{Certificate, Tls};
+use crate::tls::Tls;
 
 /// No route takes a body; this is what is let pass unread.
 const BODY_MAX_BYTES: u64 = 64 * 1024;
@@ -58,13 +61,16 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 /// Must be called in a Tokio runtime; what it keeps going in the background runs in `tasks`.
 pub fn router(settings: &Settings, inbox: Inbox, tls: &Tls, tasks: &Shutdown) -> Router {
     let state = Readiness { inbox: inbox.clone(), tls: tls.clone(), tasks: tasks.clone() };
-    let readiness = Router::new().route("/ready", get(ready)).with_state(state);
-    let routes = Router::new()
-        .route("/health", get(health))
-        .merge(readiness)
-        .merge(mailboxes(settings, inbox, tasks))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed);
+    let rate = limit::layer(settings.rate_per_minute, tasks);
+    let open = OpenApiRouter::new()
+        .routes(routes!(probes::health))
+        .merge(OpenApiRouter::new().routes(routes!(probes::ready)).with_state(state));
+    let (open, mut api) = open.split_for_parts();
+    let (mailboxes, behind_key) = mailboxes(settings, inbox, rate.clone());
+    api.merge(behind_key);
+    let description = openapi::routes(&openapi::finish(api)).layer(option_layer(rate));
+    let routes =
+        open.merge(mailboxes).merge(description).fallback(not_found).method_not_allowed_fallback(method_not_allowed);
     guarded(routes, settings, tasks)
 }
 
@@ -92,70 +98,53 @@ pub(super) fn guarded(routes: Router, settings: &Settings, tasks: &Shutdown) -> 
 
 /// Everything that needs a key, whether the path exists or not. Requests are counted before the key is looked at, so
 /// that guessing keys is slow.
-fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
+fn mailboxes(settings: &Settings, inbox: Inbox, rate: Option<limit::Layer>) -> (Router, OpenApi) {
     let origins: Arc<[Origin]> = settings.cors_origins.as_slice().into();
-    let gives = |kind| from_fn_with_state(kind, accept::check);
-    let below = records()
-        .route("/{mailbox}/{id}/raw", get(content::raw).route_layer(gives("message/rfc822")))
-        .route("/{mailbox}/{id}/text", get(content::text).route_layer(gives("text/plain")))
-        .route("/{mailbox}/{id}/html", get(content::html).route_layer(gives("text/html")))
-        .route("/{mailbox}/{id}/code", get(content::code).route_layer(gives("text/plain")))
-        .route("/{mailbox}/{id}/link", get(content::link).route_layer(gives("text/plain")))
+    let below = OpenApiRouter::new()
+        .merge(gives("application/json", records()))
+        .merge(gives("message/rfc822", OpenApiRouter::new().routes(routes!(content::raw))))
+        .merge(gives("text/html", OpenApiRouter::new().routes(routes!(content::html))))
+        .merge(gives("text/plain", texts()))
         // Its type is that of the attachment, which is not known before it is read.
-        .route("/{mailbox}/{id}/attachments/{index}", get(content::attachment))
+        .routes(routes!(content::attachment))
         .fallback(not_found);
-    Router::new()
+    let (routes, mut api) = OpenApiRouter::new()
         .nest("/emails", below)
+        .merge(gives("application/json", OpenApiRouter::new().routes(routes!(attempts::all))))
+        .split_for_parts();
+    openapi::behind_key(&mut api);
+    let routes = routes
         // Nesting leaves this one path to the fallback outside, which asks for no key.
         .route("/emails/", any(not_found))
-        .route("/attempts", get(attempts::all).route_layer(gives("application/json")))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings)))
         .layer(from_fn_with_state(key::Gate::new(settings), key::require))
-        .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
+        .layer(option_layer(rate))
         .layer(from_fn_with_state(origins, origin::check_origin))
-        .with_state(inbox)
+        .with_state(inbox);
+    (routes, api)
+}
+
+/// Routes whose answers are of one type, which a client has to take.
+fn gives(kind: &'static str, routes: OpenApiRouter<Inbox>) -> OpenApiRouter<Inbox> {
+    routes.route_layer(from_fn_with_state(kind, accept::check))
 }
 
 /// What is answered in JSON.
-fn records() -> Router<Inbox> {
-    Router::new()
-        .route("/", get(emails::mailboxes))
-        .route("/{mailbox}", get(emails::list).delete(emails::clear))
-        .route("/{mailbox}/attempts", get(attempts::of_mailbox))
-        .route("/{mailbox}/none", get(wanted::none))
-        .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
-        .route("/{mailbox}/{id}/headers", get(content::headers))
-        .route_layer(from_fn_with_state("application/json", accept::check))
+fn records() -> OpenApiRouter<Inbox> {
+    OpenApiRouter::new()
+        .routes(routes!(emails::mailboxes))
+        .routes(routes!(emails::list, emails::clear))
+        .routes(routes!(attempts::of_mailbox))
+        .routes(routes!(wanted::none))
+        .routes(routes!(emails::latest))
+        .routes(routes!(emails::message, emails::delete))
+        .routes(routes!(content::headers))
 }
 
-/// Says that the program runs.
-pub(super) async fn health(Strict(()): Strict<()>) -> Json<Value> {
-    Json(json!({ "status": "ok" }))
-}
-
-/// What is asked for `/ready`.
-#[derive(Clone)]
-struct Readiness {
-    inbox: Inbox,
-    tls: Tls,
-    tasks: Shutdown,
-}
-
-async fn ready(State(state): State<Readiness>, Strict(()): Strict<()>) -> Result<Json<Value>, Problem> {
-    if state.tasks.is_requested() {
-        return Err(Problem::unavailable("the server is stopping"));
-    }
-    state.inbox.ready().await?;
-    let certificate = |certificate: &Certificate| {
-        let Certificate { source, names, expires_at, .. } = certificate;
-        json!({ "source": source.name(), "names": names, "expires_at": expires_at.as_secs() })
-    };
-    Ok(Json(json!({
-        "status": "ready",
-        "certificates": state.tls.certificates().iter().map(certificate).collect::<Vec<_>>(),
-        "warnings": state.tls.warnings(),
-    })))
+/// What is answered as a text.
+fn texts() -> OpenApiRouter<Inbox> {
+    OpenApiRouter::new().routes(routes!(content::text)).routes(routes!(content::code)).routes(routes!(content::link))
 }
 
 async fn not_found() -> Problem {
@@ -223,6 +212,7 @@ async fn secured(mut response: Response<Body>) -> Response<Body> {
 mod tests {
     use axum::http::StatusCode;
     use axum::http::header::CONTENT_TYPE;
+    use axum::routing::get;
     use tower::ServiceExt;
 
     use super::*;

@@ -1,5 +1,6 @@
 //! Which messages a request means, and how long it waits for them.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::held::{HELD_MAX, Place, Places};
+use super::openapi::{MessageFound, examples};
 use super::path::MailboxPath;
 use super::problem::Problem;
-use super::query::{self, PAGE_MAX_BYTES, Parameters, Query, Strict};
+use super::query::{self, PAGE_MAX_BYTES, Parameters, Query, SEQS, Strict};
 use super::view::{AttemptView, MessageView, MissView, mailbox_url};
 use crate::inbox::{Filter, Inbox, Listing, Page, Stored};
 use crate::mail::MailboxName;
@@ -100,7 +103,7 @@ impl Parameters for Latest {
     const NAMES: &'static [&'static str] = &["after", "from", "to", "subject", "q", "wait"];
 
     fn read(query: &Query) -> Result<Self, Problem> {
-        let after = query.number("after", 0..=u64::MAX)?;
+        let after = query.number("after", SEQS)?;
         Ok(Self { filter: Chosen::read(query)?.0, after, wait: held(query, "wait")? })
     }
 }
@@ -111,7 +114,7 @@ impl Parameters for Unwanted {
     fn read(query: &Query) -> Result<Self, Problem> {
         let period = held(query, "for")?;
         let period = period.ok_or_else(|| query::bad("the query parameter for is missing; write for=5s".into()))?;
-        Ok(Self { filter: Chosen::read(query)?.0, after: query.number("after", 0..=u64::MAX)?, period })
+        Ok(Self { filter: Chosen::read(query)?.0, after: query.number("after", SEQS)?, period })
     }
 }
 
@@ -159,7 +162,21 @@ impl Latest {
     }
 }
 
-/// `GET /emails/{mailbox}/none`: nothing that matches comes for so long.
+/// Expects nothing
+///
+/// The request is held for the time that `for` says, and answered as soon as a message that matches is there. Without
+/// `after` one that is there already counts.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/none",
+    operation_id = "expect_none",
+    tag = "Messages",
+    params(MailboxPath, Strict<Unwanted>),
+    responses(
+        (status = 204, description = "No message that matches was there"),
+        (status = 409, description = "There is one, as `message`", body = MessageFound<'_>, example = json!(conflict(examples::of_list(), &"user"))),
+    ),
+)]
 pub(super) async fn none(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
@@ -173,8 +190,12 @@ pub(super) async fn none(
     let Some(offender) = found.messages.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let url = mailbox_url(&inbox, &mailbox);
     let view = serde_json::to_value(MessageView::new(offender, &url, None)).unwrap_or_default();
+    Err(conflict(view, &mailbox))
+}
+
+fn conflict(message: Value, mailbox: &dyn Display) -> Problem {
     let detail = format!("there is a message in mailbox {mailbox} that was not to come");
-    Err(Problem::conflict("message found", detail).with("message", view))
+    Problem::conflict("message found", detail).with("message", message)
 }
 
 fn page(after: Option<u64>, limit: usize) -> Page {

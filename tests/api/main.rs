@@ -12,20 +12,24 @@ mod keys;
 mod limits;
 mod lists;
 mod message;
+mod openapi;
 mod proxies;
 mod routes;
 mod support;
 mod wait;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 17] = [
+const ROUTES: [(&str, &[&str]); 20] = [
     ("/health", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
+    ("/openapi.json", &["GET", "HEAD"]),
+    ("/docs", &["GET", "HEAD"]),
+    ("/docs/page.js", &["GET", "HEAD"]),
     ("/emails", &["GET", "HEAD"]),
     ("/emails/user", &["GET", "HEAD", "DELETE"]),
     ("/emails/user/attempts", &["GET", "HEAD"]),
     ("/emails/user/none", &["GET", "HEAD"]),
-    ("/emails/user/latest", &["GET", "HEAD", "DELETE"]),
+    ("/emails/user/latest", &["GET", "HEAD"]),
     ("/emails/user/latest/text", &["GET", "HEAD"]),
     ("/attempts", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000", &["GET", "HEAD", "DELETE"]),
@@ -39,7 +43,10 @@ const ROUTES: [(&str, &[&str]); 17] = [
 ];
 
 /// Those of [`ROUTES`] that anybody may ask.
-const OPEN: [&str; 2] = ["/health", "/ready"];
+const OPEN: [&str; 5] = ["/health", "/ready", "/openapi.json", "/docs", "/docs/page.js"];
+
+/// Those that are the description of the others, and not described themselves. They are the same for everybody.
+const DESCRIPTION: [&str; 3] = ["/openapi.json", "/docs", "/docs/page.js"];
 
 /// What every answer says to browsers, but for those that a browser is to show.
 const SECURITY_HEADERS: [(&str, &str); 5] = [
