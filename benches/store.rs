@@ -42,6 +42,25 @@ async fn main() {
     let names = async || assert_eq!(store.mailboxes(None, 100).await.expect("they are listed").len(), 100);
     reads("100 mailboxes", 100, names).await;
     store.close().await;
+    removals(&dir.path().join("removals"), &tasks).await;
+}
+
+/// How long it takes to remove what was kept, which is remembered.
+async fn removals(data_dir: &Path, tasks: &Shutdown) {
+    let clock = Clock::manual(Clock::system().now());
+    let kind = Kind::Embedded { data_dir: data_dir.to_owned(), min_free_bytes: 0 };
+    let settings = Settings { kind, mailbox_max_messages: 500, max_bytes: u64::MAX };
+    let store = Store::open(&settings, clock.clone(), tasks).await.expect("the store opens");
+    appends(&store, tasks, 32, 1024, 3200).await;
+    let names: Vec<_> = (0..20).map(|number| mailbox(&format!("box-{number}"))).collect();
+    let mut left = names.iter();
+    let clear = async || assert_ne!(store.clear(left.next().expect("one is left")).await.expect("it is cleared"), 0);
+    reads("clear a mailbox of about 100", names.len(), clear).await;
+    clock.advance(TTL + Duration::from_secs(3600));
+    let begin = Instant::now();
+    let swept = store.sweep().await.expect("it is swept");
+    println!("sweep of {swept:<31} in all {:?}", begin.elapsed());
+    store.close().await;
 }
 
 /// So many tasks keep so many messages each, one after the other.
@@ -68,7 +87,7 @@ async fn appends(store: &Store, tasks: &Shutdown, concurrency: usize, len: usize
     report(&format!("{rate:.0}/s: {concurrency} tasks append {len} bytes"), all);
 }
 
-async fn reads(what: &str, count: usize, read: impl AsyncFn()) {
+async fn reads(what: &str, count: usize, mut read: impl AsyncFnMut()) {
     let mut all = Vec::with_capacity(count);
     for _ in 0..count {
         let begin = Instant::now();

@@ -261,7 +261,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "API_MAX_WAITERS",
         "1000",
-        "The most requests that are held at a time until mail comes (`wait`, `for`); further ones are answered with `429`.",
+        "The most requests that are held at a time until mail comes (`wait`, `for`), streams of events included; further ones are answered with `429`.",
     ),
     variable("API_MAX_WAITERS_PER_KEY", "500", "The most requests with the same key that are held at a time."),
     variable(
@@ -275,7 +275,11 @@ pub const VARIABLES: &[Variable] = &[
         "How long an HTTP client may take for the TLS handshake and the header of a request.",
     ),
     variable("HTTP_REQUEST_TIMEOUT", "30s", "How long the server may take for the answer to a request."),
-    variable("HTTP_IDLE_TIMEOUT", "1m", "How long an HTTP connection stays open on which nothing moves."),
+    variable(
+        "HTTP_IDLE_TIMEOUT",
+        "1m",
+        "How long an HTTP connection stays open on which nothing moves, and a stream of events whose client takes nothing.",
+    ),
     variable(
         "SHUTDOWN_GRACE",
         "8s",

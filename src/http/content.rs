@@ -20,7 +20,7 @@ use super::query::{HtmlForm, Strict};
 use super::router::CROSS_ORIGIN_RESOURCE_POLICY;
 use super::view::{RESERVED, mailbox_url, message_url};
 use crate::inbox::Inbox;
-use crate::mail::{self, Attachment, Content, HeaderField, LinkKind, Message};
+use crate::mail::{self, Attachment, Content, HeaderField, Message};
 
 /// The longest file name that is passed on: the longest that file systems take.
 const FILENAME_MAX_BYTES: usize = 255;
@@ -64,7 +64,7 @@ pub(super) async fn raw(
     Strict(()): Strict<()>,
     path: MessagePath,
 ) -> Result<Response, Problem> {
-    let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let raw = path.raw(&inbox).await?;
     let disposition = format!("attachment; filename=\"{}.eml\"", path.id);
     let headers = [(CONTENT_TYPE, "message/rfc822"), (CONTENT_DISPOSITION, disposition.as_str())];
     Ok((headers, raw).into_response())
@@ -116,7 +116,7 @@ pub(super) async fn html(
     if form == HtmlForm::Sent {
         return body(&inbox, &path, content_type, |content| content.html.as_deref()).await;
     }
-    let message = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?.message;
+    let message = path.message(&inbox).await?.message;
     let bytes = message.content.html.as_ref().map(String::len);
     let bytes = bytes.ok_or_else(|| no_body("text/html"))?;
     let url = message_url(&mailbox_url(&inbox, &path.mailbox), path.id);
@@ -176,7 +176,7 @@ pub(super) async fn code(
     Strict(()): Strict<()>,
     path: MessagePath,
 ) -> Result<Response, Problem> {
-    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let stored = path.message(&inbox).await?;
     let code = stored.message.content.codes.first();
     code.map(|code| line(&code.value)).ok_or_else(no_code)
 }
@@ -200,9 +200,9 @@ pub(super) async fn link(
     Strict(()): Strict<()>,
     path: MessagePath,
 ) -> Result<Response, Problem> {
-    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
-    let action = stored.message.content.links.iter().find(|link| link.kind == LinkKind::Action);
-    action.map(|link| line(&link.href)).ok_or_else(|| no_link(stored.message.content.links.len()))
+    let stored = path.message(&inbox).await?;
+    let content = &stored.message.content;
+    content.action_link().map(|link| line(&link.href)).ok_or_else(|| no_link(content.links.len()))
 }
 
 /// One value as a line of text: a shell takes the line break off, and a terminal wants it.
@@ -235,11 +235,11 @@ pub(super) async fn attachment(
     Strict(()): Strict<()>,
     AttachmentPath { message: path, index }: AttachmentPath,
 ) -> Result<Response, Problem> {
-    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let stored = path.message(&inbox).await?;
     let Some(attachment) = stored.message.content.attachments.get(index).cloned() else {
         return Err(no_attachment(index, stored.message.content.attachments.len()));
     };
-    let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let raw = path.raw(&inbox).await?;
     let is_inline_image = is_inline_image(&attachment);
     let headers = [
         (CONTENT_TYPE, harmless_type(&attachment.content_type).to_owned()),
@@ -261,7 +261,7 @@ pub(super) async fn attachment(
 
 /// All header fields of a message.
 pub(super) async fn headers_of(inbox: &Inbox, path: &MessagePath) -> Result<Vec<HeaderField>, Problem> {
-    let raw = inbox.raw(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let raw = path.raw(inbox).await?;
     let budgets = inbox.mime();
     read(raw, move |raw| mail::header_fields(raw, &budgets)).await
 }
@@ -293,7 +293,7 @@ async fn body(
     content_type: &'static str,
     part: fn(&Content) -> Option<&str>,
 ) -> Result<Response, Problem> {
-    let message = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?.message;
+    let message = path.message(inbox).await?.message;
     if part(&message.content).is_none() {
         let kind = content_type.split(';').next().unwrap_or_default();
         return Err(no_body(kind));

@@ -108,7 +108,7 @@ pub(super) async fn message(
     Strict(()): Strict<()>,
     path: MessagePath,
 ) -> Result<Response, Problem> {
-    let stored = inbox.message(&path.mailbox, path.id).await?.ok_or_else(|| path.not_found())?;
+    let stored = path.message(&inbox).await?;
     with_headers(&inbox, &path, stored).await
 }
 
@@ -177,17 +177,16 @@ pub(super) async fn clear(
     operation_id = "delete_message",
     tag = "Messages",
     params(ExactPath),
-    responses((status = 200, description = "It is deleted", body = DoneView, example = json!(deleted(&examples::ID)))),
+    responses((status = 200, description = "It is deleted", body = DoneView, example = json!(gone(&examples::ID)))),
 )]
 pub(super) async fn delete(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     ExactPath(path): ExactPath,
 ) -> Result<Json<DoneView>, Problem> {
-    if !inbox.delete(&path.mailbox, path.id).await? {
-        return Err(path.not_found());
-    }
-    Ok(Json(deleted(&path.id)))
+    let deleted = inbox.delete(&path.mailbox, path.id).await?;
+    path.found(&inbox, deleted.then_some(())).await?;
+    Ok(Json(gone(&path.id)))
 }
 
 fn cleared(mailbox: &dyn Display, deleted: Option<u64>) -> DoneView {
@@ -195,7 +194,7 @@ fn cleared(mailbox: &dyn Display, deleted: Option<u64>) -> DoneView {
     DoneView { message: format!("All messages for {mailbox}{which} have been cleared"), deleted }
 }
 
-fn deleted(id: &dyn Display) -> DoneView {
+fn gone(id: &dyn Display) -> DoneView {
     DoneView { message: format!("Message {id} has been deleted"), deleted: None }
 }
 

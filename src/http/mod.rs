@@ -5,6 +5,7 @@ mod attempts;
 mod client;
 mod content;
 mod emails;
+mod events;
 mod guesses;
 mod held;
 mod html;

@@ -14,6 +14,7 @@ use axum::http::{HeaderValue, Method, Response, Version};
 use axum::middleware::Next;
 use tower_http::cors::CorsLayer;
 
+use super::events::LAST_EVENT_ID;
 use super::limit::{RATE_LIMIT, RATE_REMAINING};
 use super::problem::Problem;
 
@@ -66,7 +67,7 @@ pub(super) fn cors(origins: &[Origin]) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_origin(origins.iter().map(|origin| origin.0.clone()).collect::<Vec<_>>())
         .allow_methods([Method::GET, Method::HEAD, Method::DELETE])
-        .allow_headers([AUTHORIZATION, HeaderName::from_static("x-api-key")])
+        .allow_headers([AUTHORIZATION, HeaderName::from_static("x-api-key"), LAST_EVENT_ID])
         .expose_headers([CONTENT_DISPOSITION, LINK, RETRY_AFTER, RATE_LIMIT, RATE_REMAINING])
         .max_age(CORS_MAX_AGE);
     (!origins.is_empty()).then_some(layer)

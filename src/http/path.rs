@@ -2,11 +2,12 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
+use bytes::Bytes;
 
 use super::problem::Problem;
 use super::query::{Parameters, Query};
 use super::wanted::Latest;
-use crate::inbox::Inbox;
+use crate::inbox::{Gone, GoneReason, Inbox, Stored};
 use crate::mail::{MailboxName, MessageId};
 
 /// What stands in place of an id for the newest message.
@@ -34,10 +35,41 @@ pub(super) struct AttachmentPath {
 }
 
 impl MessagePath {
-    /// The message is not there.
-    pub(super) fn not_found(&self) -> Problem {
+    /// The message.
+    pub(super) async fn message(&self, inbox: &Inbox) -> Result<Stored, Problem> {
+        self.found(inbox, inbox.message(&self.mailbox, self.id).await?).await
+    }
+
+    /// Its raw bytes.
+    pub(super) async fn raw(&self, inbox: &Inbox) -> Result<Bytes, Problem> {
+        self.found(inbox, inbox.raw(&self.mailbox, self.id).await?).await
+    }
+
+    /// What was found of the message.
+    ///
+    /// # Errors
+    /// Where there was nothing: that it is gone, and how, as far as that is remembered.
+    pub(super) async fn found<T>(&self, inbox: &Inbox, found: Option<T>) -> Result<T, Problem> {
+        match found {
+            Some(found) => Ok(found),
+            None => Err(self.missing(inbox).await?),
+        }
+    }
+
+    /// Why there is nothing at this path.
+    async fn missing(&self, inbox: &Inbox) -> Result<Problem, Problem> {
         let Self { mailbox, id } = self;
-        Problem::not_found("message not found", format!("there is no message {id} in mailbox {mailbox}"))
+        let Some(Gone { reason, at }) = inbox.gone(mailbox, *id).await? else {
+            let detail = format!("there is no message {id} in mailbox {mailbox}");
+            return Ok(Problem::not_found("message not found", detail));
+        };
+        let (reason, how) = match reason {
+            GoneReason::Deleted => ("deleted", "was deleted from mailbox"),
+            GoneReason::Expired => ("expired", "has expired in mailbox"),
+            GoneReason::Evicted => ("evicted", "was pushed out by newer ones of mailbox"),
+        };
+        let problem = Problem::gone("message gone", format!("message {id} {how} {mailbox}"));
+        Ok(problem.with("reason", reason.into()).with("at", at.as_secs().into()))
     }
 }
 

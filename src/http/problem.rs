@@ -62,6 +62,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, error, detail)
     }
 
+    /// What was asked for was there, and is not any more.
+    pub(super) fn gone(error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::GONE, error, detail)
+    }
+
     /// What is there cannot be had in the form that was asked for.
     pub(super) fn unprocessable(error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, error, detail)

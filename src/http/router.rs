@@ -22,12 +22,15 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::events::Streams;
 use super::held::Places;
 use super::origin::Origin;
 use super::probes::Readiness;
 use super::problem::Problem;
 use super::query::is_well_encoded;
-use super::{Settings, accept, attempts, client, content, emails, held, key, limit, openapi, origin, probes, wanted};
+use super::{
+    Settings, accept, attempts, client, content, emails, events, held, key, limit, openapi, origin, probes, wanted,
+};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 use crate::tls::Tls;
@@ -66,7 +69,7 @@ pub fn router(settings: &Settings, inbox: Inbox, tls: &Tls, tasks: &Shutdown) ->
         .routes(routes!(probes::health))
         .merge(OpenApiRouter::new().routes(routes!(probes::ready)).with_state(state));
     let (open, mut api) = open.split_for_parts();
-    let (mailboxes, behind_key) = mailboxes(settings, inbox, rate.clone());
+    let (mailboxes, behind_key) = mailboxes(settings, inbox, rate.clone(), tasks);
     api.merge(behind_key);
     let description = openapi::routes(&openapi::finish(api)).layer(option_layer(rate));
     let routes =
@@ -98,19 +101,21 @@ pub(super) fn guarded(routes: Router, settings: &Settings, tasks: &Shutdown) -> 
 
 /// Everything that needs a key, whether the path exists or not. Requests are counted before the key is looked at, so
 /// that guessing keys is slow.
-fn mailboxes(settings: &Settings, inbox: Inbox, rate: Option<limit::Layer>) -> (Router, OpenApi) {
+fn mailboxes(settings: &Settings, inbox: Inbox, rate: Option<limit::Layer>, tasks: &Shutdown) -> (Router, OpenApi) {
     let origins: Arc<[Origin]> = settings.cors_origins.as_slice().into();
     let below = OpenApiRouter::new()
         .merge(gives("application/json", records()))
         .merge(gives("message/rfc822", OpenApiRouter::new().routes(routes!(content::raw))))
         .merge(gives("text/html", OpenApiRouter::new().routes(routes!(content::html))))
         .merge(gives("text/plain", texts()))
+        .merge(gives("text/event-stream", OpenApiRouter::new().routes(routes!(events::of_mailbox))))
         // Its type is that of the attachment, which is not known before it is read.
         .routes(routes!(content::attachment))
         .fallback(not_found);
     let (routes, mut api) = OpenApiRouter::new()
         .nest("/emails", below)
         .merge(gives("application/json", OpenApiRouter::new().routes(routes!(attempts::all))))
+        .merge(gives("text/event-stream", OpenApiRouter::new().routes(routes!(events::all))))
         .split_for_parts();
     openapi::behind_key(&mut api);
     let routes = routes
@@ -118,6 +123,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, rate: Option<limit::Layer>) -> (
         .route("/emails/", any(not_found))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings)))
+        .layer(Extension(Streams::new(settings, tasks)))
         .layer(from_fn_with_state(key::Gate::new(settings), key::require))
         .layer(option_layer(rate))
         .layer(from_fn_with_state(origins, origin::check_origin))

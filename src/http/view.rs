@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use crate::inbox::{Attempt, Inbox, MailboxSummary, Miss, Stored};
 use crate::mail::{
-    Address, Attachment, Body, Code, Disposition, HeaderAddress, HeaderField, Link, MailParameters, MailboxName,
-    MessageId, Peer, Recipient, Ret, TlsInfo, decode_xtext,
+    Address, Attachment, Body, Code, Content, Disposition, HeaderAddress, HeaderField, Link, MailParameters,
+    MailboxName, MessageId, Peer, Recipient, Ret, TlsInfo, decode_xtext,
 };
 
 /// RFC 3986 section 2.3 `unreserved` stays, everything else is encoded: right in a path, in a query and in a header.
@@ -200,6 +200,28 @@ pub(super) struct MissView<'a> {
     misses: &'a [String],
 }
 
+/// A message that has just arrived: what tells whether it is the one, and where the whole of it is.
+#[derive(Serialize)]
+pub(super) struct ArrivalView<'a> {
+    #[serde(serialize_with = "text")]
+    id: MessageId,
+    seq: u64,
+    mailbox: &'a str,
+    #[serde(serialize_with = "text_or_empty")]
+    from: Option<&'a Address>,
+    #[serde(serialize_with = "text")]
+    to: &'a Address,
+    subject: &'a str,
+    received_at: u64,
+    expires_at: u64,
+    size: u64,
+    header_from: Option<&'a HeaderAddress>,
+    attachments: Vec<&'a str>,
+    code: Option<&'a str>,
+    link: Option<&'a str>,
+    url: String,
+}
+
 /// A mailbox that holds mail.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Mailbox)]
@@ -237,7 +259,7 @@ impl<'a> MessageView<'a> {
             subject: content.subject.as_deref().unwrap_or_default(),
             body_text: content.text.as_deref().unwrap_or_default(),
             body_html: content.html.as_deref().unwrap_or_default(),
-            attachments: content.attachments.iter().map(|a| a.filename.as_deref().unwrap_or_default()).collect(),
+            attachments: filenames(content),
             received_at: message.received_at.as_secs(),
             seq: stored.seq,
             mailbox: stored.mailbox.as_str(),
@@ -259,6 +281,29 @@ impl<'a> MessageView<'a> {
             envelope: EnvelopeView::new(&message.parameters, &stored.rcpt_to),
             problems: &content.problems,
             headers,
+        }
+    }
+}
+
+impl<'a> ArrivalView<'a> {
+    pub(super) fn new(stored: &'a Stored, mailbox_url: &str) -> Self {
+        let message = &*stored.message;
+        let content = &message.content;
+        Self {
+            id: message.id,
+            seq: stored.seq,
+            mailbox: stored.mailbox.as_str(),
+            from: message.mail_from.as_ref(),
+            to: &stored.rcpt_to.address,
+            subject: content.subject.as_deref().unwrap_or_default(),
+            received_at: message.received_at.as_secs(),
+            expires_at: message.expires_at.as_secs(),
+            size: message.size,
+            header_from: content.from.as_ref(),
+            attachments: filenames(content),
+            code: content.codes.first().map(|code| code.value.as_str()),
+            link: content.action_link().map(|link| link.href.as_str()),
+            url: message_url(mailbox_url, message.id),
         }
     }
 }
@@ -337,6 +382,10 @@ impl<'a> From<&'a MailboxSummary> for MailboxView<'a> {
             newest_received_at: summary.newest_received_at.as_secs(),
         }
     }
+}
+
+fn filenames(content: &Content) -> Vec<&str> {
+    content.attachments.iter().map(|attachment| attachment.filename.as_deref().unwrap_or_default()).collect()
 }
 
 /// The path of a mailbox.

@@ -3,11 +3,12 @@
 mod attempts;
 mod backend;
 mod domains;
+mod feed;
 mod filter;
 mod rate;
 mod search;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +18,10 @@ use tokio::sync::Semaphore;
 
 pub use self::attempts::Attempt;
 pub use self::domains::{DomainPattern, Domains};
+pub use self::feed::{Cursor, Feed, News};
 pub use self::filter::{Filter, FilterError};
 pub use self::search::Miss;
-pub use crate::store::{Listing, MailboxSummary, Page, StoreError, Stored};
+pub use crate::store::{Gone, GoneReason, Listing, MailboxSummary, Mark, Page, StoreError, Stored};
 
 use self::attempts::{Ledger, Limits};
 use self::rate::Rates;
@@ -129,6 +131,14 @@ impl Inbox {
     /// Where the store cannot be read.
     pub async fn raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Bytes>, StoreError> {
         self.store.raw(mailbox, id).await
+    }
+
+    /// How a message went that is not there any more; `None` if it is there, never was, or is not remembered.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn gone(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Gone>, StoreError> {
+        self.store.gone(mailbox, id).await
     }
 
     /// Deletes one message; says whether it was there.

@@ -144,7 +144,7 @@ impl Inbox {
     }
 
     /// What `look` makes of each message of `batch`, where it holds up nobody.
-    async fn look_at<T: Send + 'static>(
+    pub(super) async fn look_at<T: Send + 'static>(
         &self,
         filter: &Arc<Filter>,
         batch: Vec<Stored>,

@@ -11,7 +11,7 @@ use crate::store::{self, Kind, Store};
 
 pub(super) const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         domains: Domains::Listed(vec!["example.com".parse().unwrap()]),
         hostname: "mx.example.net".into(),
@@ -25,7 +25,7 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-pub(super) async fn inbox(settings: Settings, max_bytes: u64) -> Inbox {
+pub(crate) async fn inbox(settings: Settings, max_bytes: u64) -> Inbox {
     let store = store::Settings { kind: Kind::Memory, mailbox_max_messages: 10, max_bytes };
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
     let store = Store::open(&store, clock.clone(), &Shutdown::new()).await.unwrap();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::address::Address;
 use super::codes::Code;
 use super::envelope::{MailParameters, Peer};
-use super::links::Link;
+use super::links::{Link, LinkKind};
 use crate::clock::Timestamp;
 
 /// The name of a message: a UUID of version 7 (RFC 9562), which begins with the time of its arrival.
@@ -127,6 +127,12 @@ impl Content {
         let codes: usize = self.codes.iter().map(|code| code.value.len() + code.context.len()).sum();
         let links: usize = self.links.iter().map(|link| link.href.len() + link.text.len()).sum();
         bodies + codes + links
+    }
+
+    /// The likeliest link to act on.
+    #[must_use]
+    pub fn action_link(&self) -> Option<&Link> {
+        self.links.iter().find(|link| link.kind == LinkKind::Action)
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tokio::sync::broadcast::error::TryRecvError;
 
 use super::*;
 use crate::mail::{Address, Content, Domain, MailParameters, Peer};
@@ -72,6 +71,12 @@ impl Lab {
     pub(in crate::store) async fn raw(&self, mailbox: &str, id: MessageId) -> Option<Bytes> {
         self.store.raw(&name(mailbox), id).await.unwrap()
     }
+
+    /// How a message went, and how long after the start.
+    pub(in crate::store) async fn gone(&self, mailbox: &str, id: MessageId) -> Option<(GoneReason, Duration)> {
+        let gone = self.store.gone(&name(mailbox), id).await.unwrap();
+        gone.map(|gone| (gone.reason, Duration::from_millis(gone.at.as_millis() - START_MS)))
+    }
 }
 
 pub(in crate::store) const ALL: Page = Page { before: None, after: None, limit: 1000, max_bytes: u64::MAX };
@@ -130,6 +135,8 @@ macro_rules! contract {
 contract! {
     what_is_kept_is_found_as_it_was
     an_empty_and_a_large_message_come_back_byte_for_byte
+    a_large_message_comes_in_chunks_and_in_parts
+    a_message_that_is_deleted_while_it_is_read_is_never_given_out_by_half
     what_is_not_there_is_none_and_no_error
     all_mailboxes_of_a_message_get_it_and_each_sees_its_own_recipient
     the_newest_come_first_and_pages_lead_to_the_oldest
@@ -142,6 +149,13 @@ contract! {
     a_sweep_removes_what_has_expired_and_says_how_many
     a_mailbox_holds_so_many_and_the_oldest_go
     what_is_left_of_a_full_mailbox_is_counted_anew
+    a_deleted_message_is_remembered_as_deleted
+    an_expired_message_is_remembered_as_expired_swept_or_not
+    a_message_that_was_pushed_out_is_remembered_as_evicted
+    who_never_had_a_message_learns_nothing_of_it
+    what_is_gone_is_forgotten_after_as_long_as_it_was_kept
+    so_many_messages_that_are_gone_are_remembered
+    a_message_that_is_kept_again_is_not_gone
     a_full_store_refuses_until_mail_has_expired
     a_message_that_is_shared_is_held_once
     a_message_too_large_does_not_keep_others_out
@@ -178,6 +192,53 @@ async fn an_empty_and_a_large_message_come_back_byte_for_byte(subject: Subject) 
         let raw = noise(len as u64, len);
         let (_, id) = lab.deliver("alice", &raw).await;
         assert!(lab.raw("alice", id).await.unwrap() == raw, "{len} bytes");
+    }
+}
+
+async fn a_large_message_comes_in_chunks_and_in_parts(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let raw = noise(1, 3 * CHUNK_BYTES + 7);
+    let (_, id) = lab.deliver("alice", &raw).await;
+    let len = raw.len() as u64;
+    let open = async || lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap();
+    let mut whole = open().await;
+    assert_eq!((whole.len(), whole.is_empty()), (len, false));
+    let mut read = Vec::new();
+    while let Some(chunk) = whole.chunk().await.unwrap() {
+        assert!((1..=CHUNK_BYTES).contains(&chunk.len()));
+        read.extend_from_slice(&chunk);
+    }
+    assert!(read == raw);
+    assert_eq!(whole.chunk().await.unwrap(), None, "the end stays the end");
+    let chunk = CHUNK_BYTES as u64;
+    for (part, expected) in [
+        (0..len, 0..raw.len()),
+        (0..0, 0..0),
+        (5..6, 5..6),
+        (chunk - 1..2 * chunk + 1, CHUNK_BYTES - 1..2 * CHUNK_BYTES + 1),
+        (len - 1..u64::MAX, raw.len() - 1..raw.len()),
+        (len + 5..u64::MAX, 0..0),
+    ] {
+        let cut = open().await.part(part.clone());
+        assert_eq!(cut.len(), expected.len() as u64, "{part:?}");
+        assert!(cut.front(3).await.unwrap() == raw[expected.clone()][..expected.len().min(3)], "{part:?}");
+        assert!(cut.into_bytes().await.unwrap() == raw[expected], "{part:?}");
+    }
+    assert!(open().await.part(10..20).part(2..4).into_bytes().await.unwrap() == raw[12..14]);
+}
+
+async fn a_message_that_is_deleted_while_it_is_read_is_never_given_out_by_half(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let raw = noise(2, 5 * CHUNK_BYTES);
+    let (_, id) = lab.deliver("alice", &raw).await;
+    let mut reading = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap();
+    let mut read = reading.chunk().await.unwrap().unwrap().to_vec();
+    assert!(lab.store.delete(&name("alice"), id).await.unwrap());
+    assert!(lab.store.open_raw(&name("alice"), id).await.unwrap().is_none());
+    let rest = reading.into_bytes().await;
+    if let Ok(rest) = rest {
+        read.extend_from_slice(&rest);
+        assert!(read == raw, "what comes without an error is the message");
     }
 }
 
@@ -385,6 +446,114 @@ async fn what_is_left_of_a_full_mailbox_is_counted_anew(subject: Subject) {
     assert_eq!(lab.seqs("alice").await.len(), 3);
 }
 
+async fn a_deleted_message_is_remembered_as_deleted(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, deleted) = lab.deliver("alice", b"deleted").await;
+    let (_, cleared) = lab.deliver("alice", b"cleared").await;
+    assert_eq!(lab.gone("alice", deleted).await, None, "it is there");
+    lab.clock.advance(TTL / 4);
+    lab.store.delete(&name("alice"), deleted).await.unwrap();
+    lab.clock.advance(TTL / 4);
+    lab.store.clear(&name("alice")).await.unwrap();
+    lab.store.delete(&name("alice"), cleared).await.unwrap();
+    assert_eq!(lab.gone("alice", deleted).await, Some((GoneReason::Deleted, TTL / 4)));
+    assert_eq!(lab.gone("alice", cleared).await, Some((GoneReason::Deleted, TTL / 2)));
+}
+
+async fn an_expired_message_is_remembered_as_expired_swept_or_not(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, id) = lab.deliver("alice", b"hello").await;
+    lab.clock.advance(TTL - Duration::from_millis(1));
+    assert_eq!(lab.gone("alice", id).await, None);
+    lab.clock.advance(Duration::from_millis(1));
+    for _ in 0..2 {
+        assert_eq!(lab.gone("alice", id).await, Some((GoneReason::Expired, TTL)));
+        lab.clock.advance(TTL / 4);
+        lab.store.clear(&name("alice")).await.unwrap();
+        lab.store.sweep().await.unwrap();
+    }
+}
+
+async fn a_message_that_was_pushed_out_is_remembered_as_evicted(subject: Subject) {
+    let lab = Lab::with_limits(subject, 2, u64::MAX).await;
+    let (_, expired) = lab.deliver("alice", b"expired").await;
+    lab.clock.advance(TTL / 2);
+    let (_, evicted) = lab.deliver("alice", b"evicted").await;
+    lab.clock.advance(TTL / 2);
+    for _ in 0..3 {
+        lab.deliver("alice", b"newer").await;
+    }
+    assert_eq!(lab.gone("alice", expired).await, Some((GoneReason::Expired, TTL)), "it had gone by itself");
+    assert_eq!(lab.gone("alice", evicted).await, Some((GoneReason::Evicted, TTL)));
+}
+
+async fn who_never_had_a_message_learns_nothing_of_it(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, deleted) = lab.deliver("alice", b"deleted").await;
+    let shared = lab.message();
+    let id = shared.id;
+    lab.store.append(to(&["alice", "bob"]), shared, Bytes::new()).await.unwrap();
+    for message in [deleted, id] {
+        lab.store.delete(&name("alice"), message).await.unwrap();
+        assert!(lab.gone("alice", message).await.is_some());
+        for mailbox in ["bob", "ALICE", "alic", "carol"] {
+            assert_eq!(lab.gone(mailbox, message).await, None, "{mailbox}");
+        }
+    }
+    assert_eq!(lab.gone("alice", MessageId::new(lab.clock.now())).await, None);
+}
+
+async fn what_is_gone_is_forgotten_after_as_long_as_it_was_kept(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, deleted) = lab.deliver("alice", b"deleted").await;
+    let (_, expired) = lab.deliver("alice", b"expired").await;
+    lab.clock.advance(TTL / 2);
+    lab.store.delete(&name("alice"), deleted).await.unwrap();
+    for (forgotten, remembered) in [(deleted, Some(expired)), (expired, None)] {
+        lab.clock.advance(if remembered.is_some() { TTL } else { TTL / 2 } - Duration::from_millis(1));
+        assert!(lab.gone("alice", forgotten).await.is_some());
+        lab.clock.advance(Duration::from_millis(1));
+        for _ in 0..2 {
+            assert_eq!(lab.gone("alice", forgotten).await, None);
+            if let Some(remembered) = remembered {
+                assert!(lab.gone("alice", remembered).await.is_some());
+            }
+            lab.store.sweep().await.unwrap();
+        }
+    }
+}
+
+async fn so_many_messages_that_are_gone_are_remembered(subject: Subject) {
+    let lab = Lab::with_limits(subject, 1, u64::MAX).await;
+    let (_, others) = lab.deliver("bob", b"deleted").await;
+    lab.store.delete(&name("bob"), others).await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..gone::MAILBOX_MAX + 3 {
+        // Ids grow with the time, and with them the order in which they are forgotten.
+        lab.clock.advance(Duration::from_millis(1));
+        ids.push(lab.deliver("alice", b"evicted").await.1);
+    }
+    assert_eq!(lab.gone("alice", ids[0]).await, None);
+    assert_eq!(lab.gone("alice", ids[1]).await, None);
+    for id in &ids[2..ids.len() - 1] {
+        assert!(lab.gone("alice", *id).await.is_some());
+    }
+    assert!(lab.gone("bob", others).await.is_some(), "a mailbox that is flooded pushes out its own");
+}
+
+async fn a_message_that_is_kept_again_is_not_gone(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let message = lab.message();
+    for hours in [1, 2] {
+        lab.store.append(to(&["alice"]), message.clone(), Bytes::new()).await.unwrap();
+        assert_eq!(lab.gone("alice", message.id).await, None);
+        lab.clock.advance(Duration::from_secs(3600));
+        lab.store.delete(&name("alice"), message.id).await.unwrap();
+        let at = Duration::from_secs(3600 * hours);
+        assert_eq!(lab.gone("alice", message.id).await, Some((GoneReason::Deleted, at)));
+    }
+}
+
 async fn a_full_store_refuses_until_mail_has_expired(subject: Subject) {
     let lab = Lab::with_limits(subject, 500, 2 * MIB + MIB / 2).await;
     let raw = Bytes::from(noise(1, MIB as usize));
@@ -430,13 +599,17 @@ async fn a_message_too_large_does_not_keep_others_out(subject: Subject) {
     assert_eq!(lab.seqs("alice").await, kept.unwrap());
 }
 
+fn told(events: &mut Subscription) -> Event {
+    events.try_next().unwrap().unwrap()
+}
+
 async fn events_name_each_mailbox_in_the_order_of_arrival(subject: Subject) {
     let lab = Lab::open(subject).await;
     lab.deliver("alice", b"before anybody listened").await;
-    let mut events = lab.store.subscribe();
+    let mut events = lab.store.subscribe(None);
     let seqs = lab.store.append(to(&["bob", "alice"]), lab.message(), Bytes::new()).await.unwrap();
-    assert_eq!(events.try_recv().unwrap(), Event { mailbox: name("bob"), seq: seqs[0] }, "sent before the answer");
-    assert_eq!(events.try_recv().unwrap(), Event { mailbox: name("alice"), seq: seqs[1] });
+    assert_eq!(told(&mut events), Event { mailbox: name("bob"), seq: seqs[0] }, "sent before the answer");
+    assert_eq!(told(&mut events), Event { mailbox: name("alice"), seq: seqs[1] });
     let concurrent = (0..50).map(|_| {
         let (store, message) = (lab.store.clone(), lab.message());
         async move { drop(store.append(to(&["carol"]), message, Bytes::new()).await.unwrap()) }
@@ -444,25 +617,25 @@ async fn events_name_each_mailbox_in_the_order_of_arrival(subject: Subject) {
     all(&lab.tasks, concurrent).await;
     let mut last = seqs[1];
     for _ in 0..50 {
-        let event = events.try_recv().unwrap();
+        let event = told(&mut events);
         assert!(event.seq > last, "{} after {last}", event.seq);
         last = event.seq;
     }
-    assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
+    assert_eq!(events.try_next(), None);
 }
 
 async fn a_message_that_was_refused_is_not_told_of(subject: Subject) {
     let lab = Lab::with_limits(subject, 500, MIB).await;
-    let mut events = lab.store.subscribe();
+    let mut events = lab.store.subscribe(None);
     let large = Bytes::from(noise(1, 2 * MIB as usize));
     assert!(lab.store.append(to(&["alice"]), lab.message(), large).await.is_err());
     let (seq, _) = lab.deliver("bob", b"hello").await;
-    assert_eq!(events.try_recv().unwrap(), Event { mailbox: name("bob"), seq });
+    assert_eq!(told(&mut events), Event { mailbox: name("bob"), seq });
 }
 
 async fn the_same_message_again_is_kept_once(subject: Subject) {
     let lab = Lab::open(subject).await;
-    let mut events = lab.store.subscribe();
+    let mut events = lab.store.subscribe(None);
     let message = lab.message();
     let raw = Bytes::from_static(b"hello");
     let first = lab.store.append(to(&["alice", "alice"]), message.clone(), raw.clone()).await.unwrap();
@@ -473,9 +646,9 @@ async fn the_same_message_again_is_kept_once(subject: Subject) {
     assert_eq!(lab.seqs("alice").await, [first[0]]);
     assert!(lab.store.delete(&name("alice"), message.id).await.unwrap());
     assert_eq!(lab.raw("bob", message.id).await, Some(raw));
-    assert_eq!(events.try_recv().unwrap().seq, first[0]);
-    assert_eq!(events.try_recv().unwrap().seq, again[1]);
-    assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
+    assert_eq!(told(&mut events).seq, first[0]);
+    assert_eq!(told(&mut events).seq, again[1]);
+    assert_eq!(events.try_next(), None);
 }
 
 async fn mailboxes_are_listed_by_name_with_their_mail(subject: Subject) {
@@ -597,6 +770,7 @@ async fn a_closed_store_is_unavailable(subject: Subject) {
     assert!(unavailable(store.list(&alice, ALL).await.err()));
     assert!(unavailable(store.message(&alice, id).await.err()));
     assert!(unavailable(store.raw(&alice, id).await.err()));
+    assert!(unavailable(store.gone(&alice, id).await.err()));
     assert!(unavailable(store.delete(&alice, id).await.err()));
     assert!(unavailable(store.clear(&alice).await.err()));
     assert!(unavailable(store.mailboxes(None, 1).await.err()));

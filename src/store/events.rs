@@ -1,23 +1,62 @@
 //! Who is told that mail has arrived.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use super::Event;
 use crate::mail::MailboxName;
 
-/// How many events a slow receiver of all of them may fall behind before it is told that it lagged.
-const BACKLOG: usize = 1024;
+/// So many of the last events are held. A subscriber that falls further behind, or comes back later, is told that it has
+/// missed some. Each takes some 200 bytes at most.
+const BACKLOG: usize = 4096;
 
 /// The events of a store. Clones tell the same listeners.
 #[derive(Clone)]
 pub(super) struct Events {
-    all: broadcast::Sender<Event>,
+    recent: Arc<Mutex<Recent>>,
+    /// Wakes the subscribers to all events.
+    arrivals: watch::Sender<()>,
     watched: Arc<Mutex<HashMap<MailboxName, Watched>>>,
 }
+
+/// The last events, in order: what a slow subscriber has yet to read, and what one that comes back has missed. There is one
+/// for all of them, so that a subscriber takes no room but its place, however slow it is.
+struct Recent {
+    /// Tells this run of the program from others, whose places mean nothing here.
+    run: u64,
+    /// The place of the first of `notices`.
+    first: u64,
+    /// `None` stands where events may have been lost on their way here.
+    notices: VecDeque<Option<Event>>,
+}
+
+/// A place in the order in which one run of the program has heard of mail. It is written as `<run>-<place>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    run: u64,
+    place: u64,
+}
+
+/// All events, from a place on.
+pub struct Subscription {
+    events: Events,
+    run: u64,
+    next: u64,
+    /// There is something to miss before `next`.
+    lagged: bool,
+    arrivals: watch::Receiver<()>,
+}
+
+/// Events have been missed, nobody knows which: the mailboxes are to be looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("events have been missed")]
+pub struct Lagged;
 
 /// A mailbox that somebody waits at. An event wakes those who wait at its mailbox and nobody else, however many wait.
 struct Watched {
@@ -34,7 +73,10 @@ pub struct Watch {
 
 impl Events {
     pub(super) fn new() -> Self {
-        Self { all: broadcast::channel(BACKLOG).0, watched: Arc::default() }
+        // Its keys are random, which is all that is asked for here.
+        let run = RandomState::new().build_hasher().finish();
+        let recent = Recent { run, first: 0, notices: VecDeque::new() };
+        Self { recent: Arc::new(Mutex::new(recent)), arrivals: watch::channel(()).0, watched: Arc::default() }
     }
 
     /// Tells everybody who listens; nobody may be.
@@ -42,11 +84,30 @@ impl Events {
         if let Some(watched) = self.watched().get(&event.mailbox) {
             watched.arrivals.send_replace(());
         }
-        let _ = self.all.send(event);
+        self.recent().push(Some(event));
+        self.arrivals.send_replace(());
     }
 
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.all.subscribe()
+    /// Events may have been lost on their way here: everybody who listens has to look again.
+    #[cfg_attr(not(test), expect(dead_code, reason = "events of the local backends have no way to go"))]
+    pub(super) fn lost(&self) {
+        self.watched().values().for_each(|watched| watched.arrivals.send_replace(()));
+        self.recent().push(None);
+        self.arrivals.send_replace(());
+    }
+
+    /// All events behind `mark`; without one, from now on.
+    pub(super) fn subscribe(&self, mark: Option<Mark>) -> Subscription {
+        let arrivals = self.arrivals.subscribe();
+        let recent = self.recent();
+        let (run, end) = (recent.run, recent.end());
+        let known = mark.filter(|mark| mark.run == run && (recent.first..=end).contains(&mark.place));
+        let next = known.map_or(end, |mark| mark.place);
+        Subscription { events: self.clone(), run, next, lagged: mark.is_some() && known.is_none(), arrivals }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn watch(&self, mailbox: MailboxName) -> Watch {
@@ -59,6 +120,80 @@ impl Events {
 
     fn watched(&self) -> MutexGuard<'_, HashMap<MailboxName, Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recent {
+    /// The place behind the last one.
+    fn end(&self) -> u64 {
+        self.first + self.notices.len() as u64
+    }
+
+    fn push(&mut self, notice: Option<Event>) {
+        if self.notices.len() == BACKLOG {
+            self.notices.pop_front();
+            self.first += 1;
+        }
+        self.notices.push_back(notice);
+    }
+
+    /// What is at `place`; the error is that it is not held any more. `None` where it is still to come.
+    fn at(&self, place: u64) -> Option<Result<Event, Lagged>> {
+        let Some(index) = place.checked_sub(self.first) else { return Some(Err(Lagged)) };
+        let notice = self.notices.get(usize::try_from(index).ok()?)?;
+        Some(notice.clone().ok_or(Lagged))
+    }
+}
+
+impl Subscription {
+    /// The next event; waits for it.
+    ///
+    /// # Errors
+    /// Events have been missed. What comes from now on is told of again.
+    pub async fn next(&mut self) -> Result<Event, Lagged> {
+        loop {
+            if let Some(next) = self.try_next() {
+                return next;
+            }
+            // The sender lives as long as this does.
+            let _ = self.arrivals.changed().await;
+        }
+    }
+
+    /// The next event where there is one already.
+    pub fn try_next(&mut self) -> Option<Result<Event, Lagged>> {
+        let recent = self.events.recent();
+        let found = if self.lagged { Err(Lagged) } else { recent.at(self.next)? };
+        // Who has missed some looks at everything: what has come until now need not be told of.
+        self.next = if found.is_ok() { self.next + 1 } else { recent.end() };
+        self.lagged = false;
+        Some(found)
+    }
+
+    /// The place behind the last event that was told of.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        Mark { run: self.run, place: self.next }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.run, self.place)
+    }
+}
+
+impl FromStr for Mark {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('-').and_then(|(run, place)| {
+            Some(Self { run: u64::from_str_radix(run, 16).ok()?, place: place.parse().ok()? })
+        });
+        // One spelling each.
+        parsed
+            .filter(|mark: &Self| mark.to_string() == text)
+            .ok_or_else(|| "it must be the id of an event, such as 0123456789abcdef-42".to_owned())
     }
 }
 
@@ -110,6 +245,65 @@ mod tests {
         }
         assert!(has_arrived(&mut a) && !has_arrived(&mut a));
         assert!(!has_arrived(&mut b));
+    }
+
+    fn event(seq: u64) -> Event {
+        Event { mailbox: mailbox("a"), seq }
+    }
+
+    #[test]
+    fn who_falls_behind_is_told_so_and_then_what_is_new() {
+        let events = Events::new();
+        let mut slow = events.subscribe(None);
+        for seq in 1..=BACKLOG as u64 {
+            events.send(event(seq));
+        }
+        assert_eq!(slow.try_next(), Some(Ok(event(1))), "so much is held");
+        events.send(event(5000));
+        events.send(event(5001));
+        assert_eq!(slow.try_next(), Some(Err(Lagged)));
+        assert_eq!(slow.try_next(), None);
+        events.send(event(5002));
+        assert_eq!(slow.try_next(), Some(Ok(event(5002))));
+        assert_eq!(events.recent().notices.len(), BACKLOG);
+    }
+
+    #[test]
+    fn who_comes_back_goes_on_where_it_was_or_is_told_that_it_cannot() {
+        let events = Events::new();
+        events.send(event(1));
+        let mark = events.subscribe(None).mark();
+        events.send(event(2));
+        let mut back = events.subscribe(Some(mark));
+        assert_eq!((back.try_next(), back.try_next()), (Some(Ok(event(2))), None));
+        let of_another_run = Mark { run: mark.run ^ 1, ..mark };
+        let of_the_future = Mark { place: u64::MAX, ..mark };
+        (0..BACKLOG as u64).for_each(|seq| events.send(event(seq)));
+        for unknown in [of_another_run, of_the_future, mark] {
+            let mut back = events.subscribe(Some(unknown));
+            assert_eq!((back.try_next(), back.try_next()), (Some(Err(Lagged)), None), "{unknown}");
+            assert_eq!(back.mark(), events.subscribe(None).mark());
+        }
+    }
+
+    #[test]
+    fn what_was_lost_on_its_way_makes_everybody_look_again() {
+        let events = Events::new();
+        let (mut all, mut one) = (events.subscribe(None), events.watch(mailbox("a")));
+        events.lost();
+        events.send(event(1));
+        assert!(has_arrived(&mut one));
+        assert_eq!((all.try_next(), all.try_next()), (Some(Err(Lagged)), None));
+    }
+
+    #[test]
+    fn a_mark_has_one_spelling() {
+        let mark = Mark { run: 255, place: 7 };
+        assert_eq!(mark.to_string(), "00000000000000ff-7");
+        assert_eq!(mark.to_string().parse(), Ok(mark));
+        for text in ["", "-", "7", "ff-7", "00000000000000FF-7", "00000000000000ff-07", "00000000000000ff-+7"] {
+            assert!(text.parse::<Mark>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Delivery, Event, Events, Listing, MailboxSummary, Page, Settings, StoreError, Stored, closing};
+use super::gone::{Gone, GoneReason, Lifetime, Tombstones};
+use super::{Delivery, Event, Events, Listing, MailboxSummary, Page, Raw, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId, Recipient};
 
@@ -31,6 +32,7 @@ struct State {
     mailboxes: BTreeMap<MailboxName, Mailbox>,
     /// Every message by its expiry, so that a sweep touches only what is due.
     due: BTreeMap<(Timestamp, u64), MailboxName>,
+    gone: Tombstones,
 }
 
 #[derive(Default)]
@@ -75,7 +77,7 @@ impl Memory {
         let mut seqs = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             let (seq, fresh) = state.keep(&delivery, &body);
-            state.trim(&delivery.mailbox, self.mailbox_max_messages);
+            state.trim(&delivery.mailbox, self.mailbox_max_messages, body.message.received_at);
             seqs.push(seq);
             if fresh {
                 // Sent under the lock, so that events come in the order of `seq`.
@@ -115,20 +117,33 @@ impl Memory {
         Ok(state.find(mailbox, id, now).map(|(seq, entry)| entry.stored(seq, mailbox)))
     }
 
-    pub(super) fn raw(
+    pub(super) fn open_raw(
         &self,
         mailbox: &MailboxName,
         id: MessageId,
         now: Timestamp,
-    ) -> Result<Option<Bytes>, StoreError> {
+    ) -> Result<Option<Raw>, StoreError> {
         let state = self.open_state()?;
-        Ok(state.find(mailbox, id, now).map(|(_, entry)| entry.body.raw.clone()))
+        Ok(state.find(mailbox, id, now).map(|(_, entry)| Raw::held(entry.body.raw.clone())))
+    }
+
+    pub(super) fn gone(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Gone>, StoreError> {
+        let state = self.open_state()?;
+        Ok(match state.entry(mailbox, id) {
+            Some((_, entry)) => entry.lifetime().expired(now),
+            None => state.gone.find(mailbox, id, now),
+        })
     }
 
     pub(super) fn delete(&self, mailbox: &MailboxName, id: MessageId, now: Timestamp) -> Result<bool, StoreError> {
         let mut state = self.open_state()?;
         let Some((seq, _)) = state.find(mailbox, id, now) else { return Ok(false) };
-        state.remove(mailbox, seq);
+        state.remove(mailbox, seq, GoneReason::Deleted, now);
         Ok(true)
     }
 
@@ -138,7 +153,7 @@ impl Memory {
         let live: Vec<u64> =
             found.messages.iter().filter(|(_, entry)| entry.is_live(now)).map(|(seq, _)| *seq).collect();
         for seq in &live {
-            state.remove(mailbox, *seq);
+            state.remove(mailbox, *seq, GoneReason::Deleted, now);
         }
         Ok(live.len() as u64)
     }
@@ -204,23 +219,29 @@ impl State {
         (seq, true)
     }
 
-    fn trim(&mut self, mailbox: &MailboxName, max_messages: usize) {
+    /// Removes the oldest of a mailbox that has got one more message, at `at`.
+    fn trim(&mut self, mailbox: &MailboxName, max_messages: usize, at: Timestamp) {
         while let Some(found) = self.mailboxes.get(mailbox)
             && found.messages.len() > max_messages
             && let Some((oldest, _)) = found.messages.first_key_value()
         {
             let oldest = *oldest;
-            self.remove(mailbox, oldest);
+            self.remove(mailbox, oldest, GoneReason::Evicted, at);
         }
     }
 
     fn find(&self, mailbox: &MailboxName, id: MessageId, now: Timestamp) -> Option<(u64, &Entry)> {
-        let found = self.mailboxes.get(mailbox)?;
-        let seq = *found.seqs.get(&id)?;
-        found.messages.get(&seq).filter(|entry| entry.is_live(now)).map(|entry| (seq, entry))
+        self.entry(mailbox, id).filter(|(_, entry)| entry.is_live(now))
     }
 
-    fn remove(&mut self, mailbox: &MailboxName, seq: u64) {
+    /// A message, expired or not.
+    fn entry(&self, mailbox: &MailboxName, id: MessageId) -> Option<(u64, &Entry)> {
+        let found = self.mailboxes.get(mailbox)?;
+        let seq = *found.seqs.get(&id)?;
+        found.messages.get(&seq).map(|entry| (seq, entry))
+    }
+
+    fn remove(&mut self, mailbox: &MailboxName, seq: u64, reason: GoneReason, at: Timestamp) {
         let Some(found) = self.mailboxes.get_mut(mailbox) else { return };
         let Some(entry) = found.messages.remove(&seq) else { return };
         found.seqs.remove(&entry.body.message.id);
@@ -228,6 +249,8 @@ impl State {
             self.mailboxes.remove(mailbox);
         }
         self.due.remove(&(entry.body.message.expires_at, seq));
+        let lifetime = entry.lifetime();
+        self.gone.add(mailbox, entry.body.message.id, lifetime, lifetime.end(reason, at));
         self.release(entry.body);
     }
 
@@ -242,8 +265,9 @@ impl State {
         let due: Vec<(u64, MailboxName)> =
             self.due.range(..=end).take(SWEEP_STEP).map(|((_, seq), mailbox)| (*seq, mailbox.clone())).collect();
         for (seq, mailbox) in &due {
-            self.remove(mailbox, *seq);
+            self.remove(mailbox, *seq, GoneReason::Expired, now);
         }
+        self.gone.forget(now);
         due.len()
     }
 }
@@ -260,6 +284,10 @@ impl Mailbox {
 impl Entry {
     fn is_live(&self, now: Timestamp) -> bool {
         self.body.message.expires_at > now
+    }
+
+    fn lifetime(&self) -> Lifetime {
+        Lifetime::from(&*self.body.message)
     }
 
     fn stored(&self, seq: u64, mailbox: &MailboxName) -> Stored {

@@ -6,17 +6,20 @@
 mod contract;
 mod embedded;
 mod events;
+mod gone;
 mod memory;
+mod raw;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::broadcast;
 use tokio::time::{Instant, MissedTickBehavior};
 
-pub use self::events::Watch;
+pub use self::events::{Lagged, Mark, Subscription, Watch};
+pub use self::gone::{Gone, GoneReason};
+pub use self::raw::{CHUNK_BYTES, Raw};
 
 use self::embedded::Embedded;
 use self::events::Events;
@@ -217,15 +220,40 @@ impl Store {
         }
     }
 
-    /// The raw bytes of one message, as they were received; `None` if it is not there or has expired.
+    /// The raw bytes of one message, as they were received, to be read in chunks; `None` if it is not there or has
+    /// expired. One that is deleted while it is read ends in an error.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn open_raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Raw>, StoreError> {
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.open_raw(mailbox, id, now),
+            Backend::Embedded(embedded) => embedded.open_raw(mailbox, id, now).await,
+        }
+    }
+
+    /// The same in one piece.
     ///
     /// # Errors
     /// Where the store cannot be read.
     pub async fn raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Bytes>, StoreError> {
+        match self.open_raw(mailbox, id).await? {
+            Some(raw) => raw.into_bytes().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// How a message of this mailbox went that is not there any more; `None` if it is there, if it never was, and if it is
+    /// not remembered: each is for as long as it was to be kept, of at most 1,000 messages of a mailbox and 100,000 in all.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn gone(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Gone>, StoreError> {
         let now = self.clock.now();
         match &self.backend {
-            Backend::Memory(memory) => memory.raw(mailbox, id, now),
-            Backend::Embedded(embedded) => embedded.raw(mailbox, id, now).await,
+            Backend::Memory(memory) => memory.gone(mailbox, id, now),
+            Backend::Embedded(embedded) => embedded.gone(mailbox, id, now).await,
         }
     }
 
@@ -269,10 +297,11 @@ impl Store {
         }
     }
 
-    /// The events from now on. A receiver that lags must look at the mailbox again.
+    /// The events of all mailboxes from now on, or from behind `mark`, a place of an earlier subscription. Who is told that
+    /// it has missed some looks at the mailboxes again.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+    pub fn subscribe(&self, mark: Option<Mark>) -> Subscription {
+        self.events.subscribe(mark)
     }
 
     /// A place to wait for mail of one mailbox; what arrives from now on is not missed. Whoever waits looks at the mailbox

@@ -6,6 +6,7 @@ mod attempts;
 mod browsers;
 mod content;
 mod errors;
+mod events;
 mod hostile;
 mod html;
 mod keys;
@@ -19,7 +20,7 @@ mod support;
 mod wait;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 20] = [
+const ROUTES: [(&str, &[&str]); 22] = [
     ("/health", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
     ("/openapi.json", &["GET", "HEAD"]),
@@ -28,10 +29,12 @@ const ROUTES: [(&str, &[&str]); 20] = [
     ("/emails", &["GET", "HEAD"]),
     ("/emails/user", &["GET", "HEAD", "DELETE"]),
     ("/emails/user/attempts", &["GET", "HEAD"]),
+    ("/emails/user/events", &["GET", "HEAD"]),
     ("/emails/user/none", &["GET", "HEAD"]),
     ("/emails/user/latest", &["GET", "HEAD"]),
     ("/emails/user/latest/text", &["GET", "HEAD"]),
     ("/attempts", &["GET", "HEAD"]),
+    ("/events", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000", &["GET", "HEAD", "DELETE"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/raw", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/text", &["GET", "HEAD"]),

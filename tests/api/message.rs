@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use restante::mail::{
     Body, Code, CodeSource, Content, Disposition, HeaderAddress, Link, LinkKind, MailParameters, Ret, TlsInfo,
 };
 use serde_json::{Value, json};
 
-use super::support::{Api, attachment, message};
+use super::support::{Api, MAILBOX_MAX_MESSAGES, NOW, attachment, message};
 
 fn person(name: Option<&str>, address: &str) -> HeaderAddress {
     HeaderAddress { name: name.map(str::to_owned), address: Some(address.to_owned()) }
@@ -153,6 +155,50 @@ async fn a_deleted_message_is_gone() {
     let expected = json!({ "message": format!("Message {} has been deleted", kept.id) });
     api.keep(&["user@example.com"], kept, "").await;
     assert_eq!(api.ask("DELETE", &path).await.json(), expected);
-    api.get(&path).await.problem(404);
-    api.ask("DELETE", &path).await.problem(404);
+    for (method, below) in [
+        ("GET", ""),
+        ("HEAD", ""),
+        ("DELETE", ""),
+        ("GET", "/raw"),
+        ("GET", "/text"),
+        ("GET", "/html"),
+        ("GET", "/html?view=1"),
+        ("GET", "/headers"),
+        ("GET", "/code"),
+        ("GET", "/link"),
+        ("GET", "/attachments/0"),
+    ] {
+        let path = format!("{path}{below}");
+        let answer = api.ask(method, &path).await;
+        assert_eq!(answer.status, 410, "{method} {path}");
+        if method != "HEAD" {
+            let (error, detail) = answer.problem(410);
+            assert!(error == "message gone" && detail.ends_with("was deleted from mailbox user"), "{detail}");
+            assert_eq!((answer.member("reason"), answer.member("at")), (json!("deleted"), json!(NOW.as_secs())));
+        }
+        let elsewhere = path.replace("/user/", "/other/");
+        assert_eq!(api.ask(method, &elsewhere).await.status, 404, "{method} {elsewhere}");
+    }
+    assert_eq!(api.get("/emails/user/latest").await.problem(404).0, "message not found");
+}
+
+#[tokio::test]
+async fn who_comes_too_late_learns_what_became_of_a_message() {
+    let api = Api::start().await;
+    let expired = message(&api.clock, Content::default());
+    let (expired_path, expires_at) = (format!("/emails/user/{}", expired.id), expired.expires_at.as_secs());
+    api.keep(&["user@example.com"], expired, "").await;
+    let evicted = message(&api.clock, Content::default());
+    let evicted_path = format!("/emails/full/{}", evicted.id);
+    api.keep(&["full@example.com"], evicted, "").await;
+    for _ in 0..MAILBOX_MAX_MESSAGES {
+        api.keep(&["full@example.com"], message(&api.clock, Content::default()), "").await;
+    }
+    let answer = api.get(&evicted_path).await;
+    assert!(answer.problem(410).1.contains("was pushed out by newer ones"), "{}", answer.text());
+    assert_eq!(answer.member("reason"), "evicted");
+    api.clock.advance(Duration::from_secs(86_400));
+    let answer = api.get(&expired_path).await;
+    assert!(answer.problem(410).1.contains("has expired"), "{}", answer.text());
+    assert_eq!((answer.member("reason"), answer.member("at")), (json!("expired"), json!(expires_at)));
 }

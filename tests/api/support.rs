@@ -31,6 +31,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// 2026-01-02T03:04:05.678Z.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_767_323_045_678);
 
+/// So many messages a mailbox holds there.
+pub(crate) const MAILBOX_MAX_MESSAGES: usize = 1000;
+
 /// A running API over an empty store in memory.
 pub(crate) struct Api {
     pub(crate) addr: SocketAddr,
@@ -72,7 +75,8 @@ pub(crate) fn settings() -> Settings {
 
 /// An inbox over an empty store in memory.
 pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
-    let settings = store::Settings { kind: Kind::Memory, mailbox_max_messages: 1000, max_bytes: 1 << 30 };
+    let settings =
+        store::Settings { kind: Kind::Memory, mailbox_max_messages: MAILBOX_MAX_MESSAGES, max_bytes: 1 << 30 };
     let store = Store::open(&settings, clock.clone(), tasks).await.unwrap();
     let settings = inbox::Settings {
         hostname: "mx.example.com".into(),
@@ -112,6 +116,8 @@ impl Api {
         let tls = tls(&clock);
         let server = http::Server::new(&settings, inbox.clone(), &tls, tasks.clone());
         let (addr, served) = listen(server.clone(), &tasks).await;
+        // reqwest brings none of its own; whoever is second finds the one of the first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::builder().timeout(DEADLINE).build().unwrap();
         Self { addr, inbox, store, clock, tasks, tls, server, served, client }
     }
@@ -190,7 +196,10 @@ impl Answer {
     pub(crate) async fn of(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, body: response.bytes().await.unwrap() }
+        // A stream has no end.
+        let is_stream = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_stream { Bytes::new() } else { response.bytes().await.unwrap() };
+        Self { status, headers, body }
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -206,6 +215,12 @@ impl Answer {
     pub(crate) fn json(&self) -> Value {
         assert_eq!((self.status, self.header("content-type")), (200, "application/json"), "{}", self.text());
         serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// One member of a document, whatever its status.
+    pub(crate) fn member(&self, name: &str) -> Value {
+        let document: Value = serde_json::from_slice(&self.body).unwrap();
+        document[name].clone()
     }
 
     /// The problem document of an error: its `error` and its `detail`.

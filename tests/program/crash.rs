@@ -153,6 +153,8 @@ struct Api {
 impl Api {
     fn of(server: &Restante) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // reqwest brings none of its own; whoever is second finds the one of the first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         Self { addr: server.http, key: server.key.clone(), runtime, client: reqwest::Client::new() }
     }
 

@@ -50,10 +50,11 @@ fn a_message_is_deleted_alone() {
     for method in ["GET", "DELETE"] {
         let answer = server.ask(method, &path_of(&older));
         let problem = json!({
-            "type": "about:blank", "title": "Not Found", "status": 404, "error": "message not found",
-            "detail": format!("there is no message {id} in mailbox user"),
+            "type": "about:blank", "title": "Gone", "status": 410, "error": "message gone", "reason": "deleted",
+            "detail": format!("message {id} was deleted from mailbox user"), "at": answer.json()["at"],
         });
-        assert_eq!((answer.status, answer.json()), (404, problem));
+        assert!(problem["at"].as_u64().is_some_and(|at| at >= older["received_at"].as_u64().unwrap()), "{problem}");
+        assert_eq!((answer.status, answer.json()), (410, problem));
     }
 }
 

@@ -19,14 +19,14 @@ use crate::tls::{HTTPS, SMTP, certificate_for, shown};
 const NAME: &str = "api.example.com";
 
 /// A server with a certificate for [`NAME`] in `dir`; its file is the second one.
-fn start(dir: &Path, variables: &[(&str, &str)]) -> (Restante, String) {
+pub(crate) fn start(dir: &Path, variables: &[(&str, &str)]) -> (Restante, String) {
     let [cert, _key] = certificate_for(dir, NAME, 90);
     let variables = [&[("HTTPS_ADDR", "127.0.0.1:0"), ("SMTP_HOSTNAME", NAME)], variables].concat();
     (Restante::start(dir, &variables), cert)
 }
 
 /// curl that finds [`NAME`] on loopback at both ports and trusts `cert` alone.
-fn curl_to(server: &Restante, cert: &str) -> Command {
+pub(crate) fn curl_to(server: &Restante, cert: &str) -> Command {
     let mut curl = curl();
     for port in [server.http.port(), server.https.unwrap().port()] {
         curl.args(["--resolve", &format!("{NAME}:{port}:127.0.0.1")]);
@@ -36,7 +36,7 @@ fn curl_to(server: &Restante, cert: &str) -> Command {
 }
 
 /// The URL of a path over TLS, and in clear text.
-fn urls(server: &Restante, path: &str) -> [String; 2] {
+pub(crate) fn urls(server: &Restante, path: &str) -> [String; 2] {
     [
         format!("https://{NAME}:{}{path}", server.https.unwrap().port()),
         format!("http://{NAME}:{}{path}", server.http.port()),

@@ -9,6 +9,7 @@ mod clients;
 mod crash;
 mod curl;
 mod dialogue;
+mod events;
 mod https;
 mod idle;
 mod pebble;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::probes::{CertificateView, Ready};
 use super::super::problem::Problem;
-use super::super::view::{AttemptView, MailboxView, MessageView, MissView};
+use super::super::view::{ArrivalView, AttemptView, MailboxView, MessageView, MissView};
 use crate::clock::Timestamp;
 use crate::inbox::{Attempt, MailboxSummary, Miss, Stored};
 use crate::mail::{self, Address, Budgets, MailParameters, MailboxName, Message, Naming, Peer, Recipient};
@@ -122,6 +122,12 @@ pub(in crate::http) fn link() -> Value {
     line(&of_list()["links"][0]["href"])
 }
 
+/// The beginning of a stream with the message in it, whose event has this `id`.
+pub(in crate::http) fn stream(id: &str) -> Value {
+    let arrival = shown(stored().as_ref().map(|stored| ArrivalView::new(stored, MAILBOX_URL)));
+    json!(format!("event: message\nid: {id}\ndata: {arrival}\n\n"))
+}
+
 /// The mailboxes that hold mail.
 pub(in crate::http) fn mailboxes() -> Value {
     let summary = stored().map(|Stored { mailbox, message, .. }| MailboxSummary {
@@ -162,6 +168,13 @@ pub(in crate::http) fn ready() -> Value {
 /// A message that is not there.
 pub(in crate::http) fn no_message() -> Problem {
     Problem::not_found("message not found", format!("there is no message {ID} in mailbox user"))
+}
+
+/// A message that is not there any more.
+pub(in crate::http) fn gone() -> Problem {
+    let detail = format!("message {ID} was deleted from mailbox user");
+    let problem = Problem::gone("message gone", detail);
+    problem.with("reason", json!("deleted")).with("at", json!(RECEIVED_AT.as_secs()))
 }
 
 /// A search that has found nothing.

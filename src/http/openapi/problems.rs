@@ -117,12 +117,20 @@ pub(super) const BEHIND_KEY: [Shared; 4] = [
 ];
 
 /// What comes of the path of a message.
-pub(super) const OF_MESSAGE: [Shared; 1] = [Shared {
-    status: 404,
-    name: "NoMessage",
-    meaning: "There is no such message",
-    problems: || vec![examples::no_message()],
-}];
+pub(super) const OF_MESSAGE: [Shared; 2] = [
+    Shared {
+        status: 404,
+        name: "NoMessage",
+        meaning: "There is no such message",
+        problems: || vec![examples::no_message()],
+    },
+    Shared {
+        status: 410,
+        name: "MessageGone",
+        meaning: "The message was deleted, has expired or was pushed out by newer ones: `reason` says which, `at` when",
+        problems: || vec![examples::gone()],
+    },
+];
 
 /// Nobody finds a message among those that are there: what is there instead.
 #[derive(ToSchema)]

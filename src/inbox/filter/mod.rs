@@ -10,7 +10,7 @@ use std::iter::once;
 pub use self::parse::FilterError;
 use self::pattern::Pattern;
 use crate::clock::Timestamp;
-use crate::mail::{HeaderAddress, HeaderField, LinkKind};
+use crate::mail::{HeaderAddress, HeaderField};
 use crate::store::Stored;
 
 /// How much of a value is shown where it is not the wanted one, in characters.
@@ -169,7 +169,7 @@ impl Test {
             Self::Has(Thing::Text) => content.text.is_some(),
             Self::Has(Thing::Html) => content.html.is_some(),
             Self::Has(Thing::Code) => !content.codes.is_empty(),
-            Self::Has(Thing::Link) => content.links.iter().any(|link| link.kind == LinkKind::Action),
+            Self::Has(Thing::Link) => content.action_link().is_some(),
             Self::Larger(size) => stored.message.size > *size,
             Self::Smaller(size) => stored.message.size < *size,
             Self::Before(time) => stored.message.received_at < *time,

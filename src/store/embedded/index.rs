@@ -6,22 +6,37 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
 
 use super::pending::{Pending, Unindexed};
 use super::segments::{Place, SegmentId};
+use super::tombstones;
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
+use crate::store::gone::{GoneReason, Lifetime};
 
 /// How many expired messages go in one transaction. Deliveries wait for it, so it is short.
 pub(super) const SWEEP_STEP: u64 = 500;
 /// Mailboxes whose size is remembered. When there are more, all are forgotten and counted again.
 const COUNTED_MAILBOXES: usize = 65_536;
 
-/// How many messages a mailbox has, for those that were written to lately: counted once, then kept up to date.
+/// How many rows there are of what, as far as it is known: counted once, then kept up to date.
 #[derive(Default)]
-pub(super) struct Counts(HashMap<MailboxName, u64>);
+pub(super) struct Counts {
+    /// The messages of the mailboxes that were written to lately.
+    messages: CountByMailbox,
+    /// The messages that are gone of the mailboxes that lost some lately.
+    pub(super) gone: CountByMailbox,
+    /// All messages that are gone.
+    pub(super) all_gone: Option<u64>,
+}
+
+#[derive(Default)]
+pub(super) struct CountByMailbox(HashMap<MailboxName, u64>);
 
 /// A question for rows that are to be removed; [`Removal::from_row`] reads them.
 macro_rules! removal {
     ($rest:literal) => {
-        concat!("SELECT seq, id, segment, start, front_len + raw_len FROM message ", $rest)
+        concat!(
+            "SELECT seq, id, segment, start, front_len + raw_len, mailbox, received_ms, expires_ms FROM message ",
+            $rest
+        )
     };
 }
 
@@ -36,6 +51,8 @@ pub(super) struct Extent {
 pub(super) struct Update<'a> {
     transaction: Transaction<'a>,
     counts: &'a mut Counts,
+    /// Whether it is remembered how messages went.
+    remembers: bool,
     /// Entries that nothing refers to any more. Their room may be given back once the transaction is durable.
     freed: Vec<Extent>,
 }
@@ -44,6 +61,8 @@ pub(super) struct Update<'a> {
 struct Removal {
     seq: i64,
     id: MessageId,
+    mailbox: MailboxName,
+    lifetime: Lifetime,
     extent: Extent,
 }
 
@@ -51,20 +70,55 @@ impl Removal {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let place = Place { segment: SegmentId::from_row(row.get(2)?), start: from_row(row.get(3)?) };
         let extent = Extent { place, len: from_row(row.get(4)?) };
-        Ok(Self { seq: row.get(0)?, id: MessageId::from_bytes(row.get(1)?), extent })
+        let time = |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(from_row(row.get(column)?)));
+        Ok(Self {
+            seq: row.get(0)?,
+            id: MessageId::from_bytes(row.get(1)?),
+            mailbox: MailboxName::stored(row.get(5)?),
+            lifetime: Lifetime { received_at: time(6)?, expires_at: time(7)? },
+            extent,
+        })
     }
 }
 
 impl Counts {
     /// Forgets everything, as after a transaction that failed.
     pub(super) fn forget(&mut self) {
-        self.0.clear();
+        *self = Self::default();
+    }
+}
+
+impl CountByMailbox {
+    /// Counts one more row of a mailbox; where its rows are not known they are counted, and it is one of them already.
+    pub(super) fn add(
+        &mut self,
+        mailbox: &MailboxName,
+        count: impl FnOnce() -> rusqlite::Result<u64>,
+    ) -> rusqlite::Result<u64> {
+        if let Some(known) = self.0.get_mut(mailbox) {
+            *known += 1;
+            return Ok(*known);
+        }
+        let counted = count()?;
+        if self.0.len() >= COUNTED_MAILBOXES {
+            self.0.clear();
+        }
+        self.0.insert(mailbox.clone(), counted);
+        Ok(counted)
+    }
+
+    /// Counts one row less.
+    pub(super) fn subtract(&mut self, mailbox: &MailboxName) {
+        if let Some(known) = self.0.get_mut(mailbox) {
+            *known = known.saturating_sub(1);
+        }
     }
 }
 
 impl<'a> Update<'a> {
-    pub(super) fn new(transaction: Transaction<'a>, counts: &'a mut Counts) -> Self {
-        Self { transaction, counts, freed: Vec::new() }
+    /// On a full disk nothing is remembered: it would take room to remove what has expired.
+    pub(super) fn new(transaction: Transaction<'a>, counts: &'a mut Counts, remembers: bool) -> Self {
+        Self { transaction, counts, remembers, freed: Vec::new() }
     }
 
     /// Returns the entries that nothing refers to any more.
@@ -115,7 +169,7 @@ impl<'a> Update<'a> {
                 ])?;
             if inserted == 1 {
                 is_kept = true;
-                self.trim(&recipient.mailbox, max_messages)?;
+                self.trim(&recipient.mailbox, max_messages, head.received_at)?;
             }
         }
         if !is_kept {
@@ -124,61 +178,65 @@ impl<'a> Update<'a> {
         Ok(())
     }
 
-    /// Removes the oldest of a mailbox that has just got one more message.
-    fn trim(&mut self, mailbox: &MailboxName, max_messages: u64) -> rusqlite::Result<()> {
-        let count = match self.counts.0.get(mailbox) {
-            Some(count) => count + 1,
-            None => self
-                .transaction
+    /// Removes the oldest of a mailbox that has just got one more message, at `at`.
+    fn trim(&mut self, mailbox: &MailboxName, max_messages: u64, at: Timestamp) -> rusqlite::Result<()> {
+        let transaction = &self.transaction;
+        let count = self.counts.messages.add(mailbox, || {
+            transaction
                 .prepare_cached("SELECT count(*) FROM message WHERE mailbox = ?1")?
-                .query_row([mailbox.as_str()], |row| row.get(0).map(from_row))?,
-        };
+                .query_row([mailbox.as_str()], |row| row.get(0).map(from_row))
+        })?;
         let excess = count.saturating_sub(max_messages);
         if excess > 0 {
             let oldest = removal!("WHERE mailbox = ?1 ORDER BY seq LIMIT ?2");
-            self.remove_all(oldest, params![mailbox.as_str(), to_row(excess)])?;
+            self.remove_all(oldest, params![mailbox.as_str(), to_row(excess)], GoneReason::Evicted, at)?;
         }
-        if self.counts.0.len() >= COUNTED_MAILBOXES {
-            self.counts.forget();
-        }
-        self.counts.0.insert(mailbox.clone(), count - excess);
         Ok(())
     }
 
     /// Deletes one message from one mailbox.
     pub(super) fn delete(&mut self, mailbox: &MailboxName, id: MessageId, now: Timestamp) -> rusqlite::Result<bool> {
-        self.counts.0.remove(mailbox);
         let one = removal!("WHERE id = ?1 AND mailbox = ?2 AND +expires_ms > ?3");
-        let removed = self.remove_all(one, params![id.as_bytes(), mailbox.as_str(), to_row(now.as_millis())])?;
-        Ok(removed == 1)
+        let row = params![id.as_bytes(), mailbox.as_str(), to_row(now.as_millis())];
+        Ok(self.remove_all(one, row, GoneReason::Deleted, now)? == 1)
     }
 
     /// Deletes all messages of a mailbox; those that have expired are left to the sweep, as they count no more.
     pub(super) fn clear(&mut self, mailbox: &MailboxName, now: Timestamp) -> rusqlite::Result<u64> {
-        self.counts.0.remove(mailbox);
         let live = removal!("WHERE mailbox = ?1 AND +expires_ms > ?2");
-        self.remove_all(live, params![mailbox.as_str(), to_row(now.as_millis())])
+        self.remove_all(live, params![mailbox.as_str(), to_row(now.as_millis())], GoneReason::Deleted, now)
     }
 
     /// Removes some of what has expired, the oldest first; when fewer than [`SWEEP_STEP`] went, that was all.
     pub(super) fn expire(&mut self, now: Timestamp) -> rusqlite::Result<u64> {
+        tombstones::forget(&self.transaction, self.counts, now)?;
         let due = removal!("WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2");
-        let removed = self.remove_all(due, params![to_row(now.as_millis()), to_row(SWEEP_STEP)])?;
-        if removed > 0 {
-            self.counts.forget();
-        }
-        Ok(removed)
+        let due_now = params![to_row(now.as_millis()), to_row(SWEEP_STEP)];
+        self.remove_all(due, due_now, GoneReason::Expired, now)
     }
 
-    fn remove_all(&mut self, select: &str, params: impl Params) -> rusqlite::Result<u64> {
+    fn remove_all(
+        &mut self,
+        select: &str,
+        params: impl Params,
+        reason: GoneReason,
+        at: Timestamp,
+    ) -> rusqlite::Result<u64> {
         let found: Vec<_> = self
             .transaction
             .prepare_cached(select)?
             .query_map(params, Removal::from_row)?
             .collect::<rusqlite::Result<_>>()?;
-        for removal in &found {
-            self.transaction.prepare_cached("DELETE FROM message WHERE seq = ?1")?.execute([removal.seq])?;
-            self.release(removal.id, removal.extent)?;
+        for Removal { seq, id, mailbox, lifetime, extent } in &found {
+            self.transaction.prepare_cached("DELETE FROM message WHERE seq = ?1")?.execute([seq])?;
+            self.counts.messages.subtract(mailbox);
+            self.release(*id, *extent)?;
+            if self.remembers {
+                tombstones::add(&self.transaction, self.counts, mailbox, *id, *lifetime, lifetime.end(reason, at))?;
+            }
+        }
+        if self.remembers && !found.is_empty() {
+            tombstones::trim(&self.transaction, self.counts)?;
         }
         Ok(found.len() as u64)
     }

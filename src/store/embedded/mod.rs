@@ -7,6 +7,7 @@
 
 mod directory;
 mod entry;
+mod extent;
 mod index;
 mod job;
 mod pending;
@@ -17,6 +18,7 @@ mod schema;
 mod segments;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 mod writer;
 
 use std::io;
@@ -28,6 +30,8 @@ use bytes::Bytes;
 use rusqlite::ErrorCode;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub(in crate::store) use self::extent::Extent;
+
 use self::directory::Directory;
 use self::entry::{Entry, Recipient};
 use self::index::SWEEP_STEP;
@@ -37,7 +41,9 @@ use self::quota::Quota;
 use self::reader::Reader;
 use self::segments::SegmentFiles;
 use self::writer::Writer;
-use super::{Delivery, Events, Listing, MailboxSummary, OpenError, Page, Settings, StoreError, Stored, closing};
+use super::{
+    Delivery, Events, Gone, Listing, MailboxSummary, OpenError, Page, Raw, Settings, StoreError, Stored, closing,
+};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId};
 
@@ -143,14 +149,24 @@ impl Embedded {
         self.read(move |reader, connection| reader.message(connection, &mailbox, id, now)).await
     }
 
-    pub(super) async fn raw(
+    pub(super) async fn open_raw(
         &self,
         mailbox: &MailboxName,
         id: MessageId,
         now: Timestamp,
-    ) -> Result<Option<Bytes>, StoreError> {
+    ) -> Result<Option<Raw>, StoreError> {
         let mailbox = mailbox.clone();
-        self.read(move |reader, connection| reader.raw(connection, &mailbox, id, now)).await
+        self.read(move |reader, connection| reader.open_raw(connection, &mailbox, id, now)).await
+    }
+
+    pub(super) async fn gone(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Gone>, StoreError> {
+        let mailbox = mailbox.clone();
+        self.read(move |_, connection| Ok(tombstones::find(connection, &mailbox, id, now)?)).await
     }
 
     pub(super) async fn delete(
@@ -183,7 +199,7 @@ impl Embedded {
             return Err(closing());
         }
         let quota = self.quota.clone();
-        let read = move |_: &Reader, connection: &rusqlite::Connection| {
+        let read = move |_: &Arc<Reader>, connection: &rusqlite::Connection| {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             if !quota.has_directory()? {
                 return Err(StoreError::Unavailable("the data directory has been deleted".to_owned()));
@@ -239,7 +255,7 @@ impl Embedded {
     /// Reads what is there now: all that has been acknowledged is in the index first.
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Reader, &rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Arc<Reader>, &rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         if !self.backlog.is_empty() {
             let (answer, answered) = Answer::channel();

@@ -6,18 +6,17 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::Semaphore;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::entry::{self, HEAD_BYTES};
+use super::extent::{Bounds, Extent};
 use super::index::{from_row, to_row};
 use super::schema;
 use super::segments::{Place, SegmentFiles, SegmentId};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId};
-use crate::store::{Listing, MailboxSummary, Page, StoreError, Stored, closing};
+use crate::store::{CHUNK_BYTES, Listing, MailboxSummary, Page, Raw, StoreError, Stored, closing};
 
 /// So many reads run at once; more of them would only wait for the same disk.
 const CONNECTIONS: usize = 4;
@@ -67,22 +66,33 @@ impl Reader {
     /// Runs `work` with a connection on a thread that may block.
     pub(super) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Self, &Connection) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Arc<Self>, &Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = self.turns.clone().acquire_owned().await.map_err(|_| closing())?;
-        let reader = self.clone();
-        let reading = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+        self.beside(move |reader| {
             let idle = reader.idle().pop();
             let connection = match idle {
                 Some(connection) => connection,
                 None => schema::reading(&reader.index)?,
             };
-            let result = work(&reader, &connection);
+            let result = work(reader, &connection);
             if !reader.turns.is_closed() {
                 reader.idle().push(connection);
             }
             result
+        })
+        .await
+    }
+
+    /// Runs `work` on a thread that may block, without a connection.
+    pub(super) async fn beside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| closing())?;
+        let reader = self.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&reader)
         });
         reading.await.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("a read failed: {error}"))))
     }
@@ -143,21 +153,24 @@ impl Reader {
         Ok(stored)
     }
 
-    pub(super) fn raw(
-        &self,
+    /// The raw bytes of a message: those of a small one are read at once.
+    pub(super) fn open_raw(
+        self: &Arc<Self>,
         connection: &Connection,
         mailbox: &MailboxName,
         id: MessageId,
         now: Timestamp,
-    ) -> Result<Option<Bytes>, StoreError> {
+    ) -> Result<Option<Raw>, StoreError> {
         let Some(found) = row(connection, mailbox, id, now)? else { return Ok(None) };
-        let start = found.place.start + found.front_len;
-        let raw = self.bytes(Place { start, ..found.place }, found.raw_len);
-        let raw = raw.filter(|raw| xxh3_64(raw) == found.checksum);
+        let bounds = found.raw();
+        if bounds.len > CHUNK_BYTES as u64 {
+            return Ok(Some(Raw::embedded(Extent::new(self.clone(), bounds))));
+        }
+        let raw = bounds.whole(self);
         if raw.is_none() && is_there(connection, found.seq)? {
             return Err(StoreError::Damaged(format!("message {id} cannot be read back")));
         }
-        Ok(raw.map(Bytes::from))
+        Ok(raw.map(Raw::held))
     }
 
     /// The message of a row, or nothing if it cannot be read.
@@ -168,7 +181,7 @@ impl Reader {
         Some(Stored { seq: found.seq, mailbox: mailbox.clone(), rcpt_to, message: Arc::new(message) })
     }
 
-    fn bytes(&self, place: Place, len: u64) -> Option<Vec<u8>> {
+    pub(super) fn bytes(&self, place: Place, len: u64) -> Option<Vec<u8>> {
         let read = self.files.read(place, usize::try_from(len).ok()?);
         read.inspect_err(|error| tracing::debug!(?place, %error, "bytes of a segment cannot be read")).ok()
     }
@@ -190,6 +203,12 @@ impl Found {
             raw_len: from_row(row.get(7)?),
             checksum: row.get::<_, i64>(8)?.cast_unsigned(),
         })
+    }
+
+    /// Where its raw bytes are.
+    const fn raw(&self) -> Bounds {
+        let place = Place { start: self.place.start + self.front_len, ..self.place };
+        Bounds { seq: self.seq, id: self.id, place, len: self.raw_len, checksum: self.checksum }
     }
 }
 
@@ -221,7 +240,8 @@ fn row(
         .optional()
 }
 
-fn is_there(connection: &Connection, seq: u64) -> rusqlite::Result<bool> {
+/// Whether the index still has a message.
+pub(super) fn is_there(connection: &Connection, seq: u64) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM message WHERE seq = ?1")?.exists([to_row(seq)])
 }
 

@@ -10,7 +10,7 @@ use crate::store::OpenError;
 /// Earlier versions can lose what was committed: a bug of the WAL that was fixed in 3.51.3.
 const SQLITE_MIN_VERSION: i32 = 3_051_003;
 /// The version of everything that is in the data directory, the segments included.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = FORMATS.len() as i64;
 const CACHED_STATEMENTS: usize = 32;
 
 /// Each row is one message in one mailbox; copies of a message share its id and its place, and their seqs follow each other.
@@ -19,7 +19,7 @@ const CACHED_STATEMENTS: usize = 32;
 ///
 /// The segments are the log that all this is made from: `segment` says up to where it has been. It changes in one transaction
 /// with the rows, so that what was deleted is not found in the log again. `counter` has the largest seq that was given out.
-const TABLES: &str = "
+const FORMAT_1: &str = "
     CREATE TABLE message (
         seq INTEGER PRIMARY KEY,
         id BLOB NOT NULL,
@@ -42,7 +42,24 @@ const TABLES: &str = "
     INSERT INTO counter VALUES (0, 0);
 ";
 
-/// Opens the one connection that writes, and makes the tables in a new directory.
+/// Each row is a message that is not in its mailbox any more. The numbers are the order in which they went.
+const FORMAT_2: &str = "
+    CREATE TABLE gone (
+        number INTEGER PRIMARY KEY,
+        mailbox TEXT NOT NULL,
+        id BLOB NOT NULL,
+        reason INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        until_ms INTEGER NOT NULL
+    );
+    CREATE UNIQUE INDEX gone_message ON gone (mailbox, id);
+";
+
+/// What makes each format from the one before it. A new directory goes through all of them.
+const FORMATS: [&str; 2] = [FORMAT_1, FORMAT_2];
+
+/// Opens the one connection that writes, and makes the tables in a new directory; one of an earlier format is brought up to
+/// this one.
 pub(super) fn writing(directory: &Directory) -> Result<Connection, OpenError> {
     let name = directory.path().display();
     if rusqlite::version_number() < SQLITE_MIN_VERSION {
@@ -56,7 +73,7 @@ pub(super) fn writing(directory: &Directory) -> Result<Connection, OpenError> {
     match prepare(&mut connection).map_err(failed)? {
         FORMAT => Ok(connection),
         other => Err(OpenError(format!(
-            "data directory {name} has store format {other}, and this version of restante knows format {FORMAT}; \
+            "data directory {name} has store format {other}, and this version of restante knows formats up to {FORMAT}; \
              start the version that wrote it, or choose another directory"
         ))),
     }
@@ -67,9 +84,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if format != FORMAT && (format != 0 || tables != 0) {
-        return Ok(format);
-    }
+    let missing = usize::try_from(format).ok().and_then(|format| FORMATS.get(format..));
+    let Some(missing) = missing.filter(|_| format != 0 || tables == 0) else { return Ok(format) };
     // The first two count only before the first table, and before the WAL. NORMAL: what the last transactions had found in the
     // log may go with the power, and is found there again; removals are synced (see `index::set_durable`). Only a checkpoint
     // ever waits, for readers, and it is tried again.
@@ -78,9 +94,9 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     connection.execute_batch(
         "PRAGMA busy_timeout = 250; PRAGMA cache_size = -16000; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;",
     )?;
-    if format == 0 {
+    if !missing.is_empty() {
         let tables = connection.transaction()?;
-        tables.execute_batch(TABLES)?;
+        missing.iter().try_for_each(|step| tables.execute_batch(step))?;
         tables.pragma_update(None, "user_version", FORMAT)?;
         tables.commit()?;
     }
@@ -115,6 +131,6 @@ mod tests {
         assert_eq!(pragma("synchronous"), "Integer(1)");
         assert_eq!(pragma("auto_vacuum"), "Integer(2)");
         assert_eq!(pragma("page_size"), "Integer(4096)");
-        assert_eq!(pragma("user_version"), "Integer(1)");
+        assert_eq!(pragma("user_version"), "Integer(2)");
     }
 }

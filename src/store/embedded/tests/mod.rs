@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::store::contract::{ALL, Lab, Subject, all, name, to};
-use crate::store::{Kind, Store};
+use crate::store::{CHUNK_BYTES, GoneReason, Kind, Store};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const MIB: usize = 1024 * 1024;
@@ -132,8 +132,40 @@ async fn a_format_of_the_future_is_refused_and_left_alone() {
     set(99);
     let error = lab.try_open().await.err().unwrap().to_string();
     assert!(error.contains(&lab.data_dir().display().to_string()) && error.contains("99"), "{error}");
-    set(1);
+    set(2);
     assert!(lab.try_open().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_directory_of_the_first_format_is_taken_over_with_all_that_is_in_it() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (kept, id) = lab.deliver("alice", b"kept").await;
+    let lab = lab
+        .reopen(|data_dir| {
+            let index = rusqlite::Connection::open(data_dir.join("index.sqlite3")).unwrap();
+            index.execute_batch("DROP TABLE gone; PRAGMA user_version = 1").unwrap();
+        })
+        .await;
+    assert_eq!(lab.seqs("alice").await, [kept]);
+    assert!(lab.store.delete(&name("alice"), id).await.unwrap());
+    assert!(lab.gone("alice", id).await.is_some());
+}
+
+#[tokio::test]
+async fn how_messages_went_is_remembered_over_a_restart() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (_, deleted) = lab.deliver("alice", b"deleted").await;
+    let (_, expired) = lab.deliver("alice", b"expired").await;
+    assert!(lab.store.delete(&name("alice"), deleted).await.unwrap());
+    lab.clock.advance(DAY / 2);
+    let lab = lab.reopen(|_| ()).await;
+    assert_eq!(lab.gone("alice", deleted).await, Some((GoneReason::Deleted, Duration::ZERO)));
+    lab.clock.advance(DAY / 4);
+    // What has expired while the server was down, too.
+    let clock = lab.clock.clone();
+    let lab = lab.reopen(|_| clock.advance(DAY / 4)).await;
+    lab.store.sweep().await.unwrap();
+    assert_eq!(lab.gone("alice", expired).await, Some((GoneReason::Expired, DAY)));
 }
 
 #[tokio::test]
@@ -185,6 +217,39 @@ async fn raw_bytes_that_have_changed_are_not_given_out() {
     let raw = lab.store.raw(&name("alice"), id).await;
     assert!(matches!(raw, Err(StoreError::Damaged(_))), "{raw:?}");
     assert_eq!(lab.seqs("alice").await, [seq], "its record is whole");
+}
+
+#[tokio::test]
+async fn a_large_message_that_has_changed_is_not_begun() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (_, id) = lab.deliver("alice", &[b'x'; 3 * CHUNK_BYTES]).await;
+    let lab = lab.reopen(|data_dir| flip(data_dir, 1)).await;
+    let mut raw = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap();
+    assert!(matches!(raw.chunk().await, Err(StoreError::Damaged(_))));
+    let part = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap().part(0..5);
+    assert!(matches!(part.into_bytes().await, Err(StoreError::Damaged(_))), "a part of it either");
+}
+
+#[tokio::test]
+async fn a_message_that_changes_while_it_is_read_does_not_come_to_its_end() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (_, id) = lab.deliver("alice", &[b'x'; 3 * CHUNK_BYTES]).await;
+    let mut raw = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap();
+    assert_eq!(raw.chunk().await.unwrap().unwrap().len(), CHUNK_BYTES);
+    flip(&lab.data_dir(), 1);
+    assert_eq!(raw.chunk().await.unwrap().unwrap().len(), CHUNK_BYTES);
+    assert!(matches!(raw.chunk().await, Err(StoreError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn a_message_whose_room_is_given_back_while_it_is_read_ends_in_an_error() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (_, id) = lab.deliver("alice", &[b'x'; 5 * CHUNK_BYTES]).await;
+    let mut raw = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap();
+    assert!(raw.chunk().await.unwrap().is_some());
+    lab.clock.advance(Duration::from_secs(26 * 3600));
+    lab.store.sweep().await.unwrap();
+    assert!(matches!(raw.chunk().await, Err(StoreError::Unavailable(_))));
 }
 
 #[tokio::test]

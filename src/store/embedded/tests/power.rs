@@ -124,7 +124,7 @@ async fn an_entry_that_is_not_whole_is_not_there_and_those_before_it_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_or_told_of_is_listed_at_once() {
     let lab = Lab::open(Subject::Embedded).await;
-    let mut events = lab.store.subscribe();
+    let mut events = lab.store.subscribe(None);
     let senders = (0..16).map(|task| {
         let (store, messages) = (lab.store.clone(), (0..20).map(|_| lab.message()).collect::<Vec<_>>());
         async move {
@@ -137,7 +137,7 @@ async fn what_was_answered_or_told_of_is_listed_at_once() {
     });
     let told = async {
         for _ in 0..16 * 20 {
-            let event = events.recv().await.unwrap();
+            let event = events.next().await.unwrap();
             let listed = lab.store.list(&event.mailbox, ALL).await.unwrap().messages;
             assert!(listed.iter().any(|stored| stored.seq == event.seq), "{event:?}");
         }

@@ -1,0 +1,85 @@
+//! A Redis Cluster of child processes.
+
+use super::redis::{Redis, free_port, until};
+
+/// How many slots a cluster has.
+const SLOTS: usize = 16384;
+/// How long a node may be silent before the others take it for dead. Short, and long enough for a machine that is busy.
+const NODE_TIMEOUT_MS: &str = "2000";
+
+/// A running cluster: its masters first, then the replicas, the first of them of the first master, and so on round.
+pub(crate) struct Cluster {
+    /// The servers.
+    pub(crate) nodes: Vec<Redis>,
+}
+
+impl Cluster {
+    /// Starts it and waits until it serves every slot, and every replica is one.
+    pub(crate) fn start(masters: usize, replicas_of_each: usize) -> Self {
+        let nodes: Vec<_> = (0..masters * (1 + replicas_of_each)).map(|_| node()).collect();
+        for (at, node) in nodes.iter().enumerate() {
+            node.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]);
+            let bus = bus_port(node);
+            nodes[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &node.addr().port().to_string(), &bus]);
+        }
+        let slots = |master: usize| (SLOTS * master / masters).to_string();
+        for (at, master) in nodes[..masters].iter().enumerate() {
+            let last = SLOTS * (at + 1) / masters - 1;
+            master.cli(&["CLUSTER", "ADDSLOTSRANGE", &slots(at), &last.to_string()]);
+        }
+        let cluster = Self { nodes };
+        cluster.until_all(&format!("cluster_known_nodes:{}", cluster.nodes.len()));
+        for (at, replica) in cluster.nodes[masters..].iter().enumerate() {
+            let master = cluster.nodes[at % masters].cli(&["CLUSTER", "MYID"]);
+            until("a replica", || (replica.cli(&["CLUSTER", "REPLICATE", &master]) == "OK").then_some(()));
+            until("a replica in step", || {
+                replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
+            });
+        }
+        cluster.until_all("cluster_state:ok");
+        cluster
+    }
+
+    /// What `REDIS_URL` is to be: two nodes of it, as an operator would write.
+    pub(crate) fn url(&self) -> String {
+        format!("redis-cluster://{}?node={}", self.nodes[0].addr(), self.nodes[1].addr())
+    }
+
+    /// The node that serves `key` now.
+    pub(crate) fn master_of(&self, key: &str) -> usize {
+        let slot: usize = self.nodes[0].cli(&["CLUSTER", "KEYSLOT", key]).parse().unwrap();
+        until("a master of the key", || {
+            self.nodes.iter().position(|node| {
+                node.cli(&["CLUSTER", "NODES"]).lines().any(|line| line.contains("myself,master") && serves(line, slot))
+            })
+        })
+    }
+
+    /// Waits until every node says `line` in its `CLUSTER INFO`.
+    pub(crate) fn until_all(&self, line: &str) {
+        for node in &self.nodes {
+            until(line, || node.cli(&["CLUSTER", "INFO"]).lines().any(|said| said == line).then_some(()));
+        }
+    }
+}
+
+fn node() -> Redis {
+    Redis::start_with(&[
+        "cluster-enabled yes",
+        &format!("cluster-port {}", free_port()),
+        &format!("cluster-node-timeout {NODE_TIMEOUT_MS}"),
+        "repl-diskless-sync-delay 0",
+    ])
+}
+
+fn bus_port(node: &Redis) -> String {
+    node.cli(&["CONFIG", "GET", "cluster-port"]).lines().last().unwrap().to_owned()
+}
+
+/// Whether a line of `CLUSTER NODES` lists `slot`.
+fn serves(line: &str, slot: usize) -> bool {
+    line.split_whitespace().skip(8).any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        first.parse().is_ok_and(|first: usize| first <= slot) && last.parse().is_ok_and(|last: usize| slot <= last)
+    })
+}
