@@ -279,7 +279,8 @@ fn the_api_has_every_route_in_words_and_in_a_command_that_is_run() {
         assert!(document.contains(&format!("`{method} {path}`")), "{method} {path} is not in docs/API.md");
         let is_tried = |(tried, url): &(String, String)| tried == method && fits(url, path);
         let is_other = |url: &str| ["/latest", "/none", "/attempts", "/events"].iter().any(|end| url.ends_with(end));
-        let found = requests.iter().any(|request| is_tried(request) && !(path.ends_with("/{id}") && is_other(&request.1)));
+        let found =
+            requests.iter().any(|request| is_tried(request) && !(path.ends_with("/{id}") && is_other(&request.1)));
         assert!(found, "no command of docs/API.md asks for {method} {path}");
     }
     for (method, url) in requests.iter().filter(|(_, url)| !["/openapi.json", "/docs"].contains(&url.as_str())) {

@@ -28,8 +28,10 @@ use super::origin::Origin;
 use super::probes::Readiness;
 use super::problem::Problem;
 use super::query::is_well_encoded;
+use super::room::Room;
 use super::{
-    Settings, accept, attempts, client, content, emails, events, held, key, limit, openapi, origin, probes, wanted,
+    Settings, accept, attempts, client, compress, content, emails, events, held, key, limit, openapi, origin, probes,
+    wanted,
 };
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
@@ -90,6 +92,7 @@ pub(super) fn guarded(routes: Router, settings: &Settings, tasks: &Shutdown) -> 
     let hosts: Arc<[String]> = settings.hosts.as_slice().into();
     let proxies: Arc<[IpNet]> = settings.trusted_proxies.as_slice().into();
     routes
+        .layer(compress::layer())
         .layer(from_fn(check))
         .layer(option_layer(origin::cors(&settings.cors_origins)))
         .layer(from_fn_with_state(hosts, origin::check_host))
@@ -123,6 +126,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, rate: Option<limit::Layer>, task
         .route("/emails/", any(not_found))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings)))
+        .layer(Extension(Room::new()))
         .layer(Extension(Streams::new(settings, tasks)))
         .layer(from_fn_with_state(key::Gate::new(settings), key::require))
         .layer(option_layer(rate))

@@ -247,6 +247,20 @@ pub(super) struct DoneView {
 }
 
 impl<'a> MessageView<'a> {
+    /// What stands between the two bodies.
+    pub(super) const BETWEEN_BODIES: &'static [u8] = br#"","body_html":""#;
+
+    /// The JSON before the text of the first body, and behind that of the second.
+    pub(super) fn around_bodies(self) -> (Vec<u8>, Vec<u8>) {
+        let mut before = serde_json::to_vec(&Self { body_text: "", body_html: "", ..self }).unwrap_or_default();
+        // In a value the quotes would be escaped: this is the place of the keys.
+        let keys = br#","body_text":"","body_html":""#;
+        let start = memchr::memmem::find(&before, keys).unwrap_or(0);
+        let after = before.split_off((start + keys.len()).min(before.len()));
+        before.truncate(start + br#","body_text":""#.len());
+        (before, after)
+    }
+
     /// `stored`, at `mailbox_url`; with all its headers where they are given.
     pub(super) fn new(stored: &'a Stored, mailbox_url: &str, headers: Option<&'a [HeaderField]>) -> Self {
         let message = &*stored.message;

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::support::{Answer, Api, KEY};
-use super::{DESCRIPTION, OPEN, ROUTES, SECURITY_HEADERS};
+use super::{DESCRIPTION, OPEN, ROUTES};
+
+/// What the page may do: load its own files, ask its own server.
+pub(super) const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// An operation of the description.
 struct Operation {
@@ -196,7 +200,8 @@ async fn each_route_says_what_it_is_and_shows_examples_of_what_it_answers() {
                 let several =
                     content["examples"].as_object().into_iter().flatten().map(|(_, example)| &example["value"]);
                 let examples: Vec<_> = several.cloned().chain((!one.is_null()).then_some(one)).collect();
-                assert!(!examples.is_empty() || kind == "*/*", "{at} has no example");
+                // What is any bytes, or a part of something, has none.
+                assert!(!examples.is_empty() || kind == "*/*" || status == "206", "{at} has no example");
                 if status.starts_with(['4', '5']) {
                     assert_eq!(kind, "application/problem+json", "{at}");
                     for example in examples {
@@ -261,17 +266,6 @@ async fn the_description_and_its_page_are_for_everybody_and_load_nothing_from_el
     for path in DESCRIPTION {
         let answer = Answer::of(api.request("GET", path)).await;
         assert_eq!(answer.status, 200, "{path}");
-        for (name, value) in SECURITY_HEADERS {
-            let expected = match (path, name) {
-                (_, "cache-control") => "no-cache",
-                ("/docs", "content-security-policy") => {
-                    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-                     base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-                }
-                _ => value,
-            };
-            assert_eq!(answer.header(name), expected, "{path} {name}");
-        }
         assert!(!answer.text().contains("//cdn") && !answer.text().contains("https://fonts"), "{path}");
 
         let again = Answer::of(api.request("GET", path).header("If-None-Match", answer.header("etag"))).await;

@@ -3,6 +3,7 @@
 //! A route says what is its own: its parameters, its answers, the problems that it alone has. What every request passes on
 //! its way is added here, and so are the paths below `latest`, which are those of a message without its id.
 
+mod conditional;
 pub(super) mod examples;
 mod page;
 mod parameters;
@@ -15,6 +16,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{HttpMethod, InfoBuilder, OpenApi, RefOr, Server};
 
+pub(super) use self::conditional::{NotModified, Part};
 pub(super) use self::page::routes;
 pub(super) use self::parameters::{Meaning, after_mailbox, meaning};
 pub(super) use self::problems::{MessageFound, NothingFound};
@@ -72,6 +74,7 @@ pub(super) fn finish(mut api: OpenApi) -> OpenApi {
     for operation in operations(&mut api) {
         problems::add(operation, &problems::OF_ALL);
         problems::write_type(operation);
+        conditional::add(operation);
     }
     let license = LicenseBuilder::new().name(env!("CARGO_PKG_LICENSE"));
     api.info = InfoBuilder::new()

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerFile};
-use xxhash_rust::xxh3::xxh3_64;
 
+use super::super::known::{Known, Tag};
 use super::super::problem::Problem;
 use super::super::query::Strict;
 
@@ -21,9 +21,6 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
-
-/// It is asked for again whenever it is wanted, and is sent when it has changed.
-const REVALIDATED: HeaderValue = HeaderValue::from_static("no-cache");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -44,7 +41,7 @@ struct Files {
 struct File {
     content_type: HeaderValue,
     is_gzip: bool,
-    etag: HeaderValue,
+    tag: Tag,
     bytes: Bytes,
 }
 
@@ -76,12 +73,12 @@ fn parts() -> Vec<(&'static str, File)> {
     SWAGGER_UI.into_iter().filter_map(of_library).chain([("page.js", script)]).collect()
 }
 
-async fn openapi(State(files): State<Files>, Strict(()): Strict<()>, headers: HeaderMap) -> Response {
-    files.description.answer(&headers)
+async fn openapi(State(files): State<Files>, Strict(()): Strict<()>, known: Known) -> Response {
+    files.description.answer(&known)
 }
 
-async fn docs(State(files): State<Files>, Strict(()): Strict<()>, headers: HeaderMap) -> Response {
-    let mut page = files.page.answer(&headers);
+async fn docs(State(files): State<Files>, Strict(()): Strict<()>, known: Known) -> Response {
+    let mut page = files.page.answer(&known);
     page.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
     page
 }
@@ -90,44 +87,29 @@ async fn part(
     State(files): State<Files>,
     Strict(()): Strict<()>,
     Path(wanted): Path<String>,
-    headers: HeaderMap,
+    known: Known,
 ) -> Result<Response, Problem> {
     let part = files.parts.iter().find(|(name, _)| *name == wanted);
     let (_, file) = part.ok_or_else(|| Problem::not_found("not found", "there is nothing at this path"))?;
-    Ok(file.answer(&headers))
+    Ok(file.answer(&known))
 }
 
 impl File {
     fn new(content_type: HeaderValue, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        let etag = format!("\"{:016x}\"", xxh3_64(&bytes));
-        Self {
-            content_type,
-            is_gzip: false,
-            etag: HeaderValue::try_from(etag).unwrap_or(HeaderValue::from_static("\"\"")),
-            bytes,
-        }
+        Self { content_type, is_gzip: false, tag: Tag::list(&bytes), bytes }
     }
 
-    /// The file, unless the client has it already (RFC 9110 section 13.1.2).
-    fn answer(&self, headers: &HeaderMap) -> Response {
-        let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
-        let is_known = known.flat_map(|tags| tags.split(',')).any(|tag| {
-            let tag = tag.trim();
-            tag == "*" || self.etag == tag.strip_prefix("W/").unwrap_or(tag)
-        });
-        let mut answer = if is_known {
-            StatusCode::NOT_MODIFIED.into_response()
-        } else {
-            ([(CONTENT_TYPE, self.content_type.clone())], self.bytes.clone()).into_response()
-        };
-        let headers = answer.headers_mut();
-        headers.insert(ETAG, self.etag.clone());
-        headers.insert(CACHE_CONTROL, REVALIDATED);
-        if self.is_gzip && !is_known {
-            // Every browser takes it, and the page is for browsers alone.
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    /// The file, unless the client has it already.
+    fn answer(&self, known: &Known) -> Response {
+        if known.has(&self.tag) {
+            return self.tag.not_modified();
         }
-        answer
+        let mut answer = ([(CONTENT_TYPE, self.content_type.clone())], self.bytes.clone()).into_response();
+        if self.is_gzip {
+            // Every browser takes it, and the page is for browsers alone.
+            answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        self.tag.on(answer)
     }
 }

@@ -175,11 +175,7 @@ pub(super) fn components() -> BTreeMap<String, RefOr<Response>> {
 
 impl Shared {
     fn answer(&self) -> Response {
-        let examples = (self.problems)().into_iter().map(|problem| (problem.error(), problem));
-        let content = ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name(Problem::name())))
-            .examples_from_iter(examples.map(|(name, problem)| (name, example(&problem))));
-        let mut answer = ResponseBuilder::new().description(self.meaning).content(PROBLEM_TYPE, content.build());
+        let mut answer = answer(self.meaning, (self.problems)());
         if matches!(self.status, 429 | 503) {
             answer = answer.header("Retry-After", number("In how many seconds to try again"));
         }
@@ -189,6 +185,14 @@ impl Shared {
         }
         answer.build()
     }
+}
+
+/// An answer that is one of these problems.
+pub(super) fn answer(meaning: &str, problems: Vec<Problem>) -> ResponseBuilder {
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(Problem::name())))
+        .examples_from_iter(problems.iter().map(|problem| (problem.error(), example(problem))));
+    ResponseBuilder::new().description(meaning).content(PROBLEM_TYPE, content.build())
 }
 
 /// A header that is a number.
