@@ -1,7 +1,9 @@
-//! Whether the program runs, and whether mail can be read.
+//! Whether the program runs, whether mail can be read, and what has been counted.
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -9,6 +11,7 @@ use super::openapi::examples;
 use super::problem::Problem;
 use super::query::Strict;
 use crate::inbox::Inbox;
+use crate::metrics::{self, Metrics};
 use crate::shutdown::Shutdown;
 use crate::tls::{Certificate, Tls};
 
@@ -97,4 +100,18 @@ pub(super) async fn ready(State(state): State<Readiness>, Strict(()): Strict<()>
         certificates: state.tls.certificates().iter().map(CertificateView::from).collect(),
         warnings: state.tls.warnings(),
     }))
+}
+
+/// What has been counted
+///
+/// In the text format of Prometheus. It does not count against the rate.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "Health",
+    responses((status = 200, description = "The metrics", content_type = "text/plain", body = String, example = json!(examples::metrics()))),
+)]
+pub(super) async fn metrics(State(metrics): State<Metrics>, Strict(()): Strict<()>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text())
 }

@@ -30,10 +30,11 @@ use super::problem::Problem;
 use super::query::is_well_encoded;
 use super::room::Room;
 use super::{
-    Settings, accept, attempts, client, compress, content, emails, events, held, key, limit, openapi, origin, probes,
-    wanted,
+    Settings, accept, attempts, client, compress, content, count, emails, events, held, key, limit, openapi, origin,
+    probes, wanted,
 };
 use crate::inbox::Inbox;
+use crate::metrics::{self, Metrics};
 use crate::shutdown::Shutdown;
 use crate::tls::Tls;
 
@@ -61,22 +62,35 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
 /// A year in which a browser asks over TLS alone (RFC 6797). Subdomains are not ours to speak for.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// The whole API. It wants to know the address of each client: it must be served with `ConnectInfo<SocketAddr>`.
+/// The whole API; it counts in `metrics`, and tells of them where the settings say so. It wants to know the address of each
+/// client: it must be served with `ConnectInfo<SocketAddr>`.
 ///
 /// Must be called in a Tokio runtime; what it keeps going in the background runs in `tasks`.
-pub fn router(settings: &Settings, inbox: Inbox, tls: &Tls, tasks: &Shutdown) -> Router {
+pub fn router(settings: &Settings, inbox: Inbox, tls: &Tls, metrics: &Metrics, tasks: &Shutdown) -> Router {
     let state = Readiness { inbox: inbox.clone(), tls: tls.clone(), tasks: tasks.clone() };
     let rate = limit::layer(settings.rate_per_minute, tasks);
     let open = OpenApiRouter::new()
         .routes(routes!(probes::health))
-        .merge(OpenApiRouter::new().routes(routes!(probes::ready)).with_state(state));
+        .merge(OpenApiRouter::new().routes(routes!(probes::ready)).with_state(state))
+        .merge(if settings.metrics { telling(metrics) } else { OpenApiRouter::new() });
     let (open, mut api) = open.split_for_parts();
-    let (mailboxes, behind_key) = mailboxes(settings, inbox, rate.clone(), tasks);
+    let (mailboxes, behind_key) = mailboxes(settings, inbox, rate.clone(), &metrics.http, tasks);
     api.merge(behind_key);
     let description = openapi::routes(&openapi::finish(api)).layer(option_layer(rate));
     let routes =
         open.merge(mailboxes).merge(description).fallback(not_found).method_not_allowed_fallback(method_not_allowed);
-    guarded(routes, settings, tasks)
+    guarded(routes, settings, &metrics.http, tasks)
+}
+
+/// Nothing but the metrics, and whether the server is alive.
+pub(super) fn of_metrics(settings: &Settings, metrics: &Metrics, tasks: &Shutdown) -> Router {
+    let (routes, _) = OpenApiRouter::new().routes(routes!(probes::health)).merge(telling(metrics)).split_for_parts();
+    let routes = routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    guarded(routes, settings, &metrics.http, tasks)
+}
+
+fn telling(metrics: &Metrics) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(probes::metrics)).with_state(metrics.clone())
 }
 
 /// The same for connections over TLS.
@@ -88,7 +102,8 @@ pub(super) fn over_tls(routes: Router) -> Router {
 }
 
 /// What every request passes, the last line first.
-pub(super) fn guarded(routes: Router, settings: &Settings, tasks: &Shutdown) -> Router {
+pub(super) fn guarded(routes: Router, settings: &Settings, metrics: &Arc<metrics::Http>, tasks: &Shutdown) -> Router {
+    let counted = metrics.clone();
     let hosts: Arc<[String]> = settings.hosts.as_slice().into();
     let proxies: Arc<[IpNet]> = settings.trusted_proxies.as_slice().into();
     routes
@@ -98,13 +113,20 @@ pub(super) fn guarded(routes: Router, settings: &Settings, tasks: &Shutdown) -> 
         .layer(from_fn_with_state(hosts, origin::check_host))
         .layer(from_fn_with_state(proxies, client::identify))
         .layer(from_fn_with_state((settings.request_timeout, tasks.clone()), in_time))
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(move |cause| panicked(cause, &counted)))
         .layer(map_response(secured))
+        .layer(from_fn_with_state(metrics.clone(), count::requests))
 }
 
 /// Everything that needs a key, whether the path exists or not. Requests are counted before the key is looked at, so
 /// that guessing keys is slow.
-fn mailboxes(settings: &Settings, inbox: Inbox, rate: Option<limit::Layer>, tasks: &Shutdown) -> (Router, OpenApi) {
+fn mailboxes(
+    settings: &Settings,
+    inbox: Inbox,
+    rate: Option<limit::Layer>,
+    metrics: &Arc<metrics::Http>,
+    tasks: &Shutdown,
+) -> (Router, OpenApi) {
     let origins: Arc<[Origin]> = settings.cors_origins.as_slice().into();
     let below = OpenApiRouter::new()
         .merge(gives("application/json", records()))
@@ -125,10 +147,10 @@ fn mailboxes(settings: &Settings, inbox: Inbox, rate: Option<limit::Layer>, task
         // Nesting leaves this one path to the fallback outside, which asks for no key.
         .route("/emails/", any(not_found))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(Extension(Places::new(settings)))
+        .layer(Extension(Places::new(settings, metrics.held.clone())))
         .layer(Extension(Room::new()))
         .layer(Extension(Streams::new(settings, tasks)))
-        .layer(from_fn_with_state(key::Gate::new(settings), key::require))
+        .layer(from_fn_with_state(key::Gate::new(settings, metrics.clone()), key::require))
         .layer(option_layer(rate))
         .layer(from_fn_with_state(origins, origin::check_origin))
         .with_state(inbox);
@@ -205,7 +227,8 @@ async fn in_time(
 }
 
 /// One request that breaks must not take others with it.
-fn panicked(cause: Box<dyn Any + Send>) -> Response<Body> {
+fn panicked(cause: Box<dyn Any + Send>, metrics: &metrics::Http) -> Response<Body> {
+    metrics.panics.inc();
     let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
     tracing::error!(cause = text.unwrap_or_default(), "request panicked");
     Problem::internal().into_response()
@@ -226,14 +249,17 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::clock::Timestamp;
 
-    async fn answer(path: &str) -> Response<Body> {
+    async fn answer(path: &str) -> (Response<Body>, Metrics) {
+        let metrics = Metrics::new(Timestamp::from_millis(0));
         let routes = Router::new()
             .route("/breaks", get(async || -> () { panic!("private cause") }))
             .route("/hangs", get(std::future::pending::<()>));
         let settings = Settings { request_timeout: Duration::from_millis(250), ..Settings::for_tests() };
         let request = Request::get(path).header("Host", "localhost").body(Body::empty()).unwrap();
-        guarded(routes, &settings, &Shutdown::new()).oneshot(request).await.unwrap()
+        let routes = guarded(routes, &settings, &metrics.http, &Shutdown::new());
+        (routes.oneshot(request).await.unwrap(), metrics)
     }
 
     async fn problem(response: Response<Body>) -> String {
@@ -245,15 +271,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_breaks_is_a_problem_without_its_cause() {
-        let response = answer("/breaks").await;
+        let (response, metrics) = answer("/breaks").await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let text = problem(response).await;
         assert!(text.contains("internal error") && !text.contains("private cause"), "{text}");
+        let told = metrics.text();
+        for line in [
+            "restante_http_panics_total 1",
+            "restante_http_problems_total{error=\"internal error\"} 1",
+            "restante_http_requests_total{route=\"/breaks\",method=\"GET\",status=\"5xx\"} 1",
+        ] {
+            assert!(told.lines().any(|told| told == line), "{line} is not in\n{told}");
+        }
     }
 
     #[tokio::test]
     async fn a_request_that_hangs_is_given_up() {
-        let response = answer("/hangs").await;
+        let (response, _) = answer("/hangs").await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(problem(response).await.contains("longer than 250ms"));
     }

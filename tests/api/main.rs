@@ -8,6 +8,8 @@ mod compression;
 mod content;
 mod errors;
 mod events;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod hostile;
 mod html;
 mod keys;
@@ -15,6 +17,7 @@ mod known;
 mod limits;
 mod lists;
 mod message;
+mod metrics;
 mod openapi;
 mod proxies;
 mod ranges;
@@ -25,8 +28,9 @@ mod wait;
 use self::support::Answer;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 22] = [
+const ROUTES: [(&str, &[&str]); 23] = [
     ("/health", &["GET", "HEAD"]),
+    ("/metrics", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
     ("/openapi.json", &["GET", "HEAD"]),
     ("/docs", &["GET", "HEAD"]),
@@ -51,7 +55,7 @@ const ROUTES: [(&str, &[&str]); 22] = [
 ];
 
 /// Those of [`ROUTES`] that anybody may ask.
-const OPEN: [&str; 5] = ["/health", "/ready", "/openapi.json", "/docs", "/docs/page.js"];
+const OPEN: [&str; 6] = ["/health", "/metrics", "/ready", "/openapi.json", "/docs", "/docs/page.js"];
 
 /// Those that are the description of the others, and not described themselves. They are the same for everybody.
 const DESCRIPTION: [&str; 3] = ["/openapi.json", "/docs", "/docs/page.js"];

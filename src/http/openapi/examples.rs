@@ -11,6 +11,7 @@ use super::super::view::{ArrivalView, AttemptView, MailboxView, MessageView, Mis
 use crate::clock::Timestamp;
 use crate::inbox::{Attempt, MailboxSummary, Miss, Stored};
 use crate::mail::{self, Address, Budgets, MailParameters, MailboxName, Message, Naming, Peer, Recipient};
+use crate::metrics::Metrics;
 
 /// The id of the message.
 pub(in crate::http) const ID: &str = "0199f0c8-1234-7abc-8def-0123456789ab";
@@ -163,6 +164,12 @@ pub(in crate::http) fn ready() -> Value {
     let (names, expires_at) = (vec!["mx.example.com".to_owned()], RECEIVED_AT.after(DAY * 90).as_secs());
     let certificate = CertificateView { source: "acme", names, expires_at };
     shown(Some(Ready { status: "ready", certificates: vec![certificate], warnings: Vec::new() }))
+}
+
+/// The beginning of the metrics of a server that has done nothing yet.
+pub(in crate::http) fn metrics() -> Value {
+    let text = Metrics::new(RECEIVED_AT).text();
+    json!(text.lines().take(3).map(|line| format!("{line}\n")).collect::<String>())
 }
 
 /// A message that is not there.
