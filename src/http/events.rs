@@ -14,9 +14,11 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use futures_util::stream::poll_fn;
+use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use utoipa::ToSchema;
 
 use super::Settings;
 use super::held::{Place, Places};
@@ -24,6 +26,7 @@ use super::openapi::examples;
 use super::path::MailboxPath;
 use super::problem::Problem;
 use super::query::{Parameters, Query, SEQS, Strict};
+use super::token::Grant;
 use super::view::{ArrivalView, mailbox_url};
 use super::wanted::Chosen;
 use crate::inbox::{Feed, Filter, Inbox, News, StoreError};
@@ -76,6 +79,24 @@ impl Parameters for Followed {
     }
 }
 
+/// One event of a stream, its fields as texts.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(super) struct EventView {
+    /// `message`, or `gap` where some may have arrived that were not told of.
+    event: &'static str,
+    /// Where the stream goes on behind it.
+    id: String,
+    /// JSON on one line. Of a message `id`, `seq`, `mailbox`, `from`, `to`, `subject`, `received_at`, `expires_at`, `size`,
+    /// `header_from`, `attachments`, `code`, `link` and `url`; of a gap `detail` and `look_at`, the list that has them.
+    data: String,
+}
+
+/// An event for the description of the API.
+fn example(id: &str) -> EventView {
+    EventView { event: "message", id: id.to_owned(), data: examples::arrival().to_string() }
+}
+
 /// The place of a message in its mailbox, as a client may name it.
 struct Seq(u64);
 
@@ -118,7 +139,7 @@ impl Followed {
         Strict<Followed>,
         ("Last-Event-ID" = Option<String>, Header, description = "What a client heard last, when it comes back; it goes before `after`", example = json!("7")),
     ),
-    responses((status = 200, description = "The stream", content_type = "text/event-stream", body = String, example = json!(examples::stream("7")))),
+    responses((status = 200, description = "The stream", content_type = "text/event-stream", body = EventView, example = json!(example("7")))),
 )]
 pub(super) async fn of_mailbox(
     State(inbox): State<Inbox>,
@@ -145,7 +166,7 @@ pub(super) async fn of_mailbox(
         Strict<Chosen>,
         ("Last-Event-ID" = Option<String>, Header, description = "What a client heard last, when it comes back; it goes before `after`", example = json!(CURSOR)),
     ),
-    responses((status = 200, description = "The stream", content_type = "text/event-stream", body = String, example = json!(examples::stream(CURSOR)))),
+    responses((status = 200, description = "The stream", content_type = "text/event-stream", body = EventView, example = json!(example(CURSOR)))),
 )]
 pub(super) async fn all(
     State(inbox): State<Inbox>,
@@ -164,6 +185,9 @@ fn stream(inbox: Inbox, feed: Feed, place: Place, request: &Parts) -> Result<Res
         tracing::error!("a stream was asked for past the layer of streams");
         return Err(Problem::internal());
     };
+    // Behind the end of its token a client may not read either.
+    let left = request.extensions.get().map(|grant: &Grant| grant.left(inbox.now().as_secs()));
+    let until = Instant::now() + left.unwrap_or(STREAM_MAX).min(STREAM_MAX);
     let (events, mut sent) = mpsc::channel(EVENTS_UNDER_WAY);
     let writer = Writer { inbox, feed, events, patience };
     let group = tasks.clone();
@@ -173,7 +197,7 @@ fn stream(inbox: Inbox, feed: Feed, place: Place, request: &Parts) -> Result<Res
         let _place = place;
         tokio::select! {
             () = group.requested() => {}
-            () = writer.run(Instant::now() + STREAM_MAX) => {}
+            () = writer.run(until) => {}
         }
     });
     let mut response = Sse::new(poll_fn(move |cx| sent.poll_recv(cx)).map(Ok::<_, Infallible>)).into_response();
@@ -246,7 +270,7 @@ impl Writer {
         }
     }
 
-    async fn tell(&self, name: &str, data: &impl serde::Serialize) -> Result<(), Gone> {
+    async fn tell(&self, name: &str, data: &impl Serialize) -> Result<(), Gone> {
         let data = serde_json::to_string(data).unwrap_or_default();
         self.send(Event::default().event(name).id(self.feed.cursor().to_string()).data(data)).await
     }

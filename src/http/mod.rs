@@ -1,7 +1,9 @@
 //! The HTTP API through which mail is called for.
 
 mod accept;
+mod addresses;
 mod attempts;
+mod body;
 mod client;
 mod compress;
 mod content;
@@ -31,6 +33,7 @@ mod room;
 mod router;
 mod server;
 mod stream;
+mod token;
 mod view;
 mod wanted;
 

@@ -30,15 +30,15 @@ use super::problem::Problem;
 use super::query::is_well_encoded;
 use super::room::Room;
 use super::{
-    Settings, accept, attempts, client, compress, content, count, emails, events, held, key, limit, openapi, origin,
-    probes, wanted,
+    Settings, accept, addresses, attempts, client, compress, content, count, emails, events, held, key, limit, openapi,
+    origin, probes, wanted,
 };
 use crate::inbox::Inbox;
 use crate::metrics::{self, Metrics};
 use crate::shutdown::Shutdown;
 use crate::tls::Tls;
 
-/// No route takes a body; this is what is let pass unread.
+/// No route reads so much; of those that read no body, this is what is let pass.
 const BODY_MAX_BYTES: u64 = 64 * 1024;
 
 /// Room for the tokens of any proxy. Below what the library reads: so who is over it is told why.
@@ -128,6 +128,7 @@ fn mailboxes(
     tasks: &Shutdown,
 ) -> (Router, OpenApi) {
     let origins: Arc<[Origin]> = settings.cors_origins.as_slice().into();
+    let gate = key::Gate::new(settings, inbox.clone(), metrics.clone());
     let below = OpenApiRouter::new()
         .merge(gives("application/json", records()))
         .merge(gives("message/rfc822", OpenApiRouter::new().routes(routes!(content::raw))))
@@ -140,6 +141,7 @@ fn mailboxes(
     let (routes, mut api) = OpenApiRouter::new()
         .nest("/emails", below)
         .merge(gives("application/json", OpenApiRouter::new().routes(routes!(attempts::all))))
+        .merge(gives("application/json", OpenApiRouter::new().routes(routes!(addresses::create))))
         .merge(gives("text/event-stream", OpenApiRouter::new().routes(routes!(events::all))))
         .split_for_parts();
     openapi::behind_key(&mut api);
@@ -150,7 +152,8 @@ fn mailboxes(
         .layer(Extension(Places::new(settings, metrics.held.clone())))
         .layer(Extension(Room::new()))
         .layer(Extension(Streams::new(settings, tasks)))
-        .layer(from_fn_with_state(key::Gate::new(settings, metrics.clone()), key::require))
+        .layer(Extension(gate.clone()))
+        .layer(from_fn_with_state(gate, key::require))
         .layer(option_layer(rate))
         .layer(from_fn_with_state(origins, origin::check_origin))
         .with_state(inbox);

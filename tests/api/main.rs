@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
+mod addresses;
 mod attempts;
 mod browsers;
 mod compression;
@@ -28,7 +29,7 @@ mod wait;
 use self::support::Answer;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 23] = [
+const ROUTES: [(&str, &[&str]); 24] = [
     ("/health", &["GET", "HEAD"]),
     ("/metrics", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
@@ -42,6 +43,7 @@ const ROUTES: [(&str, &[&str]); 23] = [
     ("/emails/user/none", &["GET", "HEAD"]),
     ("/emails/user/latest", &["GET", "HEAD"]),
     ("/emails/user/latest/text", &["GET", "HEAD"]),
+    ("/addresses", &["POST"]),
     ("/attempts", &["GET", "HEAD"]),
     ("/events", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000", &["GET", "HEAD", "DELETE"]),

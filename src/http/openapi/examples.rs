@@ -123,10 +123,9 @@ pub(in crate::http) fn link() -> Value {
     line(&of_list()["links"][0]["href"])
 }
 
-/// The beginning of a stream with the message in it, whose event has this `id`.
-pub(in crate::http) fn stream(id: &str) -> Value {
-    let arrival = shown(stored().as_ref().map(|stored| ArrivalView::new(stored, MAILBOX_URL)));
-    json!(format!("event: message\nid: {id}\ndata: {arrival}\n\n"))
+/// What a stream tells of the message.
+pub(in crate::http) fn arrival() -> Value {
+    shown(stored().as_ref().map(|stored| ArrivalView::new(stored, MAILBOX_URL)))
 }
 
 /// The mailboxes that hold mail.

@@ -28,10 +28,11 @@ const ABOUT: &str = "Mail that came in by SMTP, to be called for. An answer is J
 an error is a problem document (RFC 9457). `GET` changes nothing, and `HEAD` answers like it without the body. A query \
 parameter that is not known is an error, and so is one that is given twice.";
 
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("Messages", "The messages of a mailbox: lists, waiting, deleting"),
     ("Content", "What is in a message"),
     ("Mailboxes", "The mailboxes that hold mail"),
+    ("Addresses", "Fresh addresses for tests that run side by side"),
     ("Attempts", "Mail that did not get in, and why"),
     ("Health", "Whether the server runs; no key is needed"),
 ];
@@ -89,7 +90,10 @@ pub(super) fn finish(mut api: OpenApi) -> OpenApi {
     api.tags = Some(TAGS.map(tag).into());
     let components = api.components.get_or_insert_default();
     components.responses.extend(problems::components());
-    let key = ApiKeyValue::with_description("X-API-KEY", "Any of the keys in `API_KEY`");
+    let key = ApiKeyValue::with_description(
+        "X-API-KEY",
+        "Any of the keys in `API_KEY`, or the token of a fresh address for what is below its mailbox",
+    );
     components.security_schemes.insert("key".to_owned(), SecurityScheme::ApiKey(ApiKey::Header(key)).into());
     let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some("The same key, as a token")).build();
     components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());

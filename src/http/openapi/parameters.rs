@@ -32,7 +32,11 @@ pub(in crate::http) fn meaning(name: &str) -> Option<Meaning> {
         }
         "before" => ("Only messages with a smaller `seq`", number(*SEQS.start(), *SEQS.end()), json!(8)),
         "after" => ("Only messages with a larger `seq`", number(*SEQS.start(), *SEQS.end()), json!(0)),
-        "from" => ("Only messages with this text in the sender, of the envelope or the header", sought(), json!("ann")),
+        "from" => (
+            "Only messages with this text in the sender, of the envelope or the header",
+            sought(),
+            json!("example.com"),
+        ),
         "to" => {
             ("Only messages with this text in the recipient, of the envelope or the header", sought(), json!("user"))
         }

@@ -87,14 +87,15 @@ pub(super) const BEHIND_KEY: [Shared; 4] = [
     Shared {
         status: 401,
         name: "InvalidKey",
-        meaning: "No key, or a wrong one",
-        problems: || vec![Problem::invalid_key()],
+        meaning: "No key, a wrong one, or a token that has expired",
+        problems: || vec![Problem::invalid_key(), Problem::expired_token()],
     },
     Shared {
         status: 403,
-        name: "OriginNotAllowed",
-        meaning: "A web page of another host asks by a browser, and is not in `CORS_ORIGINS`",
-        problems: || vec![Problem::foreign_origin()],
+        name: "NotAllowed",
+        meaning: "A web page of another host asks by a browser, and is not in `CORS_ORIGINS`; or a token is used for something \
+                  else than its mailbox",
+        problems: || vec![Problem::foreign_origin(), Problem::out_of_scope("user")],
     },
     Shared {
         status: 406,
