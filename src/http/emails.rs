@@ -16,7 +16,7 @@ use super::openapi::{NotModified, NothingFound, examples};
 use super::path::{ExactPath, MailboxPath, MessagePath};
 use super::problem::Problem;
 use super::query::{self, MailboxPage, Strict};
-use super::records::{self, List};
+use super::records::{self, List, Made};
 use super::room::Room;
 use super::view::{DoneView, MailboxView, MessageView, encoded, mailbox_url};
 use super::wanted::{Chosen, Latest, Wanted};
@@ -89,7 +89,7 @@ pub(super) async fn list(
     MailboxPath(mailbox): MailboxPath,
     Strict(wanted): Strict<Wanted>,
     known: Known,
-    room: Room,
+    memory: (Room, Made),
     request: Parts,
 ) -> Result<Response, Problem> {
     let place = wanted.wait.map(|_| Places::take(&request.extensions)).transpose()?;
@@ -105,7 +105,7 @@ pub(super) async fn list(
         let kept = query::kept(request.uri.query(), &["after", "from", "to", "subject", "q"]);
         format!("{url}?limit={}&before={}{kept}", wanted.page.limit, last.seq)
     });
-    let page = records::array(List::new(inbox, room, mailbox, url, messages));
+    let page = records::array(List::new(inbox, memory, mailbox, url, messages));
     Ok(tag.on(linked(page, next)))
 }
 
@@ -128,9 +128,9 @@ pub(super) async fn message(
     Strict(()): Strict<()>,
     path: MessagePath,
     known: Known,
-    room: Room,
+    with: (Room, Made),
 ) -> Result<Response, Problem> {
-    whole(&inbox, &path, &known, &room).await
+    whole(&inbox, &path, &known, &with).await
 }
 
 /// The newest message
@@ -153,22 +153,30 @@ pub(super) async fn latest(
     MailboxPath(mailbox): MailboxPath,
     Strict(latest): Strict<Latest>,
     known: Known,
-    room: Room,
+    with: (Room, Made),
     request: Parts,
 ) -> Result<Response, Problem> {
     let id = latest.find(&request, &inbox, &mailbox).await?.message.id;
-    whole(&inbox, &MessagePath { mailbox, id }, &known, &room).await
+    whole(&inbox, &MessagePath { mailbox, id }, &known, &with).await
 }
 
 /// A message with all its header fields.
-async fn whole(inbox: &Inbox, path: &MessagePath, known: &Known, room: &Room) -> Result<Response, Problem> {
+async fn whole(
+    inbox: &Inbox,
+    path: &MessagePath,
+    known: &Known,
+    (room, made): &(Room, Made),
+) -> Result<Response, Problem> {
     let held = path.held(inbox, room).await?;
     let tag = Tag::message(path.id);
     if known.has(&tag) {
         return Ok(tag.not_modified());
     }
+    if let Some(json) = made.with_headers(&held.0) {
+        return Ok(tag.on(records::json(json.into())));
+    }
     let headers = headers_of(inbox, path).await?;
-    Ok(tag.on(records::object(held, &mailbox_url(inbox, &path.mailbox), &headers)))
+    Ok(tag.on(records::object(held, made, &mailbox_url(inbox, &path.mailbox), &headers)))
 }
 
 /// Deletes the messages of a mailbox

@@ -28,6 +28,7 @@ use super::origin::Origin;
 use super::probes::Readiness;
 use super::problem::Problem;
 use super::query::is_well_encoded;
+use super::records::Made;
 use super::room::Room;
 use super::{
     Settings, accept, addresses, attempts, client, compress, content, count, emails, events, held, key, limit, openapi,
@@ -151,6 +152,7 @@ fn mailboxes(
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings, metrics.held.clone())))
         .layer(Extension(Room::new()))
+        .layer(Extension(Made::new()))
         .layer(Extension(Streams::new(settings, tasks)))
         .layer(Extension(gate.clone()))
         .layer(from_fn_with_state(gate, key::require))
