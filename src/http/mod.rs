@@ -2,6 +2,7 @@
 
 mod accept;
 mod attempts;
+mod claims;
 mod client;
 mod content;
 mod emails;

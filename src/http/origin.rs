@@ -66,7 +66,7 @@ impl fmt::Display for Origin {
 pub(super) fn cors(origins: &[Origin]) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_origin(origins.iter().map(|origin| origin.0.clone()).collect::<Vec<_>>())
-        .allow_methods([Method::GET, Method::HEAD, Method::DELETE])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
         .allow_headers([AUTHORIZATION, HeaderName::from_static("x-api-key"), LAST_EVENT_ID])
         .expose_headers([CONTENT_DISPOSITION, LINK, RETRY_AFTER, RATE_LIMIT, RATE_REMAINING])
         .max_age(CORS_MAX_AGE);

@@ -13,7 +13,7 @@ use axum::http::header::{
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use axum::{Extension, Json, Router, middleware};
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ use super::held::Places;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
-use super::{Settings, accept, attempts, client, content, emails, events, held, key, limit, origin, wanted};
+use super::{Settings, accept, attempts, claims, client, content, emails, events, held, key, limit, origin, wanted};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 use crate::tls::{Certificate, Tls};
@@ -128,8 +128,12 @@ fn records() -> Router<Inbox> {
         .route("/{mailbox}", get(emails::list).delete(emails::clear))
         .route("/{mailbox}/attempts", get(attempts::of_mailbox))
         .route("/{mailbox}/none", get(wanted::none))
+        .route("/{mailbox}/claim", post(claims::claim))
         .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
         .route("/{mailbox}/{id}/headers", get(content::headers))
+        .route("/{mailbox}/{id}/release", post(claims::release))
+        .route("/{mailbox}/{id}/done", post(claims::done))
+        .route("/{mailbox}/{id}/extend", post(claims::extend))
         .route_layer(from_fn_with_state("application/json", accept::check))
 }
 

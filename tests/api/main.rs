@@ -4,6 +4,7 @@
 
 mod attempts;
 mod browsers;
+mod claims;
 mod content;
 mod errors;
 mod events;
@@ -19,7 +20,7 @@ mod support;
 mod wait;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 19] = [
+const ROUTES: [(&str, &[&str]); 23] = [
     ("/health", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
     ("/emails", &["GET", "HEAD"]),
@@ -27,6 +28,7 @@ const ROUTES: [(&str, &[&str]); 19] = [
     ("/emails/user/attempts", &["GET", "HEAD"]),
     ("/emails/user/events", &["GET", "HEAD"]),
     ("/emails/user/none", &["GET", "HEAD"]),
+    ("/emails/user/claim", &["POST"]),
     ("/emails/user/latest", &["GET", "HEAD", "DELETE"]),
     ("/emails/user/latest/text", &["GET", "HEAD"]),
     ("/attempts", &["GET", "HEAD"]),
@@ -36,6 +38,9 @@ const ROUTES: [(&str, &[&str]); 19] = [
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/text", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/html", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/headers", &["GET", "HEAD"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/release", &["POST"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/done", &["POST"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/extend", &["POST"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/code", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/link", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/attachments/0", &["GET", "HEAD"]),

@@ -143,12 +143,39 @@ async fn a_directory_of_the_first_format_is_taken_over_with_all_that_is_in_it() 
     let lab = lab
         .reopen(|data_dir| {
             let index = rusqlite::Connection::open(data_dir.join("index.sqlite3")).unwrap();
-            index.execute_batch("DROP TABLE gone; PRAGMA user_version = 1").unwrap();
+            index
+                .execute_batch(
+                    "DROP TABLE gone; DROP INDEX message_claimed; ALTER TABLE message DROP COLUMN claimed_until_ms;
+                     ALTER TABLE message DROP COLUMN claim_token; PRAGMA user_version = 1",
+                )
+                .unwrap();
         })
         .await;
     assert_eq!(lab.seqs("alice").await, [kept]);
+    assert!(lab.claim("alice", &[id]).await.is_some());
     assert!(lab.store.delete(&name("alice"), id).await.unwrap());
     assert!(lab.gone("alice", id).await.is_some());
+}
+
+#[tokio::test]
+async fn what_is_done_and_what_is_leased_stays_so_over_a_kill() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(lab.deliver("alice", b"hello").await.1);
+    }
+    let (done, token) = lab.claim("alice", &ids).await.unwrap();
+    let (leased, _) = lab.claim("alice", &ids).await.unwrap();
+    assert_eq!(lab.step("alice", done, token, LeaseStep::Finish).await, LeaseOutcome::Stepped);
+    let crashed = lab.dir.path().join("crashed");
+    power::copy_index(&lab.data_dir(), &crashed);
+    power::copy_segments(&lab.data_dir(), &crashed, |bytes| bytes);
+    let store = lab.open_copy(&crashed).await;
+    let lease = || Lease { token: LeaseToken::random(), until: lab.clock.now().after(DAY) };
+    assert_eq!(store.claim(&name("alice"), ids.clone(), lease()).await.unwrap(), Some(ids[2]));
+    lab.clock.advance(DAY / 2);
+    assert_eq!(store.claim(&name("alice"), ids.clone(), lease()).await.unwrap(), Some(leased));
+    assert_eq!(store.claim(&name("alice"), ids, lease()).await.unwrap(), None);
 }
 
 #[tokio::test]
