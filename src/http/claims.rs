@@ -6,18 +6,18 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Extensions;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::held::Places;
-use super::offload;
 use super::path::{ExactPath, MailboxPath, MessagePath};
 use super::problem::Problem;
 use super::query::{self, Parameters, Query, Strict};
-use super::view::{MessageView, mailbox_url, message_url};
+use super::records;
+use super::room::Room;
+use super::view::{ClaimView, mailbox_url, message_url};
 use super::wanted::Latest;
-use crate::inbox::{Claim, Inbox, Lease, LeaseOutcome, LeaseStep, LeaseToken, Taken};
+use crate::inbox::{Claim, Inbox, LeaseOutcome, LeaseStep, LeaseToken, Taken};
 use crate::mail::MailboxName;
 
 /// How long a message is leased to a worker that does not say so.
@@ -38,29 +38,6 @@ pub(super) struct Token(LeaseToken);
 pub(super) struct Longer {
     token: LeaseToken,
     lease: Duration,
-}
-
-/// A message, and the lease on it.
-#[derive(Serialize)]
-struct ClaimedView<'a> {
-    #[serde(flatten)]
-    message: MessageView<'a>,
-    claim: ClaimView,
-}
-
-/// A lease, and where its steps are taken.
-#[derive(Serialize)]
-struct ClaimView {
-    token: String,
-    expires_at: u64,
-    urls: ClaimUrls,
-}
-
-#[derive(Serialize)]
-struct ClaimUrls {
-    release: String,
-    done: String,
-    extend: String,
 }
 
 impl Parameters for Wish {
@@ -97,20 +74,12 @@ fn lease(query: &Query) -> Result<Duration, Problem> {
     Ok(query.period("lease", LEASE_MAX)?.unwrap_or(LEASE_DEFAULT))
 }
 
-impl ClaimView {
-    fn new(message_url: &str, lease: Lease) -> Self {
-        let Lease { token, until } = lease;
-        let url = |step| format!("{message_url}/{step}?token={token}");
-        let urls = ClaimUrls { release: url("release"), done: url("done"), extend: url("extend") };
-        Self { token: token.to_string(), expires_at: until.as_secs(), urls }
-    }
-}
-
 /// `POST /emails/{mailbox}/claim`: leases the oldest message that matches and that nobody has.
 pub(super) async fn claim(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
     Strict(wish): Strict<Wish>,
+    room: Room,
     extensions: Extensions,
 ) -> Result<Response, Problem> {
     let Latest { filter, after, wait } = &wish.which;
@@ -121,12 +90,11 @@ pub(super) async fn claim(
     let Some(Claim { stored, lease }) = claim else {
         return Err(nothing_to_claim(&inbox, &mailbox, &wish.which).await?);
     };
-    let url = mailbox_url(&inbox, &mailbox);
-    let answer = offload::run(stored.message.content.text_bytes(), move || {
-        let claim = ClaimView::new(&message_url(&url, stored.message.id), lease);
-        Json(ClaimedView { message: MessageView::new(&stored, &url, None), claim }).into_response()
-    });
-    answer.await
+    let path = MessagePath { mailbox, id: stored.message.id };
+    let held = path.found(&inbox, room.hold(&inbox, stored).await?).await?;
+    let url = mailbox_url(&inbox, &path.mailbox);
+    let claim = ClaimView::new(&message_url(&url, path.id), lease);
+    Ok(records::object(held, &url, None, Some(&claim)))
 }
 
 /// Tells who gets nothing what others have, too.

@@ -1,25 +1,28 @@
 //! The content of a message: its raw bytes, its bodies, its headers, its code and its link, its attachments.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use percent_encoding::utf8_percent_encode;
 
-use super::html::{self, Parts};
+use super::download::Download;
+use super::html;
+use super::known::{Known, Tag};
 use super::offload;
 use super::path::{AttachmentPath, MessagePath};
 use super::problem::Problem;
 use super::query::{HtmlForm, Strict};
+use super::range::Asked;
+use super::room::{Room, Share};
 use super::router::CROSS_ORIGIN_RESOURCE_POLICY;
 use super::view::{RESERVED, mailbox_url, message_url};
 use crate::inbox::Inbox;
-use crate::mail::{self, Attachment, Content, HeaderField, Message};
+use crate::mail::{self, Attachment, Content, HeaderField, Message, MessageId};
 
 /// The longest file name that is passed on: the longest that file systems take.
 const FILENAME_MAX_BYTES: usize = 255;
@@ -39,17 +42,38 @@ const RASTER_IMAGES: [&str; 10] = [
 ];
 
 const OCTET_STREAM: &str = "application/octet-stream";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// What a reader has already, and where what it takes its time for has room.
+pub(super) struct Reader {
+    known: Known,
+    room: Room,
+}
+
+impl<S: Sync> FromRequestParts<S> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self { known: Known::of(&parts.headers), room: Room::from_request_parts(parts, state).await? })
+    }
+}
 
 /// `GET …/raw`: the message as it was received, byte for byte.
 pub(super) async fn raw(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     path: MessagePath,
+    known: Known,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let raw = path.raw(&inbox).await?;
+    let tag = Tag::raw(path.id);
+    if known.has(&tag) {
+        return Ok(tag.not_modified());
+    }
     let disposition = format!("attachment; filename=\"{}.eml\"", path.id);
-    let headers = [(CONTENT_TYPE, "message/rfc822"), (CONTENT_DISPOSITION, disposition.as_str())];
-    Ok((headers, raw).into_response())
+    let content = [(CONTENT_TYPE, "message/rfc822".to_owned()), (CONTENT_DISPOSITION, disposition)];
+    Download::raw(raw).answer(&asked, &tag, content).await
 }
 
 /// `GET …/text`: the plain text body.
@@ -57,8 +81,9 @@ pub(super) async fn text(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     path: MessagePath,
+    reader: Reader,
 ) -> Result<Response, Problem> {
-    body(&inbox, &path, "text/plain; charset=utf-8", |content| content.text.as_deref()).await
+    body(&inbox, &path, &reader, "text/plain; charset=utf-8", |content| content.text.as_deref()).await
 }
 
 /// `GET …/html`: the HTML body, as it was sent or rewritten. A policy keeps it in a sandbox.
@@ -66,26 +91,22 @@ pub(super) async fn html(
     State(inbox): State<Inbox>,
     Strict(form): Strict<HtmlForm>,
     path: MessagePath,
+    reader: Reader,
 ) -> Result<Response, Problem> {
-    let content_type = "text/html; charset=utf-8";
     if form == HtmlForm::Sent {
-        return body(&inbox, &path, content_type, |content| content.html.as_deref()).await;
+        return body(&inbox, &path, &reader, HTML, |content| content.html.as_deref()).await;
     }
-    let message = path.message(&inbox).await?.message;
+    let tag = Tag::message(path.id);
+    let (stored, share) = path.held(&inbox, &reader.room).await?;
+    let message = stored.message;
     let bytes = message.content.html.as_ref().map(String::len);
     let bytes = bytes.ok_or_else(|| Problem::not_found("body not found", "the message has no text/html body"))?;
-    let url = message_url(&mailbox_url(&inbox, &path.mailbox), path.id);
-    let rewriting = offload::run(bytes, move || {
-        let parts = Parts::new(&message.content.attachments, &url);
-        let sent = message.content.html.as_deref().unwrap_or_default();
-        match form {
-            HtmlForm::View { remote } => html::view(sent, &parts, remote),
-            HtmlForm::Inline | HtmlForm::Sent => html::inline(sent, &parts),
-        }
-    });
-    let rewritten = rewriting.await?;
-    let rewritten = rewritten.map_err(|error| Problem::unprocessable("HTML too large", error.to_string()))?;
-    let mut response = ([(CONTENT_TYPE, content_type)], rewritten).into_response();
+    let mut response = if reader.known.has(&tag) {
+        tag.not_modified()
+    } else {
+        let url = message_url(&mailbox_url(&inbox, &path.mailbox), path.id);
+        tag.on(rewritten(form, message, share, bytes, url).await?)
+    };
     if let HtmlForm::View { remote } = form {
         let policy = HeaderValue::from_static(html::policy(remote));
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
@@ -93,13 +114,36 @@ pub(super) async fn html(
     Ok(response)
 }
 
+/// The HTML of a message in another form. `share` is that of the message; what comes of it takes about as much.
+async fn rewritten(
+    form: HtmlForm,
+    message: Arc<Message>,
+    share: Share,
+    bytes: usize,
+    url: String,
+) -> Result<Response, Problem> {
+    let rewriting = offload::run(bytes, move || {
+        let parts = html::Parts::new(&message.content.attachments, &url);
+        let sent = message.content.html.as_deref().unwrap_or_default();
+        match form {
+            HtmlForm::View { remote } => html::view(sent, &parts, remote),
+            HtmlForm::Inline | HtmlForm::Sent => html::inline(sent, &parts),
+        }
+    });
+    let html = rewriting.await?.map_err(|error| Problem::unprocessable("HTML too large", error.to_string()))?;
+    Ok(([(CONTENT_TYPE, HTML)], share.of(html)).into_response())
+}
+
 /// `GET …/headers`: all header fields in order.
 pub(super) async fn headers(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     path: MessagePath,
+    known: Known,
 ) -> Result<Response, Problem> {
-    Ok(Json(headers_of(&inbox, &path).await?).into_response())
+    let headers = headers_of(&inbox, &path).await?;
+    let tag = Tag::message(path.id);
+    Ok(if known.has(&tag) { tag.not_modified() } else { tag.on(Json(headers).into_response()) })
 }
 
 /// `GET …/code`: the likeliest one-time code.
@@ -107,10 +151,11 @@ pub(super) async fn code(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     path: MessagePath,
+    known: Known,
 ) -> Result<Response, Problem> {
     let stored = path.message(&inbox).await?;
     let code = stored.message.content.codes.first();
-    code.map(|code| line(&code.value))
+    code.map(|code| line(&code.value, path.id, &known))
         .ok_or_else(|| Problem::not_found("code not found", "no one-time code was found in the message"))
 }
 
@@ -119,6 +164,7 @@ pub(super) async fn link(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     path: MessagePath,
+    known: Known,
 ) -> Result<Response, Problem> {
     let stored = path.message(&inbox).await?;
     let not_found = || {
@@ -126,12 +172,17 @@ pub(super) async fn link(
         let detail = format!("none of the {count} links of the message is an action; all are in its key links");
         Problem::not_found("link not found", detail)
     };
-    stored.message.content.action_link().map(|link| line(&link.href)).ok_or_else(not_found)
+    let action = stored.message.content.action_link();
+    action.map(|link| line(&link.href, path.id, &known)).ok_or_else(not_found)
 }
 
 /// One value as a line of text: a shell takes the line break off, and a terminal wants it.
-fn line(value: &str) -> Response {
-    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{value}\n")).into_response()
+fn line(value: &str, id: MessageId, known: &Known) -> Response {
+    let tag = Tag::message(id);
+    if known.has(&tag) {
+        return tag.not_modified();
+    }
+    tag.on(([(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{value}\n")).into_response())
 }
 
 /// `GET …/attachments/{index}`: the decoded bytes of an attachment.
@@ -139,6 +190,8 @@ pub(super) async fn attachment(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     AttachmentPath { message: path, index }: AttachmentPath,
+    reader: Reader,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let stored = path.message(&inbox).await?;
     let Some(attachment) = stored.message.content.attachments.get(index).cloned() else {
@@ -146,17 +199,19 @@ pub(super) async fn attachment(
         let detail = format!("the message has no attachment {index}; it has {count}, numbered from 0");
         return Err(Problem::not_found("attachment not found", detail));
     };
-    let raw = path.raw(&inbox).await?;
+    drop(stored);
+    let tag = Tag::attachment(path.id, &attachment);
     let is_inline_image = is_inline_image(&attachment);
-    let headers = [
+    let content = [
         (CONTENT_TYPE, harmless_type(&attachment.content_type).to_owned()),
         (CONTENT_DISPOSITION, disposition(attachment.filename.as_deref())),
     ];
-    let bytes = read(raw, move |raw| match mail::attachment_bytes(raw, &attachment) {
-        Cow::Borrowed(part) => raw.slice_ref(part),
-        Cow::Owned(decoded) => decoded.into(),
-    });
-    let mut response = (headers, bytes.await?).into_response();
+    let mut response = if reader.known.has(&tag) {
+        tag.not_modified()
+    } else {
+        let raw = path.raw(&inbox).await?;
+        Download::attachment(raw, attachment, &reader.room).await?.answer(&asked, &tag, content).await?
+    };
     if is_inline_image {
         // A page in a sandbox has an origin of its own, so no image of a message is of the same origin as the page that
         // shows it. Who may have the image is settled by the key, which no browser sends by itself.
@@ -168,18 +223,7 @@ pub(super) async fn attachment(
 
 /// All header fields of a message.
 pub(super) async fn headers_of(inbox: &Inbox, path: &MessagePath) -> Result<Vec<HeaderField>, Problem> {
-    let raw = path.raw(inbox).await?;
-    let budgets = inbox.mime();
-    read(raw, move |raw| mail::header_fields(raw, &budgets)).await
-}
-
-/// Reads something out of a raw message without holding up others.
-async fn read<T, F>(raw: Bytes, reading: F) -> Result<T, Problem>
-where
-    T: Send + 'static,
-    F: FnOnce(&Bytes) -> T + Send + 'static,
-{
-    offload::run(raw.len(), move || reading(&raw)).await
+    path.found(inbox, inbox.header_fields(&path.mailbox, path.id).await?).await
 }
 
 /// One body of a message, served from where the store has it.
@@ -197,15 +241,22 @@ impl AsRef<[u8]> for Body {
 async fn body(
     inbox: &Inbox,
     path: &MessagePath,
+    reader: &Reader,
     content_type: &'static str,
     part: fn(&Content) -> Option<&str>,
 ) -> Result<Response, Problem> {
-    let message = path.message(inbox).await?.message;
+    let (stored, share) = path.held(inbox, &reader.room).await?;
+    let message = stored.message;
     if part(&message.content).is_none() {
         let kind = content_type.split(';').next().unwrap_or_default();
         return Err(Problem::not_found("body not found", format!("the message has no {kind} body")));
     }
-    Ok(([(CONTENT_TYPE, content_type)], Bytes::from_owner(Body { message, part })).into_response())
+    let tag = Tag::message(path.id);
+    if reader.known.has(&tag) {
+        return Ok(tag.not_modified());
+    }
+    let body = share.of(Body { message, part });
+    Ok(tag.on(([(CONTENT_TYPE, content_type)], body).into_response()))
 }
 
 /// The declared media type, where a browser that opens it runs nothing of it.

@@ -10,30 +10,37 @@ use serde_json::json;
 
 use super::content::headers_of;
 use super::held::Places;
-use super::offload;
+use super::known::{Known, Tag};
 use super::path::{ExactPath, MailboxPath, MessagePath};
 use super::problem::Problem;
 use super::query::{self, MailboxPage, Strict};
-use super::view::{MailboxView, MessageView, encoded, mailbox_url};
+use super::records::{self, List};
+use super::room::Room;
+use super::view::{MailboxView, encoded, mailbox_url};
 use super::wanted::{Chosen, Wanted};
-use crate::inbox::{Inbox, Listing, Stored};
+use crate::inbox::{Inbox, Listing, MailboxSummary};
 
 /// `GET /emails`: the mailboxes that hold mail, by name.
 pub(super) async fn mailboxes(
     State(inbox): State<Inbox>,
     Strict(page): Strict<MailboxPage>,
+    known: Known,
 ) -> Result<Response, Problem> {
     let after = page.after.map(|name| inbox.mailbox(&name)).transpose();
     let after = after.map_err(|error| query::bad(format!("the query parameter after: {error}")))?;
     let mut summaries = inbox.mailboxes(after.as_ref(), page.limit + 1).await?;
     let more = summaries.len() > page.limit;
     summaries.truncate(page.limit);
+    let tag = Tag::list(&facts(&summaries, more));
+    if known.has(&tag) {
+        return Ok(tag.not_modified());
+    }
     let next = summaries
         .last()
         .filter(|_| more)
         .map(|last| format!("/emails?limit={}&after={}", page.limit, encoded(&inbox, &last.mailbox)));
     let views: Vec<MailboxView<'_>> = summaries.iter().map(MailboxView::from).collect();
-    Ok(linked(Json(views), next))
+    Ok(tag.on(linked(Json(views), next)))
 }
 
 /// `GET /emails/{mailbox}`: its messages, newest first.
@@ -41,21 +48,25 @@ pub(super) async fn list(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
     Strict(wanted): Strict<Wanted>,
+    known: Known,
+    room: Room,
     request: Parts,
 ) -> Result<Response, Problem> {
     let place = wanted.wait.map(|_| Places::take(&request.extensions)).transpose()?;
-    let Listing { messages, more } = wanted.list(&inbox, &mailbox, place).await?;
+    let is_news = |found: &Listing| !known.has(&Tag::messages(found));
+    let found = wanted.list(&inbox, &mailbox, place, is_news).await?;
+    let tag = Tag::messages(&found);
+    if known.has(&tag) {
+        return Ok(tag.not_modified());
+    }
+    let Listing { messages, more } = found;
     let url = mailbox_url(&inbox, &mailbox);
     let next = messages.last().filter(|_| more).map(|last| {
         let kept = query::kept(request.uri.query(), &["after", "from", "to", "subject", "q"]);
         format!("{url}?limit={}&before={}{kept}", wanted.page.limit, last.seq)
     });
-    let bytes = messages.iter().map(text_bytes).sum();
-    let page = offload::run(bytes, move || {
-        let views: Vec<MessageView<'_>> = messages.iter().map(|stored| MessageView::new(stored, &url, None)).collect();
-        Json(views).into_response()
-    });
-    Ok(linked(page.await?, next))
+    let page = records::array(List::new(inbox, room, mailbox, url, messages));
+    Ok(tag.on(linked(page, next)))
 }
 
 /// `GET /emails/{mailbox}/{id}`: one message with all its headers.
@@ -63,12 +74,16 @@ pub(super) async fn message(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     path: MessagePath,
+    known: Known,
+    room: Room,
 ) -> Result<Response, Problem> {
-    let stored = path.message(&inbox).await?;
+    let held = path.held(&inbox, &room).await?;
+    let tag = Tag::message(path.id);
+    if known.has(&tag) {
+        return Ok(tag.not_modified());
+    }
     let headers = headers_of(&inbox, &path).await?;
-    let url = mailbox_url(&inbox, &path.mailbox);
-    offload::run(text_bytes(&stored), move || Json(MessageView::new(&stored, &url, Some(&headers))).into_response())
-        .await
+    Ok(tag.on(records::object(held, &mailbox_url(&inbox, &path.mailbox), Some(&headers), None)))
 }
 
 /// `DELETE /emails/{mailbox}`.
@@ -97,9 +112,17 @@ pub(super) async fn delete(
     Ok(Json(json!({ "message": format!("Message {} has been deleted", path.id) })).into_response())
 }
 
-/// How much text the JSON of a message has, but for what is small.
-fn text_bytes(stored: &Stored) -> usize {
-    stored.message.content.text_bytes()
+/// All that a list of mailboxes says.
+fn facts(summaries: &[MailboxSummary], more: bool) -> Vec<u8> {
+    let mut facts = vec![u8::from(more)];
+    for MailboxSummary { mailbox, count, newest_received_at } in summaries {
+        // No name has a byte that is zero.
+        facts.extend_from_slice(mailbox.as_str().as_bytes());
+        facts.push(0);
+        facts.extend_from_slice(&count.to_le_bytes());
+        facts.extend_from_slice(&newest_received_at.as_secs().to_le_bytes());
+    }
+    facts
 }
 
 /// A page of a list, with the way to the next one (RFC 8288).

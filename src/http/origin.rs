@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_DISPOSITION, HOST, HeaderName, LINK, ORIGIN, RETRY_AFTER};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_RANGE, ETAG, HOST, HeaderName, IF_NONE_MATCH, IF_RANGE, LINK, ORIGIN,
+    RANGE, RETRY_AFTER,
+};
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Method, Response, Version};
 use axum::middleware::Next;
@@ -67,8 +70,15 @@ pub(super) fn cors(origins: &[Origin]) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_origin(origins.iter().map(|origin| origin.0.clone()).collect::<Vec<_>>())
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
-        .allow_headers([AUTHORIZATION, HeaderName::from_static("x-api-key"), LAST_EVENT_ID])
-        .expose_headers([CONTENT_DISPOSITION, LINK, RETRY_AFTER, RATE_LIMIT, RATE_REMAINING])
+        .allow_headers([
+            AUTHORIZATION,
+            IF_NONE_MATCH,
+            IF_RANGE,
+            RANGE,
+            HeaderName::from_static("x-api-key"),
+            LAST_EVENT_ID,
+        ])
+        .expose_headers([CONTENT_DISPOSITION, CONTENT_RANGE, ETAG, LINK, RETRY_AFTER, RATE_LIMIT, RATE_REMAINING])
         .max_age(CORS_MAX_AGE);
     (!origins.is_empty()).then_some(layer)
 }

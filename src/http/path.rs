@@ -2,12 +2,12 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use bytes::Bytes;
 
 use super::problem::Problem;
 use super::query::{Parameters, Query};
+use super::room::{Room, Share};
 use super::wanted::Latest;
-use crate::inbox::{Gone, GoneReason, Inbox, Stored};
+use crate::inbox::{Gone, GoneReason, Inbox, Raw, Stored};
 use crate::mail::{MailboxName, MessageId};
 
 /// What stands in place of an id for the newest message.
@@ -40,9 +40,14 @@ impl MessagePath {
         self.found(inbox, inbox.message(&self.mailbox, self.id).await?).await
     }
 
+    /// The message, with its share of the room.
+    pub(super) async fn held(&self, inbox: &Inbox, room: &Room) -> Result<(Stored, Share), Problem> {
+        self.found(inbox, room.message(inbox, &self.mailbox, self.id).await?).await
+    }
+
     /// Its raw bytes.
-    pub(super) async fn raw(&self, inbox: &Inbox) -> Result<Bytes, Problem> {
-        self.found(inbox, inbox.raw(&self.mailbox, self.id).await?).await
+    pub(super) async fn raw(&self, inbox: &Inbox) -> Result<Raw, Problem> {
+        self.found(inbox, inbox.open_raw(&self.mailbox, self.id).await?).await
     }
 
     /// What was found of the message.

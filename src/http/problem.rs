@@ -131,6 +131,12 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request body too large", detail)
     }
 
+    /// The client wants bytes behind the last.
+    pub(super) fn range_not_satisfiable(len: u64) -> Self {
+        let detail = format!("the Range header begins behind the end; there are {len} bytes");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range not satisfiable", detail)
+    }
+
     /// The path with its query is longer than any that this server gives out.
     pub(super) fn uri_too_long(max_bytes: usize) -> Self {
         let detail = format!("the path with its query has at most {max_bytes} bytes");

@@ -25,7 +25,10 @@ use super::held::Places;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
-use super::{Settings, accept, attempts, claims, client, content, emails, events, held, key, limit, origin, wanted};
+use super::room::Room;
+use super::{
+    Settings, accept, attempts, claims, client, compress, content, emails, events, held, key, limit, origin, wanted,
+};
 use crate::inbox::Inbox;
 use crate::shutdown::Shutdown;
 use crate::tls::{Certificate, Tls};
@@ -82,6 +85,7 @@ pub(super) fn guarded(routes: Router, settings: &Settings, tasks: &Shutdown) -> 
     let hosts: Arc<[String]> = settings.hosts.as_slice().into();
     let proxies: Arc<[IpNet]> = settings.trusted_proxies.as_slice().into();
     routes
+        .layer(compress::layer())
         .layer(from_fn(check))
         .layer(option_layer(origin::cors(&settings.cors_origins)))
         .layer(from_fn_with_state(hosts, origin::check_host))
@@ -114,6 +118,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .route("/attempts", get(attempts::all).route_layer(gives("application/json")))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings)))
+        .layer(Extension(Room::new()))
         .layer(Extension(Streams::new(settings, tasks)))
         .layer(from_fn_with_state(key::Gate::new(settings), key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, Serializer};
 
-use crate::inbox::{Attempt, Inbox, MailboxSummary, Miss, Stored};
+use crate::inbox::{Attempt, Inbox, Lease, MailboxSummary, Miss, Stored};
 use crate::mail::{
     Address, Attachment, Body, Code, Content, Disposition, HeaderAddress, HeaderField, Link, MailParameters,
     MailboxName, MessageId, Peer, Recipient, Ret, TlsInfo, decode_xtext,
@@ -50,6 +50,23 @@ pub(super) struct MessageView<'a> {
     problems: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<&'a [HeaderField]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: Option<&'a ClaimView>,
+}
+
+/// A lease on a message, and where its steps are taken.
+#[derive(Serialize)]
+pub(super) struct ClaimView {
+    token: String,
+    expires_at: u64,
+    urls: ClaimUrls,
+}
+
+#[derive(Serialize)]
+struct ClaimUrls {
+    release: String,
+    done: String,
+    extend: String,
 }
 
 /// An attachment, and where its bytes are to be had.
@@ -144,6 +161,20 @@ pub(super) struct MailboxView<'a> {
 }
 
 impl<'a> MessageView<'a> {
+    /// What stands between the two bodies.
+    pub(super) const BETWEEN_BODIES: &'static [u8] = br#"","body_html":""#;
+
+    /// The JSON before the text of the first body, and behind that of the second.
+    pub(super) fn around_bodies(self) -> (Vec<u8>, Vec<u8>) {
+        let mut before = serde_json::to_vec(&Self { body_text: "", body_html: "", ..self }).unwrap_or_default();
+        // In a value the quotes would be escaped: this is the place of the keys.
+        let keys = br#","body_text":"","body_html":""#;
+        let start = memchr::memmem::find(&before, keys).unwrap_or(0);
+        let after = before.split_off((start + keys.len()).min(before.len()));
+        before.truncate(start + br#","body_text":""#.len());
+        (before, after)
+    }
+
     /// `stored`, at `mailbox_url`; with all its headers where they are given.
     pub(super) fn new(stored: &'a Stored, mailbox_url: &str, headers: Option<&'a [HeaderField]>) -> Self {
         let message = &*stored.message;
@@ -178,7 +209,23 @@ impl<'a> MessageView<'a> {
             envelope: EnvelopeView::new(&message.parameters, &stored.rcpt_to),
             problems: &content.problems,
             headers,
+            claim: None,
         }
+    }
+
+    /// The same, with the lease on it where there is one.
+    pub(super) fn with_claim(self, claim: Option<&'a ClaimView>) -> Self {
+        Self { claim, ..self }
+    }
+}
+
+impl ClaimView {
+    /// `lease` on the message at `message_url`.
+    pub(super) fn new(message_url: &str, lease: Lease) -> Self {
+        let Lease { token, until } = lease;
+        let url = |step| format!("{message_url}/{step}?token={token}");
+        let urls = ClaimUrls { release: url("release"), done: url("done"), extend: url("extend") };
+        Self { token: token.to_string(), expires_at: until.as_secs(), urls }
     }
 }
 

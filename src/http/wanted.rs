@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::held::{HELD_MAX, Place, Places};
+use super::known::Known;
 use super::path::MailboxPath;
 use super::problem::Problem;
 use super::query::{self, PAGE_MAX_BYTES, Parameters, Query, Strict};
@@ -115,16 +116,21 @@ impl Parameters for Unwanted {
 }
 
 impl Wanted {
-    /// The messages; where they are waited for, what there is at the end of that time.
+    /// The messages; where they are waited for, what there is at the end of that time. What `is_news` says no to is what
+    /// the client has, and is no reason to wake it.
     pub(super) async fn list(
         &self,
         inbox: &Inbox,
         mailbox: &MailboxName,
         place: Option<Place>,
+        is_news: impl Fn(&Listing) -> bool,
     ) -> Result<Listing, Problem> {
         let listing = match self.wait {
             None => inbox.search(mailbox, &self.filter, self.page).await?,
-            Some(wait) => inbox.wait(mailbox, &self.filter, self.page, self.count, Instant::now() + wait).await?,
+            Some(wait) => {
+                let until = Instant::now() + wait;
+                inbox.wait(mailbox, &self.filter, self.page, self.count, until, is_news).await?
+            }
         };
         drop(place);
         Ok(listing)
@@ -140,7 +146,9 @@ impl Latest {
         let page = page(self.after, 1);
         let wanted = Wanted { filter: self.filter.clone(), page, count: 1, wait: self.wait };
         let place = wanted.wait.map(|_| Places::take(&parts.extensions)).transpose()?;
-        match wanted.list(inbox, mailbox, place).await?.messages.pop() {
+        let known = Known::of(&parts.headers);
+        let is_news = |found: &Listing| !found.messages.iter().any(|stored| known.has_message(stored.message.id));
+        match wanted.list(inbox, mailbox, place, is_news).await?.messages.pop() {
             Some(stored) => Ok(stored),
             None => Err(self.nothing_found(inbox, mailbox, "").await?),
         }
@@ -178,7 +186,7 @@ pub(super) async fn none(
 ) -> Result<Response, Problem> {
     let Unwanted { filter, after, period } = unwanted;
     let place = Places::take(&extensions)?;
-    let found = inbox.wait(&mailbox, &filter, page(after, 1), 1, Instant::now() + period).await?;
+    let found = inbox.wait(&mailbox, &filter, page(after, 1), 1, Instant::now() + period, |_| true).await?;
     drop(place);
     let Some(offender) = found.messages.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let url = mailbox_url(&inbox, &mailbox);

@@ -6,6 +6,7 @@ mod claims;
 mod domains;
 mod feed;
 mod filter;
+mod header;
 mod rate;
 mod search;
 #[cfg(test)]
@@ -14,7 +15,6 @@ pub(crate) mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 pub use self::attempts::Attempt;
@@ -24,7 +24,7 @@ pub use self::feed::{Cursor, Feed, News};
 pub use self::filter::{Filter, FilterError};
 pub use self::search::Miss;
 pub use crate::store::{
-    Gone, GoneReason, Lease, LeaseOutcome, LeaseStep, LeaseToken, Listing, MailboxSummary, Mark, Page, StoreError,
+    Gone, GoneReason, Lease, LeaseOutcome, LeaseStep, LeaseToken, Listing, MailboxSummary, Mark, Page, Raw, StoreError,
     Stored,
 };
 
@@ -130,12 +130,12 @@ impl Inbox {
         self.store.message(mailbox, id).await
     }
 
-    /// The raw bytes of one message; `None` if it is not there.
+    /// The raw bytes of one message, to be read in chunks; `None` if it is not there.
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub async fn raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Bytes>, StoreError> {
-        self.store.raw(mailbox, id).await
+    pub async fn open_raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Raw>, StoreError> {
+        self.store.open_raw(mailbox, id).await
     }
 
     /// How a message went that is not there any more; `None` if it is there, never was, or is not remembered.

@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::filter::Filter;
 use super::{INLINE_MAX_BYTES, Inbox};
-use crate::mail::{self, HeaderField, MailboxName};
+use crate::mail::{HeaderField, MailboxName};
 use crate::store::{Listing, Page, StoreError, Stored};
 
 /// So many messages are looked at in one go.
@@ -39,8 +39,8 @@ impl Inbox {
         self.find(mailbox, filter, page).await.map(|found| found.listing)
     }
 
-    /// Waits until `count` messages of the part of the mailbox that `page` names meet `filter`, and returns them as
-    /// [`Inbox::search`] does; what there is, where `until` comes first.
+    /// Waits until `count` messages of the part of the mailbox that `page` names meet `filter` and `is_news` says that they
+    /// are, and returns them as [`Inbox::search`] does; what there is, where `until` comes first.
     ///
     /// # Errors
     /// Where the store cannot be read.
@@ -51,13 +51,14 @@ impl Inbox {
         page: Page,
         count: usize,
         until: Instant,
+        is_news: impl Fn(&Listing) -> bool,
     ) -> Result<Listing, StoreError> {
         // Before the first look: what arrives between the two is not missed.
         let mut watch = self.store.watch(mailbox.clone());
         let mut found = self.find(mailbox, filter, page).await?;
         loop {
             // A page may be full of bytes before it has so many messages.
-            if found.listing.messages.len() >= count || found.listing.more {
+            if (found.listing.messages.len() >= count || found.listing.more) && is_news(&found.listing) {
                 return Ok(found.listing);
             }
             if timeout_at(until, watch.arrival()).await.is_err() {
@@ -183,26 +184,13 @@ impl Inbox {
         if !filter.wants_headers() {
             return Ok(Vec::new());
         }
-        let is_large = stored.message.size > INLINE_MAX_BYTES as u64;
-        // One mail may be waited for by a thousand. The semaphore is never closed.
-        let turn = if is_large { self.looking.clone().acquire_owned().await.ok() } else { None };
-        let Some(raw) = self.store.raw(&stored.mailbox, stored.message.id).await? else { return Ok(Vec::new()) };
-        let budgets = self.settings.mime;
-        if !is_large {
-            return Ok(mail::header_fields(&raw, &budgets));
-        }
-        elsewhere(move || {
-            let _turn = turn;
-            let fields = mail::header_fields(&raw, &budgets);
-            drop(raw);
-            fields
-        })
-        .await
+        let fields = self.header_fields(&stored.mailbox, stored.message.id).await?;
+        Ok(fields.unwrap_or_default())
     }
 }
 
 /// Does work that takes long on a thread that may be blocked.
-async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+pub(super) async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| StoreError::Unavailable(format!("a search broke: {error}")))
 }
@@ -259,7 +247,7 @@ mod tests {
         let page = Page { after: Some(after), ..ALL };
         let until = Instant::now() + Duration::from_secs(60);
         let filter = filter("subject:verify");
-        let waiting = inbox.wait(&user, &filter, page, 2, until);
+        let waiting = inbox.wait(&user, &filter, page, 2, until, |_| true);
         let sending = async {
             for subject in ["verify", "reset", "verify"] {
                 // The one who waits has its turn in between.
@@ -278,7 +266,7 @@ mod tests {
         deliver(&inbox, "verify", "text").await;
         let start = Instant::now();
         let until = start + Duration::from_secs(30);
-        let found = inbox.wait(&user, &filter("verify"), ALL, 2, until).await.unwrap();
+        let found = inbox.wait(&user, &filter("verify"), ALL, 2, until, |_| true).await.unwrap();
         assert_eq!(subjects(&found), ["verify"]);
         assert_eq!(start.elapsed().as_secs(), 30);
     }
@@ -291,7 +279,7 @@ mod tests {
         let first: MessageId = inbox.search(&user, &filter(""), ALL).await.unwrap().messages[0].message.id;
         let until = Instant::now() + Duration::from_secs(60);
         let filter = filter("verify");
-        let waiting = inbox.wait(&user, &filter, ALL, 2, until);
+        let waiting = inbox.wait(&user, &filter, ALL, 2, until, |_| true);
         let changing = async {
             tokio::task::yield_now().await;
             assert!(inbox.delete(&user, first).await.unwrap());

@@ -9,6 +9,7 @@ mod mailbox;
 mod message;
 mod page;
 mod parse;
+mod pieces;
 mod problem;
 
 pub use self::address::{Address, AddressError, Domain};
@@ -19,5 +20,6 @@ pub use self::mailbox::{MailboxName, MailboxNameError, Naming, NamingScheme, Plu
 pub use self::message::{
     Attachment, Content, Disposition, HeaderAddress, HeaderField, Message, MessageId, TransferEncoding,
 };
-pub use self::parse::{Budgets, attachment_bytes, cut_name, header_fields, parse, unreadable};
+pub use self::parse::{Budgets, attachment_bytes, cut_name, front_fields, header_fields, parse, unreadable};
+pub use self::pieces::Base64Pieces;
 pub use self::problem::Problem;

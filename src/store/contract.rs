@@ -251,10 +251,14 @@ async fn a_large_message_comes_in_chunks_and_in_parts(subject: Subject) {
     ] {
         let cut = open().await.part(part.clone());
         assert_eq!(cut.len(), expected.len() as u64, "{part:?}");
-        assert!(cut.front(3).await.unwrap() == raw[expected.clone()][..expected.len().min(3)], "{part:?}");
-        assert!(cut.into_bytes().await.unwrap() == raw[expected], "{part:?}");
+        assert!(cut.front(3).await.unwrap().unwrap() == raw[expected.clone()][..expected.len().min(3)], "{part:?}");
+        assert!(cut.into_bytes().await.unwrap().unwrap() == raw[expected], "{part:?}");
     }
-    assert!(open().await.part(10..20).part(2..4).into_bytes().await.unwrap() == raw[12..14]);
+    let mut part = open().await.part(10..20).part(2..4);
+    for _ in 0..2 {
+        assert!(part.chunk().await.unwrap().unwrap() == raw[12..14]);
+        part.rewind();
+    }
 }
 
 async fn a_message_that_is_deleted_while_it_is_read_is_never_given_out_by_half(subject: Subject) {
@@ -265,10 +269,12 @@ async fn a_message_that_is_deleted_while_it_is_read_is_never_given_out_by_half(s
     let mut read = reading.chunk().await.unwrap().unwrap().to_vec();
     assert!(lab.store.delete(&name("alice"), id).await.unwrap());
     assert!(lab.store.open_raw(&name("alice"), id).await.unwrap().is_none());
-    let rest = reading.into_bytes().await;
-    if let Ok(rest) = rest {
-        read.extend_from_slice(&rest);
-        assert!(read == raw, "what comes without an error is the message");
+    loop {
+        match reading.chunk().await {
+            Ok(Some(chunk)) => read.extend_from_slice(&chunk),
+            Ok(None) => break assert!(read == raw, "what comes without an error is the message"),
+            Err(_) => break,
+        }
     }
 }
 
@@ -669,7 +675,8 @@ async fn what_can_be_claimed_is_listed_oldest_first(subject: Subject) {
     let (mut seqs, mut ids) = (Vec::new(), Vec::new());
     for _ in 0..7 {
         let (seq, id) = lab.deliver("alice", b"hello").await;
-        (seqs.push(seq), ids.push(id));
+        seqs.push(seq);
+        ids.push(id);
         lab.deliver("bob", b"not hers").await;
     }
     lab.claim("alice", &ids[1..2]).await.unwrap();

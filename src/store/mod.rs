@@ -242,7 +242,7 @@ impl Store {
     /// Where the store cannot be read.
     pub async fn raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Bytes>, StoreError> {
         match self.open_raw(mailbox, id).await? {
-            Some(raw) => raw.into_bytes().await.map(Some),
+            Some(raw) => raw.into_bytes().await,
             None => Ok(None),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::StoreError;
 use super::embedded;
@@ -20,15 +20,15 @@ pub struct Raw {
 }
 
 enum Source {
-    /// Bytes that are in memory already, and whole; what is left of them.
-    Held(Bytes),
+    /// Bytes that are in memory already, and whole; and how many of them have been read.
+    Held(Bytes, usize),
     Embedded(embedded::Extent),
 }
 
 impl Raw {
     /// Bytes that are known to be right.
     pub(super) fn held(bytes: Bytes) -> Self {
-        Self { len: bytes.len() as u64, source: Source::Held(bytes) }
+        Self { len: bytes.len() as u64, source: Source::Held(bytes, 0) }
     }
 
     pub(super) fn embedded(extent: embedded::Extent) -> Self {
@@ -53,10 +53,10 @@ impl Raw {
         let end = range.end.min(self.len);
         let start = range.start.min(end);
         let source = match self.source {
-            Source::Held(bytes) => {
+            Source::Held(bytes, _) => {
                 // What is in memory has lengths that memory has.
                 let place = |at: u64| usize::try_from(at).unwrap_or(bytes.len());
-                Source::Held(bytes.slice(place(start)..place(end)))
+                Source::Held(bytes.slice(place(start)..place(end)), 0)
             }
             Source::Embedded(extent) => Source::Embedded(extent.part(start..end)),
         };
@@ -69,36 +69,74 @@ impl Raw {
     /// Where the store cannot be read, the bytes have changed, or the message has been deleted meanwhile.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
         match &mut self.source {
-            Source::Held(bytes) if bytes.is_empty() => Ok(None),
-            Source::Held(bytes) => Ok(Some(bytes.split_to(bytes.len().min(CHUNK_BYTES)))),
-            Source::Embedded(extent) => extent.chunk().await,
+            Source::Held(bytes, at) => {
+                let chunk = bytes.slice(*at..bytes.len().min(*at + CHUNK_BYTES));
+                *at += chunk.len();
+                Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
+            }
+            Source::Embedded(extent) => extent.chunk().await.map_err(StoreError::from),
         }
     }
 
-    /// The first bytes, at most `len` of them, without a look at what comes behind: what the disk has made of them
-    /// since they came is found out by [`Raw::chunk`] alone.
+    /// Goes back to the first byte.
+    pub fn rewind(&mut self) {
+        match &mut self.source {
+            Source::Held(_, at) => *at = 0,
+            Source::Embedded(extent) => extent.rewind(),
+        }
+    }
+
+    /// The first bytes, at most `len` of them; `None` if the message has been deleted meanwhile. What comes behind is not
+    /// looked at: what the disk has made of them since they came is found out by [`Raw::chunk`] alone.
     ///
     /// # Errors
-    /// Where the store cannot be read, or the message has been deleted meanwhile.
-    pub async fn front(&self, len: usize) -> Result<Bytes, StoreError> {
+    /// Where the store cannot be read.
+    pub async fn front(&self, len: usize) -> Result<Option<Bytes>, StoreError> {
         match &self.source {
-            Source::Held(bytes) => Ok(bytes.slice(..len.min(bytes.len()))),
-            Source::Embedded(extent) => extent.front(len).await,
+            Source::Held(bytes, _) => Ok(Some(bytes.slice(..len.min(bytes.len())))),
+            Source::Embedded(extent) => unless_deleted(extent.front(len).await),
         }
     }
 
-    /// All that is left of it, in one piece.
+    /// All of it in one piece; `None` if the message has been deleted meanwhile.
     ///
     /// # Errors
-    /// Those of [`Raw::chunk`].
-    pub async fn into_bytes(mut self) -> Result<Bytes, StoreError> {
-        if let Source::Held(bytes) = self.source {
-            return Ok(bytes);
+    /// Where the store cannot be read, or the bytes have changed.
+    pub async fn into_bytes(self) -> Result<Option<Bytes>, StoreError> {
+        match self.source {
+            Source::Held(bytes, _) => Ok(Some(bytes)),
+            Source::Embedded(extent) => unless_deleted(extent.into_bytes().await),
         }
-        let mut whole = BytesMut::with_capacity(usize::try_from(self.len).unwrap_or(0));
-        while let Some(chunk) = self.chunk().await? {
-            whole.extend_from_slice(&chunk);
+    }
+}
+
+/// Why there are no bytes where there were some.
+pub(super) enum Lost {
+    /// The message was deleted, or has expired and was swept.
+    Deleted,
+    /// Something else.
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Lost {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Lost> for StoreError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Deleted => Self::Unavailable("the message was deleted while it was read".to_owned()),
+            Lost::Failed(error) => error,
         }
-        Ok(whole.freeze())
+    }
+}
+
+fn unless_deleted(read: Result<Bytes, Lost>) -> Result<Option<Bytes>, StoreError> {
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Lost::Deleted) => Ok(None),
+        Err(Lost::Failed(error)) => Err(error),
     }
 }

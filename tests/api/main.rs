@@ -5,19 +5,24 @@
 mod attempts;
 mod browsers;
 mod claims;
+mod compression;
 mod content;
 mod errors;
 mod events;
 mod hostile;
 mod html;
 mod keys;
+mod known;
 mod limits;
 mod lists;
 mod message;
 mod proxies;
+mod ranges;
 mod routes;
 mod support;
 mod wait;
+
+use self::support::Answer;
 
 /// Every route with the methods that it takes, at a message that is not there.
 const ROUTES: [(&str, &[&str]); 23] = [
@@ -49,11 +54,15 @@ const ROUTES: [(&str, &[&str]); 23] = [
 /// Those of [`ROUTES`] that anybody may ask.
 const OPEN: [&str; 2] = ["/health", "/ready"];
 
-/// What every answer says to browsers, but for those that a browser is to show.
-const SECURITY_HEADERS: [(&str, &str); 5] = [
-    ("x-content-type-options", "nosniff"),
-    ("cache-control", "no-store"),
-    ("referrer-policy", "no-referrer"),
-    ("content-security-policy", "sandbox; default-src 'none'"),
-    ("cross-origin-resource-policy", "same-origin"),
-];
+/// What every answer says to browsers, but for those that a browser is to show. What has a tag may be kept by the cache of
+/// its reader, and is asked for again each time.
+fn security_headers(answer: &Answer) -> [(&'static str, &'static str); 5] {
+    let cache = if answer.header("etag").is_empty() { "no-store" } else { "private, no-cache" };
+    [
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", cache),
+        ("referrer-policy", "no-referrer"),
+        ("content-security-policy", "sandbox; default-src 'none'"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ]
+}

@@ -20,6 +20,15 @@ pub struct Budgets {
     pub max_text_bytes: usize,
 }
 
+impl Budgets {
+    /// How much of a message [`front_fields`](super::front_fields) wants to see: a header of the largest size, and the
+    /// beginning of the body.
+    #[must_use]
+    pub const fn front_bytes(&self) -> usize {
+        self.max_header_bytes.saturating_add(2 * super::SAMPLE_MAX_BYTES)
+    }
+}
+
 impl Default for Budgets {
     fn default() -> Self {
         Self {

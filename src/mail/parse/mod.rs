@@ -92,6 +92,15 @@ pub fn header_fields(raw: &[u8], budgets: &Budgets) -> Vec<HeaderField> {
     header.fields().iter().map(field).collect()
 }
 
+/// The same from the first bytes of a longer message; `None` where they are too few to tell.
+#[must_use]
+pub fn front_fields(front: &[u8], budgets: &Budgets) -> Option<Vec<HeaderField>> {
+    // Which bytes end a line is seen at the whole message, and the charset at the beginning of its body.
+    memchr::memchr(b'\n', front)?;
+    let end = Header::of_message(front, budgets).end;
+    (end + SAMPLE_MAX_BYTES <= front.len()).then(|| header_fields(front, budgets))
+}
+
 /// The decoded bytes of an attachment, cut from the raw message that it was found in.
 #[must_use]
 pub fn attachment_bytes<'a>(raw: &'a [u8], attachment: &Attachment) -> Cow<'a, [u8]> {

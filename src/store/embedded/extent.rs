@@ -7,12 +7,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::reader::Reader;
+use super::reader::{Reader, is_there};
 use super::segments::Place;
 use crate::mail::MessageId;
+use crate::store::raw::Lost;
 use crate::store::{CHUNK_BYTES, StoreError};
 
 /// Where the raw bytes of a message are, and what is known of them.
@@ -55,7 +56,7 @@ impl Extent {
         Self { at: start, part, ..self }
     }
 
-    pub(in crate::store) async fn chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
+    pub(in crate::store) async fn chunk(&mut self) -> Result<Option<Bytes>, Lost> {
         let expected = match self.expected {
             Some(expected) => expected,
             None => *self.expected.insert(self.verify().await?),
@@ -73,19 +74,32 @@ impl Extent {
         Ok(Some(bytes))
     }
 
-    pub(in crate::store) async fn front(&self, len: usize) -> Result<Bytes, StoreError> {
+    pub(in crate::store) fn rewind(&mut self) {
+        self.at = self.part.start;
+        self.running.reset();
+    }
+
+    pub(in crate::store) async fn into_bytes(mut self) -> Result<Bytes, Lost> {
+        let mut whole = BytesMut::with_capacity(usize::try_from(self.part.end - self.part.start).unwrap_or(0));
+        while let Some(chunk) = self.chunk().await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
+    pub(in crate::store) async fn front(&self, len: usize) -> Result<Bytes, Lost> {
         let end = self.part.end.min(self.part.start.saturating_add(len as u64));
         let bytes = self.read(self.part.start..end).await?;
         let seq = self.bounds.seq;
         // Bytes are freed only when the index has let go of them: what it still has was there when it was read.
-        if self.reader.run(move |_, connection| Ok(super::reader::is_there(connection, seq)?)).await? {
+        if self.reader.run(move |_, connection| Ok(is_there(connection, seq)?)).await? {
             return Ok(bytes);
         }
         Err(self.lost().await)
     }
 
     /// Sees that all bytes of the message are right, and returns the checksum of the part.
-    async fn verify(&self) -> Result<u64, StoreError> {
+    async fn verify(&self) -> Result<u64, Lost> {
         let (bounds, part) = (self.bounds.clone(), self.part.clone());
         let found = self.reader.beside(move |reader| Ok(checksums(reader, &bounds, &part))).await?;
         match found {
@@ -94,7 +108,7 @@ impl Extent {
         }
     }
 
-    async fn read(&self, piece: Range<u64>) -> Result<Bytes, StoreError> {
+    async fn read(&self, piece: Range<u64>) -> Result<Bytes, Lost> {
         let bounds = self.bounds.clone();
         let read = self.reader.beside(move |reader| Ok(reader.bytes(bounds.at(piece.start), piece.end - piece.start)));
         match read.await? {
@@ -104,12 +118,12 @@ impl Extent {
     }
 
     /// Why the bytes are not what they were.
-    async fn lost(&self) -> StoreError {
+    async fn lost(&self) -> Lost {
         let Bounds { seq, id, .. } = self.bounds;
-        match self.reader.run(move |_, connection| Ok(super::reader::is_there(connection, seq)?)).await {
-            Ok(true) => StoreError::Damaged(format!("message {id} cannot be read back")),
-            Ok(false) => StoreError::Unavailable(format!("message {id} was deleted while it was read")),
-            Err(error) => error,
+        match self.reader.run(move |_, connection| Ok(is_there(connection, seq)?)).await {
+            Ok(true) => Lost::Failed(StoreError::Damaged(format!("message {id} cannot be read back"))),
+            Ok(false) => Lost::Deleted,
+            Err(error) => Lost::Failed(error),
         }
     }
 }
