@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ async fn main() {
     let tasks = Shutdown::new();
     let kind = Kind::Embedded { data_dir: dir.path().join("data"), min_free_bytes: 0 };
     let settings = Settings { kind, mailbox_max_messages: 500, max_bytes: u64::MAX };
-    let store = Store::open(&settings, Clock::system(), &tasks).await.expect("the store opens");
+    let store = Store::open(&settings, Clock::system(), Arc::default(), &tasks).await.expect("the store opens");
 
     appends(&store, &tasks, 32, 4096, 2000).await;
     appends(&store, &tasks, 1, 4096, 4000).await;
@@ -50,7 +51,7 @@ async fn removals(data_dir: &Path, tasks: &Shutdown) {
     let clock = Clock::manual(Clock::system().now());
     let kind = Kind::Embedded { data_dir: data_dir.to_owned(), min_free_bytes: 0 };
     let settings = Settings { kind, mailbox_max_messages: 500, max_bytes: u64::MAX };
-    let store = Store::open(&settings, clock.clone(), tasks).await.expect("the store opens");
+    let store = Store::open(&settings, clock.clone(), Arc::default(), tasks).await.expect("the store opens");
     appends(&store, tasks, 32, 1024, 3200).await;
     let names: Vec<_> = (0..20).map(|number| mailbox(&format!("box-{number}"))).collect();
     let mut left = names.iter();

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use tokio::net::TcpStream;
 
 use crate::mail::client_network;
+use crate::metrics::Refused;
 
 /// Counts connections, in all and by client.
 #[derive(Debug)]
@@ -35,6 +36,15 @@ pub enum TooMany {
     InAll,
     /// This client has as many as one may have.
     OfThisClient,
+}
+
+impl From<TooMany> for Refused {
+    fn from(too_many: TooMany) -> Self {
+        match too_many {
+            TooMany::InAll => Self::Total,
+            TooMany::OfThisClient => Self::Client,
+        }
+    }
 }
 
 impl Connections {

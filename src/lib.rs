@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod units;
+pub mod metrics;
 pub mod mail;
 pub mod connections;
 pub mod shutdown;

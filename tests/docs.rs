@@ -5,14 +5,19 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
+use restante::clock::Timestamp;
 use restante::config::{VARIABLES, env_example};
 use restante::mail::Problem;
+use restante::metrics::{Answered, CertificateTerm, Metrics};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// Names in capitals that the documents mention and that are not ours.
 const FOREIGN_NAMES: [&str; 2] = ["CAP_NET_BIND_SERVICE", "RENEWED_LINEAGE"];
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A program of its own for the commands of one document.
 struct Server {
@@ -243,15 +248,16 @@ fn the_commands_of_the_api_do_what_they_say() {
 fn the_api_lists_every_path_of_the_router() {
     let (router, document) = (read("src/http/router.rs"), read("docs/API.md"));
     let routes = router.split("#[cfg(test)]").next().unwrap();
-    let paths: Vec<_> = routes.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let paths: Vec<_> = routes.split(".route(\"").skip(1).map(|rest| rest.split_once('"').unwrap()).collect();
     assert!(paths.len() > 8, "{paths:?}");
-    for path in paths {
+    for (path, taken_by) in paths {
+        let method = if taken_by.starts_with(", post(") { "POST" } else { "GET" };
         let full = match path {
             "/" | "/emails/" => "/emails".to_owned(),
             below if below.starts_with("/{") => format!("/emails{below}"),
             whole => whole.to_owned(),
         };
-        assert!(document.contains(&format!("`GET {full}`")), "{full}");
+        assert!(document.contains(&format!("`{method} {full}`")), "{method} {full}");
     }
 }
 
@@ -286,6 +292,35 @@ fn the_example_attempt_looks_like_a_real_one() {
         let is_in_row =
             |row: &str| row.starts_with("| `") && row.split(" | ").next().unwrap().contains(&format!("`{key}`"));
         assert!(api.lines().any(is_in_row), "{key} has no row in docs/API.md");
+    }
+}
+
+#[test]
+fn every_metric_has_its_row_and_its_type() {
+    let metrics = Metrics::new(Timestamp::from_millis(0));
+    metrics.watch_task_panics(|| 0);
+    metrics.smtp.refusal(550, None);
+    metrics.http.answered(Answered { route: None, method: "", status: 404, problem: Some("x"), took: Some(SECOND) });
+    metrics.tls.in_use(vec![CertificateTerm {
+        source: "files",
+        names: Vec::new(),
+        expires_at: Timestamp::from_millis(0),
+    }]);
+    let text = metrics.text();
+    let mut told: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(str::to_owned).collect();
+    let document = read("docs/METRICS.md");
+    let row = |line: &str| line.strip_prefix("| `")?.split_once("` | ").map(|(name, rest)| format!("{name} {rest}"));
+    let rows = document.lines().filter_map(row);
+    let mut documented: Vec<_> = rows.map(|row| row.split(" |").next().unwrap().to_owned()).collect();
+    told.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, told);
+    let named = blocks(&document, "yaml").concat();
+    let names =
+        named.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("restante_"));
+    for name in names {
+        let metric = name.trim_end_matches("_bucket");
+        assert!(told.iter().any(|told| told.split(' ').next() == Some(metric)), "there is no metric {name}");
     }
 }
 
@@ -337,7 +372,9 @@ fn a_test_that_a_document_names_is_one() {
     let mut named = 0;
     for document in documents() {
         for span in code_spans(&read(&document)) {
-            let is_test = span.matches('_').count() > 2 && span.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            let is_metric = ["restante_", "process_"].iter().any(|prefix| span.starts_with(prefix));
+            let is_test =
+                !is_metric && span.matches('_').count() > 2 && span.chars().all(|c| c.is_ascii_lowercase() || c == '_');
             assert!(!is_test || all.contains(&format!("fn {span}(")), "{document}: there is no test {span}");
             named += usize::from(is_test);
         }

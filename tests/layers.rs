@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("units", &[]),
+    ("metrics", &["clock"]),
     ("mail", &["clock"]),
-    ("connections", &["mail"]),
+    ("connections", &["metrics", "mail"]),
     ("shutdown", &[]),
-    ("tls", &["clock", "shutdown"]),
-    ("smtp", &["mail", "connections", "shutdown"]),
-    ("store", &["clock", "mail", "shutdown"]),
-    ("inbox", &["clock", "units", "mail", "smtp", "store"]),
-    ("http", &["units", "mail", "connections", "shutdown", "tls", "inbox"]),
+    ("tls", &["clock", "metrics", "shutdown"]),
+    ("smtp", &["metrics", "mail", "connections", "shutdown"]),
+    ("store", &["clock", "metrics", "mail", "shutdown"]),
+    ("inbox", &["clock", "units", "metrics", "mail", "smtp", "store"]),
+    ("http", &["units", "metrics", "mail", "connections", "shutdown", "tls", "inbox"]),
     ("config", &["units", "mail", "tls", "smtp", "store", "inbox", "http"]),
-    ("app", &["clock", "mail", "shutdown", "tls", "smtp", "store", "inbox", "http", "config"]),
+    ("app", &["clock", "metrics", "mail", "shutdown", "tls", "smtp", "store", "inbox", "http", "config"]),
 ];
 
 /// What else the design keeps in one place: a text, and the modules that may hold it.
@@ -28,6 +29,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("tokio::spawn", &["shutdown"]),
     ("rusqlite", &["store"]),
     ("mail_parser", &["mail"]),
+    ("prometheus_client", &["metrics"]),
     ("axum", &["http"]),
     ("lol_html", &["http"]),
     ("cssparser", &["http"]),

@@ -14,6 +14,7 @@ pub(super) struct Listeners {
     pub(super) smtps: Vec<TcpListener>,
     pub(super) http: Vec<TcpListener>,
     pub(super) https: Vec<TcpListener>,
+    pub(super) metrics: Vec<TcpListener>,
 }
 
 /// Where the server listens; with the port that the system has given where 0 was asked for.
@@ -23,6 +24,7 @@ pub(super) struct Addrs {
     pub(super) smtps: Vec<SocketAddr>,
     pub(super) http: Vec<SocketAddr>,
     pub(super) https: Vec<SocketAddr>,
+    pub(super) metrics: Vec<SocketAddr>,
 }
 
 impl Listeners {
@@ -33,13 +35,20 @@ impl Listeners {
             smtps: listen(&config.smtps_addrs, "SMTPS_ADDR").await?,
             http: listen(&config.http_addrs, "HTTP_ADDR").await?,
             https: listen(&config.https_addrs, "HTTPS_ADDR").await?,
+            metrics: listen(&config.metrics_addrs, "METRICS_ADDR").await?,
         })
     }
 
     pub(super) fn addrs(&self) -> Addrs {
         let of =
             |listeners: &[TcpListener]| listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        Addrs { smtp: of(&self.smtp), smtps: of(&self.smtps), http: of(&self.http), https: of(&self.https) }
+        Addrs {
+            smtp: of(&self.smtp),
+            smtps: of(&self.smtps),
+            http: of(&self.http),
+            https: of(&self.https),
+            metrics: of(&self.metrics),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use self::listeners::{Addrs, Listeners};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::inbox::Inbox;
+use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::smtp::{Server, Transport};
 use crate::store::{Kind, OpenError, Store};
@@ -88,21 +89,28 @@ impl App {
     /// # Errors
     /// What is in the way, and what to do.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let tls = Tls::open(&config.tls, clock.clone())?;
+        let metrics = Metrics::new(clock.now());
+        let tls = Tls::open(&config.tls, clock.clone(), metrics.tls.clone())?;
         let listeners = Listeners::bind(&config).await?;
         let addrs = listeners.addrs();
 
         let background = Shutdown::new();
-        let store = Store::open(&config.store, clock.clone(), &background).await?;
+        let store = Store::open(&config.store, clock.clone(), metrics.store.clone(), &background).await?;
         let (key, keys) = key::keys(&config.http.keys, data_dir(&config.store))?;
-        let inbox = Inbox::new(config.inbox.clone(), store.clone(), clock);
+        let inbox = Inbox::new(config.inbox.clone(), store.clone(), clock, metrics.inbox.clone());
 
         let traffic = Shutdown::new();
-        let smtp = Server::new(config.smtp.clone(), inbox.clone(), Some(tls.config()?), traffic.clone());
+        let panics = [traffic.clone(), background.clone()];
+        metrics.watch_task_panics(move || panics.iter().map(Shutdown::panics).sum());
+        let (backend, counted) = (inbox.clone(), metrics.smtp.clone());
+        let smtp = Server::new(config.smtp.clone(), backend, Some(tls.config()?), counted, traffic.clone());
         for (listeners, transport) in [(listeners.smtp, Transport::Clear), (listeners.smtps, Transport::Tls)] {
             listeners.into_iter().for_each(|listener| smtp.listen(listener, transport));
         }
-        let http = http::Server::new(&http::Settings { keys, ..config.http.clone() }, inbox, &tls, traffic.clone());
+        let settings = http::Settings { keys, ..config.http.clone() };
+        let monitor = http::Server::of_metrics(&settings, &metrics, traffic.clone());
+        serve(listeners.metrics, &traffic, |listener| monitor.clone().serve(listener));
+        let http = http::Server::new(&settings, inbox, &tls, &metrics, traffic.clone());
         if addrs.https.is_empty() {
             serve(listeners.http, &traffic, |listener| http.clone().serve(listener));
         } else {
@@ -115,8 +123,8 @@ impl App {
         if is_self_signed(&tls) {
             tracing::warn!("there is no certificate yet; clients are shown a self-signed one");
         }
-        let Addrs { smtp, smtps, http, https } = &addrs;
-        tracing::info!(?smtp, ?smtps, ?http, ?https, "restante is ready");
+        let Addrs { smtp, smtps, http, https, metrics } = &addrs;
+        tracing::info!(?smtp, ?smtps, ?http, ?https, ?metrics, "restante is ready");
         Ok(Self { addrs, tls, key, config, store, traffic, background })
     }
 

@@ -17,11 +17,12 @@ impl App {
             ("SMTP", format!("{}  ({})", joined(&self.addrs.smtp, ""), self.smtp_note())),
             ("SMTPS", joined(&self.addrs.smtps, "")),
             ("API", self.api()),
+            ("metrics", joined(&self.addrs.metrics, "http://")),
             ("key", self.key_note()),
             ("store", self.store_note()),
         ];
         for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
-            _ = writeln!(text, "  {name:<6}{value}");
+            _ = writeln!(text, "  {name:<8}{value}");
         }
         let key = match &self.key {
             Key::Configured => "$API_KEY",

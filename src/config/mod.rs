@@ -39,6 +39,8 @@ pub struct Config {
     pub http_addrs: Vec<SocketAddr>,
     /// Where the API listens for TLS.
     pub https_addrs: Vec<SocketAddr>,
+    /// Where the metrics are told; where it is empty, the API tells them.
+    pub metrics_addrs: Vec<SocketAddr>,
     /// The host, and port where it is not 443, that clients in clear text are sent to.
     pub https_host: Option<String>,
     /// The SMTP server.
@@ -106,6 +108,7 @@ impl Config {
         let mut reader = Reader::new(variables);
         let mut config = Self::read(&mut reader);
         config.http.hosts.extend(config.own_hosts());
+        config.http.metrics = config.metrics_addrs.is_empty();
         config.check_exposure(&mut reader);
         config.check_room(&mut reader);
         config.check_acme(&mut reader);
@@ -126,6 +129,7 @@ impl Config {
             smtps_addrs: reader.read("SMTPS_ADDR", value::addresses),
             http_addrs: reader.read("HTTP_ADDR", some_addresses),
             https_addrs: reader.read("HTTPS_ADDR", value::addresses),
+            metrics_addrs: reader.read("METRICS_ADDR", value::addresses),
             https_host: reader.read("HTTPS_HOST", certificates::authority),
             smtp: smtp_settings(reader, &hostname),
             http: http_settings(reader),
@@ -162,7 +166,7 @@ impl Config {
     /// Strangers may reach the server only where it is said whose mail it takes and who may read it.
     fn check_exposure(&self, reader: &mut Reader<'_>) {
         let exposed = |addrs: &[SocketAddr]| addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback()).copied();
-        let all = [&self.smtp_addrs, &self.smtps_addrs, &self.http_addrs, &self.https_addrs];
+        let all = [&self.smtp_addrs, &self.smtps_addrs, &self.http_addrs, &self.https_addrs, &self.metrics_addrs];
         let Some(addr) = all.into_iter().find_map(|addrs| exposed(addrs)) else { return };
         if !reader.is_set("DOMAIN") {
             reader.mistake(format!(
@@ -219,6 +223,7 @@ fn smtp_settings(reader: &mut Reader<'_>, hostname: &str) -> smtp::Settings {
 fn http_settings(reader: &mut Reader<'_>) -> http::Settings {
     http::Settings {
         keys: reader.read("API_KEY", api_keys),
+        metrics: true,
         rate_per_minute: reader.read("API_RATE_PER_MINUTE", value::number(0, 1_000_000)),
         failed_keys_per_minute: reader.read("API_FAILED_KEYS_PER_MINUTE", value::number(0, 1_000_000)),
         hosts: reader.read("HTTP_HOSTS", certificates::host_names),

@@ -6,7 +6,7 @@ use super::value::Parsed;
 use super::variables::{VARIABLES, Variable};
 
 /// Beginnings of names that are most probably meant for us; a name that begins so and is not ours is a slip of the pen.
-const OUR_PREFIXES: [&str; 19] = [
+const OUR_PREFIXES: [&str; 20] = [
     "ACME_",
     "API_",
     "ATTEMPTS_",
@@ -17,6 +17,7 @@ const OUR_PREFIXES: [&str; 19] = [
     "HTTP_",
     "LOG_",
     "MAILBOX_",
+    "METRICS_",
     "MIME_",
     "PLUS_",
     "PROXY_",

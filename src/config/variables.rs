@@ -59,6 +59,12 @@ pub const VARIABLES: &[Variable] = &[
          `ACME_DOMAINS` or else `SMTP_HOSTNAME`, with the port of `HTTPS_ADDR`.",
     ),
     variable(
+        "METRICS_ADDR",
+        "",
+        "Where `/metrics` is served, and `/health` beside it: `address:port`, several with commas between. Nothing means with \
+         the API, without a key as here.",
+    ),
+    variable(
         "SMTP_HOSTNAME",
         "",
         "The name that the server gives itself; the one its MX record has. Nothing means the first domain of `DOMAIN`, or \

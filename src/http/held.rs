@@ -11,6 +11,7 @@ use super::key::KeyIndex;
 use super::problem::Problem;
 use super::query::Query;
 use super::stream::{Activity, Held};
+use crate::metrics::{Gauge, Present};
 use crate::units;
 
 /// The longest that a request is held. Proxies on the way give up at about a minute.
@@ -21,6 +22,7 @@ pub(super) const HELD_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Places {
     all: Arc<Semaphore>,
     of_key: Arc<[Arc<Semaphore>]>,
+    gauge: Gauge,
 }
 
 /// One place; dropping it gives it back.
@@ -28,12 +30,13 @@ pub(super) struct Place {
     _in_all: OwnedSemaphorePermit,
     _of_key: OwnedSemaphorePermit,
     _on_connection: Option<Held>,
+    _present: Present,
 }
 
 impl Places {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, gauge: Gauge) -> Self {
         let of_key = settings.keys.iter().map(|_| Arc::new(Semaphore::new(settings.max_waiters_per_key)));
-        Self { all: Arc::new(Semaphore::new(settings.max_waiters)), of_key: of_key.collect() }
+        Self { all: Arc::new(Semaphore::new(settings.max_waiters)), of_key: of_key.collect(), gauge }
     }
 
     /// Takes a place for a request with these extensions.
@@ -46,7 +49,8 @@ impl Places {
         match (places.all.clone().try_acquire_owned(), of_key) {
             (Ok(in_all), Some(of_key)) => {
                 let on_connection = extensions.get::<Arc<Activity>>().cloned().map(Activity::hold);
-                Ok(Place { _in_all: in_all, _of_key: of_key, _on_connection: on_connection })
+                let present = Present::new(&places.gauge);
+                Ok(Place { _in_all: in_all, _of_key: of_key, _on_connection: on_connection, _present: present })
             }
             (Err(_), _) => Err(Problem::too_many_waiters("the server holds as many requests as it may")),
             (_, None) => Err(Problem::too_many_waiters("as many requests with this key are held as may be")),

@@ -17,6 +17,7 @@ use super::Settings;
 use super::client::Client;
 use super::guesses::Guesses;
 use super::problem::Problem;
+use crate::metrics;
 
 /// The longest key, in bytes.
 const API_KEY_MAX_BYTES: usize = 256;
@@ -74,12 +75,13 @@ pub(super) struct KeyIndex(pub(super) usize);
 pub(super) struct Gate {
     keys: Arc<[ApiKey]>,
     guesses: Arc<Guesses>,
+    metrics: Arc<metrics::Http>,
 }
 
 impl Gate {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, metrics: Arc<metrics::Http>) -> Self {
         let guesses = Guesses::new(settings.failed_keys_per_minute);
-        Self { keys: settings.keys.as_slice().into(), guesses: Arc::new(guesses) }
+        Self { keys: settings.keys.as_slice().into(), guesses: Arc::new(guesses), metrics }
     }
 }
 
@@ -93,6 +95,9 @@ pub(super) async fn require(State(gate): State<Gate>, mut request: Request, next
     if let Some(index) = presented.and_then(|key| opens(&gate.keys, key)) {
         request.extensions_mut().insert(index);
         return Ok(next.run(request).await);
+    }
+    if presented.is_some() {
+        gate.metrics.failed_keys.inc();
     }
     if let (Some(client), Some(_)) = (client, presented) {
         gate.guesses.count(client, Instant::now());

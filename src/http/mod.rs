@@ -6,6 +6,7 @@ mod claims;
 mod client;
 mod compress;
 mod content;
+mod count;
 mod download;
 mod emails;
 mod events;
@@ -45,6 +46,8 @@ pub use self::server::Server;
 pub struct Settings {
     /// Any of these keys opens the API; without one it stays shut for all.
     pub keys: Vec<ApiKey>,
+    /// Whether `/metrics` is served beside the API; not where it has an address of its own.
+    pub metrics: bool,
     /// How many requests a minute one client may make; 0 is without limit. It slows down who guesses keys, and a script
     /// that polls without a pause.
     pub rate_per_minute: u32,
@@ -83,6 +86,7 @@ impl Settings {
         const LONG: Duration = Duration::from_secs(60);
         Self {
             keys: Vec::new(),
+            metrics: true,
             rate_per_minute: 0,
             failed_keys_per_minute: 0,
             hosts: Vec::new(),

@@ -26,6 +26,10 @@ pub(super) struct Problem {
     more: Map<String, Value>,
 }
 
+/// Which problem an answer is, for those who count them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind(pub(super) &'static str);
+
 /// The members of the document: those of the RFC, `error`, which scripts read, and what belongs to this problem alone.
 #[derive(Serialize)]
 struct Document<'a> {
@@ -202,6 +206,7 @@ impl IntoResponse for Problem {
             more: &self.more,
         };
         let mut response = (self.status, axum::Json(document)).into_response();
+        response.extensions_mut().insert(Kind(self.error));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(secs) = self.retry_after_secs {

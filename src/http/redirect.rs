@@ -1,5 +1,7 @@
 //! What answers in clear text where the API is served over TLS: the way to it, and whether the server is alive.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::OriginalUri;
 use axum::http::header::LOCATION;
@@ -10,17 +12,18 @@ use axum::routing::get;
 use super::Settings;
 use super::problem::Problem;
 use super::router::{guarded, health, method_not_allowed};
+use crate::metrics;
 use crate::shutdown::Shutdown;
 
 /// Sends every request to the same path at `authority`, by a redirect that keeps its method (RFC 9110 section 15.4.9).
 ///
 /// The host of the request is not asked: anybody can make one up, and lead others with it to wherever it likes.
-pub(super) fn router(settings: &Settings, authority: String, tasks: &Shutdown) -> Router {
+pub(super) fn router(settings: &Settings, authority: String, metrics: &Arc<metrics::Http>, tasks: &Shutdown) -> Router {
     let routes = Router::new()
         .route("/health", get(health))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(move |OriginalUri(uri)| std::future::ready(redirect(&authority, &uri)));
-    guarded(routes, settings, tasks)
+    guarded(routes, settings, metrics, tasks)
 }
 
 fn redirect(authority: &str, uri: &axum::http::Uri) -> Response {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Response};
@@ -27,9 +27,11 @@ use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
 use super::room::Room;
 use super::{
-    Settings, accept, attempts, claims, client, compress, content, emails, events, held, key, limit, origin, wanted,
+    Settings, accept, attempts, claims, client, compress, content, count, emails, events, held, key, limit, origin,
+    wanted,
 };
 use crate::inbox::Inbox;
+use crate::metrics::{self, Metrics};
 use crate::shutdown::Shutdown;
 use crate::tls::{Certificate, Tls};
 
@@ -57,19 +59,39 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
 /// A year in which a browser asks over TLS alone (RFC 6797). Subdomains are not ours to speak for.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// The whole API. It wants to know the address of each client: it must be served with `ConnectInfo<SocketAddr>`.
+/// The whole API; it counts in `metrics`, and tells of them where the settings say so. It wants to know the address of each
+/// client: it must be served with `ConnectInfo<SocketAddr>`.
 ///
 /// Must be called in a Tokio runtime; what it keeps going in the background runs in `tasks`.
-pub fn router(settings: &Settings, inbox: Inbox, tls: &Tls, tasks: &Shutdown) -> Router {
+pub fn router(settings: &Settings, inbox: Inbox, tls: &Tls, metrics: &Metrics, tasks: &Shutdown) -> Router {
     let state = Readiness { inbox: inbox.clone(), tls: tls.clone(), tasks: tasks.clone() };
     let readiness = Router::new().route("/ready", get(ready)).with_state(state);
     let routes = Router::new()
         .route("/health", get(health))
         .merge(readiness)
-        .merge(mailboxes(settings, inbox, tasks))
+        .merge(if settings.metrics { telling(metrics) } else { Router::new() })
+        .merge(mailboxes(settings, inbox, &metrics.http, tasks))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
-    guarded(routes, settings, tasks)
+    guarded(routes, settings, &metrics.http, tasks)
+}
+
+/// Nothing but the metrics, and whether the server is alive.
+pub(super) fn of_metrics(settings: &Settings, metrics: &Metrics, tasks: &Shutdown) -> Router {
+    let routes = Router::new()
+        .route("/health", get(health))
+        .merge(telling(metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed);
+    guarded(routes, settings, &metrics.http, tasks)
+}
+
+fn telling(metrics: &Metrics) -> Router {
+    Router::new().route("/metrics", get(tell)).with_state(metrics.clone())
+}
+
+async fn tell(State(metrics): State<Metrics>, Strict(()): Strict<()>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text())
 }
 
 /// The same for connections over TLS.
@@ -81,7 +103,8 @@ pub(super) fn over_tls(routes: Router) -> Router {
 }
 
 /// What every request passes, the last line first.
-pub(super) fn guarded(routes: Router, settings: &Settings, tasks: &Shutdown) -> Router {
+pub(super) fn guarded(routes: Router, settings: &Settings, metrics: &Arc<metrics::Http>, tasks: &Shutdown) -> Router {
+    let counted = metrics.clone();
     let hosts: Arc<[String]> = settings.hosts.as_slice().into();
     let proxies: Arc<[IpNet]> = settings.trusted_proxies.as_slice().into();
     routes
@@ -91,13 +114,14 @@ pub(super) fn guarded(routes: Router, settings: &Settings, tasks: &Shutdown) -> 
         .layer(from_fn_with_state(hosts, origin::check_host))
         .layer(from_fn_with_state(proxies, client::identify))
         .layer(from_fn_with_state((settings.request_timeout, tasks.clone()), in_time))
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(move |cause| panicked(cause, &counted)))
         .layer(map_response(secured))
+        .layer(from_fn_with_state(metrics.clone(), count::requests))
 }
 
 /// Everything that needs a key, whether the path exists or not. Requests are counted before the key is looked at, so
 /// that guessing keys is slow.
-fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
+fn mailboxes(settings: &Settings, inbox: Inbox, metrics: &Arc<metrics::Http>, tasks: &Shutdown) -> Router {
     let origins: Arc<[Origin]> = settings.cors_origins.as_slice().into();
     let gives = |kind| from_fn_with_state(kind, accept::check);
     let below = records()
@@ -117,10 +141,10 @@ fn mailboxes(settings: &Settings, inbox: Inbox, tasks: &Shutdown) -> Router {
         .route("/events", get(events::all).route_layer(gives("text/event-stream")))
         .route("/attempts", get(attempts::all).route_layer(gives("application/json")))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(Extension(Places::new(settings)))
+        .layer(Extension(Places::new(settings, metrics.held.clone())))
         .layer(Extension(Room::new()))
         .layer(Extension(Streams::new(settings, tasks)))
-        .layer(from_fn_with_state(key::Gate::new(settings), key::require))
+        .layer(from_fn_with_state(key::Gate::new(settings, metrics.clone()), key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
         .layer(from_fn_with_state(origins, origin::check_origin))
         .with_state(inbox)
@@ -219,7 +243,8 @@ async fn in_time(
 }
 
 /// One request that breaks must not take others with it.
-fn panicked(cause: Box<dyn Any + Send>) -> Response<Body> {
+fn panicked(cause: Box<dyn Any + Send>, metrics: &metrics::Http) -> Response<Body> {
+    metrics.panics.inc();
     let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
     tracing::error!(cause = text.unwrap_or_default(), "request panicked");
     Problem::internal().into_response()
@@ -235,18 +260,20 @@ async fn secured(mut response: Response<Body>) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
-    use axum::http::header::CONTENT_TYPE;
     use tower::ServiceExt;
 
     use super::*;
+    use crate::clock::Timestamp;
 
-    async fn answer(path: &str) -> Response<Body> {
+    async fn answer(path: &str) -> (Response<Body>, Metrics) {
+        let metrics = Metrics::new(Timestamp::from_millis(0));
         let routes = Router::new()
             .route("/breaks", get(async || -> () { panic!("private cause") }))
             .route("/hangs", get(std::future::pending::<()>));
         let settings = Settings { request_timeout: Duration::from_millis(250), ..Settings::for_tests() };
         let request = Request::get(path).header("Host", "localhost").body(Body::empty()).unwrap();
-        guarded(routes, &settings, &Shutdown::new()).oneshot(request).await.unwrap()
+        let routes = guarded(routes, &settings, &metrics.http, &Shutdown::new());
+        (routes.oneshot(request).await.unwrap(), metrics)
     }
 
     async fn problem(response: Response<Body>) -> String {
@@ -258,15 +285,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_breaks_is_a_problem_without_its_cause() {
-        let response = answer("/breaks").await;
+        let (response, metrics) = answer("/breaks").await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let text = problem(response).await;
         assert!(text.contains("internal error") && !text.contains("private cause"), "{text}");
+        let told = metrics.text();
+        for line in [
+            "restante_http_panics_total 1",
+            "restante_http_problems_total{error=\"internal error\"} 1",
+            "restante_http_requests_total{route=\"/breaks\",method=\"GET\",status=\"5xx\"} 1",
+        ] {
+            assert!(told.lines().any(|told| told == line), "{line} is not in\n{told}");
+        }
     }
 
     #[tokio::test]
     async fn a_request_that_hangs_is_given_up() {
-        let response = answer("/hangs").await;
+        let (response, _) = answer("/hangs").await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(problem(response).await.contains("longer than 250ms"));
     }

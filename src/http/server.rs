@@ -30,10 +30,11 @@ use tower::{BoxError, Service, service_fn};
 use super::Settings;
 use super::origin::Names;
 use super::redirect;
-use super::router::{over_tls, router};
+use super::router::{of_metrics, over_tls, router};
 use super::stream::{Activity, Watched};
 use crate::connections::{self, Admission, Connections};
 use crate::inbox::Inbox;
+use crate::metrics::{self, Handshake, Metrics, Present, Refused};
 use crate::shutdown::Shutdown;
 use crate::tls::{ACME_TLS_ALPN, Tls};
 
@@ -54,17 +55,30 @@ pub struct Server {
 }
 
 impl Server {
-    /// The API over `inbox`. Must be called in a Tokio runtime; what it keeps going in the background runs in `tasks`.
+    /// The API over `inbox`, which counts in `metrics`. Must be called in a Tokio runtime; what it keeps going in the
+    /// background runs in `tasks`.
     #[must_use]
-    pub fn new(settings: &Settings, inbox: Inbox, tls: &Tls, tasks: Shutdown) -> Self {
+    pub fn new(settings: &Settings, inbox: Inbox, tls: &Tls, metrics: &Metrics, tasks: Shutdown) -> Self {
+        Self::of(settings, router(settings, inbox, tls, metrics, &tasks), &metrics.http, tasks)
+    }
+
+    /// Nothing but `metrics`, within the same limits, counted by themselves: who uses up the connections of the API does not
+    /// hide what goes on.
+    #[must_use]
+    pub fn of_metrics(settings: &Settings, metrics: &Metrics, tasks: Shutdown) -> Self {
+        Self::of(settings, of_metrics(settings, metrics, &tasks), &metrics.http, tasks)
+    }
+
+    fn of(settings: &Settings, api: Router, metrics: &Arc<metrics::Http>, tasks: Shutdown) -> Self {
         let limits = Limits {
             connections: Connections::new(settings.max_connections, settings.max_connections_per_ip),
             proxies: settings.trusted_proxies.as_slice().into(),
             opening: settings.header_timeout,
             idle: settings.request_timeout.saturating_add(settings.idle_timeout),
+            metrics: metrics.clone(),
         };
         let permits = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
-        Self { settings: settings.clone(), api: router(settings, inbox, tls, &tasks), permits, limits, tasks }
+        Self { settings: settings.clone(), api, permits, limits, tasks }
     }
 
     /// Serves `listener` until the server is asked to stop; then requests in hand are finished and idle connections
@@ -94,7 +108,8 @@ impl Server {
     /// # Errors
     /// Where the listener cannot be used.
     pub async fn serve_redirect(self, listener: TcpListener, authority: String) -> io::Result<()> {
-        let (router, acceptor) = (redirect::router(&self.settings, authority, &self.tasks), self.limits.clone());
+        let router = redirect::router(&self.settings, authority, &self.limits.metrics, &self.tasks);
+        let acceptor = self.limits.clone();
         let names = names(&listener)?;
         self.run(listener, router, acceptor, names).await
     }
@@ -161,6 +176,7 @@ struct Limits {
     proxies: Arc<[IpNet]>,
     opening: Duration,
     idle: Duration,
+    metrics: Arc<metrics::Http>,
 }
 
 impl Limits {
@@ -177,10 +193,13 @@ impl Limits {
                 Ok(admission) => connection.admission = Some(Arc::new(admission)),
                 Err(too_many) => {
                     tracing::warn!(addr = %connection.peer, ?too_many, "HTTP connection refused");
+                    self.metrics.refused.of(Refused::from(too_many)).inc();
                     return Err(stream);
                 }
             }
         }
+        self.metrics.accepted.inc();
+        connection.present = Some(Arc::new(Present::new(&self.metrics.open)));
         // Small answers go out at once.
         let undelayed = stream.set_nodelay(true);
         let watched = Watched::new(stream, connection.activity.clone(), self.opening, self.idle);
@@ -216,12 +235,16 @@ impl Accept<TcpStream, Connection> for Encrypted {
         let Self { limits, tls, tasks } = self.clone();
         Box::pin(async move {
             // What is said before the handshake would be no TLS: one that is too many is closed without a word.
+            let metrics = limits.metrics.clone();
             let admitted = limits.admit(stream, connection).map_err(|_| io::ErrorKind::ConnectionRefused)?;
             let (stream, connection) = admitted?;
             let stream = tokio::select! {
                 () = tasks.requested() => return Err(io::ErrorKind::Interrupted.into()),
-                shaken = tls.accept(stream) => shaken?,
+                shaken = tls.accept(stream) => shaken,
             };
+            let version = stream.as_ref().ok().and_then(|stream| stream.get_ref().1.protocol_version());
+            metrics.handshakes.of(Handshake::with(version)).inc();
+            let stream = stream?;
             // RFC 8737 section 3: the handshake was the whole question.
             match stream.get_ref().1.alpn_protocol() {
                 Some(ACME_TLS_ALPN) => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -251,13 +274,22 @@ struct Connection {
     activity: Arc<Activity>,
     /// Counted off when the connection has ended, and before its permit lets in another, which would be one too many.
     admission: Option<Arc<Admission>>,
+    present: Option<Arc<Present>>,
     /// Given back when the connection has ended.
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
 impl Connection {
     fn new(router: Router, peer: SocketAddr, names: Names, permit: OwnedSemaphorePermit) -> Self {
-        Self { router, peer, names, activity: Arc::default(), admission: None, _permit: Arc::new(permit) }
+        Self {
+            router,
+            peer,
+            names,
+            activity: Arc::default(),
+            admission: None,
+            present: None,
+            _permit: Arc::new(permit),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::rate::TooFast;
 use super::{Attempt, INLINE_MAX_BYTES, Inbox};
@@ -75,6 +76,13 @@ impl Inbox {
     }
 
     async fn content(&self, raw: Bytes) -> Content {
+        let start = Instant::now();
+        let content = self.parsed(raw).await;
+        self.metrics.parse.observe(start.elapsed());
+        content
+    }
+
+    async fn parsed(&self, raw: Bytes) -> Content {
         let (size, budgets) = (raw.len(), self.settings.mime);
         let parse = move || contained(|| mail::parse(&raw, &budgets));
         if size <= INLINE_MAX_BYTES {

@@ -32,6 +32,7 @@ use self::attempts::{Ledger, Limits};
 use self::rate::Rates;
 use crate::clock::{Clock, Timestamp};
 use crate::mail::{Budgets, MailboxName, MailboxNameError, MessageId, Naming};
+use crate::metrics;
 use crate::store::Store;
 
 /// Messages and texts up to this size are parsed and looked through where they come up; larger ones would hold up other
@@ -78,12 +79,13 @@ pub struct Inbox {
     parsing: Arc<Semaphore>,
     /// Turns at reading large messages for what a search wants of their header.
     looking: Arc<Semaphore>,
+    metrics: Arc<metrics::Inbox>,
 }
 
 impl Inbox {
     /// Mailboxes in `store`.
     #[must_use]
-    pub fn new(settings: Settings, store: Store, clock: Clock) -> Self {
+    pub fn new(settings: Settings, store: Store, clock: Clock, metrics: Arc<metrics::Inbox>) -> Self {
         let rates = Arc::new(Rates::new(settings.rate_per_minute, settings.rate_per_minute_per_ip));
         let ledger = Arc::new(Ledger::new(Limits {
             per_place: settings.attempts_per_mailbox,
@@ -91,7 +93,7 @@ impl Inbox {
             shown_for: settings.retention,
         }));
         let [parsing, looking] = [(); 2].map(|()| Arc::new(Semaphore::new(LARGE_AT_ONCE)));
-        Self { settings: Arc::new(settings), store, clock, rates, ledger, parsing, looking }
+        Self { settings: Arc::new(settings), store, clock, rates, ledger, parsing, looking, metrics }
     }
 
     /// How much of a message is read.

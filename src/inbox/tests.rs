@@ -1,6 +1,7 @@
 //! An inbox in memory, for the tests of its parts.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Domains, Inbox, Settings};
@@ -28,8 +29,8 @@ pub(crate) fn settings() -> Settings {
 pub(crate) async fn inbox(settings: Settings, max_bytes: u64) -> Inbox {
     let store = store::Settings { kind: Kind::Memory, mailbox_max_messages: 10, max_bytes };
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
-    let store = Store::open(&store, clock.clone(), &Shutdown::new()).await.unwrap();
-    Inbox::new(settings, store, clock)
+    let store = Store::open(&store, clock.clone(), Arc::default(), &Shutdown::new()).await.unwrap();
+    Inbox::new(settings, store, clock, Arc::default())
 }
 
 pub(super) fn envelope(rcpt_to: &[&str]) -> Envelope {

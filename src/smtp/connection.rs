@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::backend::Backend;
@@ -18,7 +19,8 @@ use super::reply::Reply;
 use super::server::{self, Shared, Transport};
 use super::session::{Action, Attempt, Question, Session};
 use crate::connections::Admission;
-use crate::mail::TlsInfo;
+use crate::mail::{Envelope, TlsInfo};
+use crate::metrics::{Handshake, KeptOut, Refused, SmtpEnd};
 
 /// The room for input of a connection that sends commands; there may be thousands of them.
 const COMMAND_BUFFER_BYTES: usize = 4 * 1024;
@@ -58,7 +60,7 @@ struct Reception {
 /// How a conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    Closed,
+    Closed(SmtpEnd),
     StartTls,
 }
 
@@ -66,11 +68,11 @@ enum End {
 enum Wake {
     Input,
     /// The end, with these last words; without any where the client has closed its side.
-    End(Option<Reply>),
+    End(SmtpEnd, Option<Reply>),
 }
 
-/// Serves a connection from its first byte to its last.
-pub(super) async fn serve<B: Backend>(shared: Arc<Shared<B>>, arrival: Arrival) -> io::Result<()> {
+/// Serves a connection from its first byte to its last; says how it ended.
+pub(super) async fn serve<B: Backend>(shared: Arc<Shared<B>>, arrival: Arrival) -> io::Result<SmtpEnd> {
     let Arrival { mut stream, addr, transport, is_proxy, mut admission } = arrival;
     // Replies are small and the client waits for each of them.
     stream.set_nodelay(true)?;
@@ -79,10 +81,11 @@ pub(super) async fn serve<B: Backend>(shared: Arc<Shared<B>>, arrival: Arrival) 
         ends = said;
         if let Err(too_many) = admission.belongs_to(ends.client.ip()) {
             tracing::warn!(addr = %ends.client, ?too_many, "SMTP connection refused");
+            shared.metrics.refused.of(Refused::from(too_many)).inc();
             if transport == Transport::Clear {
                 stream.write_all(&server::refusal(too_many).to_wire()).await?;
             }
-            return close(&mut stream).await;
+            return Ok(closed(&mut stream, SmtpEnd::Refused).await);
         }
     }
     let end = Instant::now() + shared.settings.session_timeout;
@@ -112,21 +115,32 @@ async fn proxy_header(stream: &mut TcpStream) -> io::Result<Header> {
 }
 
 impl<B: Backend> Connection<B> {
-    async fn run(&self, mut stream: TcpStream, transport: Transport) -> io::Result<()> {
+    async fn run(&self, mut stream: TcpStream, transport: Transport) -> io::Result<SmtpEnd> {
         if transport == Transport::Clear {
             let session = self.session(None);
             let greeting = session.greeting();
-            if self.converse(&mut stream, session, Some(greeting)).await? == End::Closed {
-                return close(&mut stream).await;
+            if let End::Closed(end) = self.converse(&mut stream, session, Some(greeting)).await? {
+                return Ok(closed(&mut stream, end).await);
             }
         }
-        let Some(acceptor) = &self.shared.tls else { return Ok(()) };
-        let mut stream = timeout(self.shared.settings.tls_handshake_timeout, acceptor.accept(stream)).await??;
+        let Some(acceptor) = &self.shared.tls else { return Ok(SmtpEnd::Lost) };
+        let mut stream = self.shake(acceptor, stream).await?;
         let session = self.session(Some(tls_info(&stream)));
         // RFC 3207 section 4.2: behind STARTTLS it is for the client to begin.
         let greeting = (transport == Transport::Tls).then(|| session.greeting());
-        self.converse(&mut stream, session, greeting).await?;
-        close(&mut stream).await
+        match self.converse(&mut stream, session, greeting).await? {
+            End::Closed(end) => Ok(closed(&mut stream, end).await),
+            // A session within TLS offers none.
+            End::StartTls => Ok(SmtpEnd::Lost),
+        }
+    }
+
+    async fn shake(&self, acceptor: &TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let time = self.shared.settings.tls_handshake_timeout;
+        let shaken = timeout(time, acceptor.accept(stream)).await.map_err(io::Error::from).flatten();
+        let version = shaken.as_ref().ok().and_then(|stream| stream.get_ref().1.protocol_version());
+        self.shared.metrics.handshakes.of(Handshake::with(version)).inc();
+        shaken
     }
 
     fn session(&self, tls: Option<TlsInfo>) -> Session {
@@ -164,17 +178,18 @@ impl<B: Backend> Connection<B> {
                 share.resize(session.held_bytes());
             }
             self.send(stream, &mut output).await?;
-            let farewell = match self.wait(stream, &mut input, &session, &mut reception).await {
+            let (end, farewell) = match self.wait(stream, &mut input, &session, &mut reception).await {
                 Ok(Wake::Input) => continue,
-                Ok(Wake::End(farewell)) => Ok(farewell),
-                Err(error) => Err(error),
+                Ok(Wake::End(end, farewell)) => (Ok(end), farewell),
+                Err(error) => (Err(error), None),
             };
-            if let Some(attempt) = session.interrupted(farewell.as_ref().ok().cloned().flatten()) {
-                self.shared.backend.refused(*attempt);
+            if let Some(attempt) = session.interrupted(farewell.clone()) {
+                self.refused(*attempt);
             }
-            farewell?.iter().for_each(|reply| reply.write_to(&mut output));
+            let end = end?;
+            farewell.iter().for_each(|reply| reply.write_to(&mut output));
             self.send(stream, &mut output).await?;
-            return Ok(End::Closed);
+            return Ok(End::Closed(end));
         }
     }
 
@@ -185,17 +200,12 @@ impl<B: Backend> Connection<B> {
             let (reply, end) = match action {
                 Action::Say(reply) => (reply, None),
                 Action::StartTls(reply) => (reply, Some(End::StartTls)),
-                Action::Close(reply) => (reply, Some(End::Closed)),
-                Action::Ask(Question::Deliver(envelope, raw)) => {
-                    // Pinned, or every connection would keep the room for it while it is idle.
-                    match Box::pin(self.shared.backend.deliver(&envelope, raw)).await {
-                        Ok(reply) => (reply, None),
-                        Err(reply) => {
-                            self.shared.backend.refused(Attempt { envelope: *envelope, reply: Some(reply.clone()) });
-                            (reply, None)
-                        }
-                    }
+                Action::Close(reply) => {
+                    let end = if reply.is_refusal() { SmtpEnd::TooManyCommands } else { SmtpEnd::Quit };
+                    (reply, Some(End::Closed(end)))
                 }
+                // Pinned, or every connection would keep the room for it while it is idle.
+                Action::Ask(Question::Deliver(envelope, raw)) => (Box::pin(self.deliver(*envelope, raw)).await, None),
                 Action::Ask(Question::Mail(from)) => {
                     let answer = self.shared.backend.mail(session.peer(), from.as_ref()).await;
                     action = session.answer(answer);
@@ -216,13 +226,44 @@ impl<B: Backend> Connection<B> {
                 let to = attempt.as_deref().and_then(|attempt| attempt.envelope.rcpt_to.first());
                 let domain = to.map(|to| to.address.domain().to_string());
                 tracing::info!(addr = %self.ends.client, helo = session.peer().helo, domain, %reply, "SMTP refusal");
+                self.shared.metrics.refusal(reply.code, reply.enhanced);
             }
             if let Some(attempt) = attempt {
-                self.shared.backend.refused(*attempt);
+                self.refused(*attempt);
             }
             reply.write_to(output);
             return end;
         }
+    }
+
+    /// Hands a message over; the reply says what became of it.
+    async fn deliver(&self, envelope: Envelope, raw: Bytes) -> Reply {
+        let Shared { metrics, backend, .. } = &*self.shared;
+        let start = Instant::now();
+        metrics.received_bytes.inc_by(raw.len() as u64);
+        let delivered = backend.deliver(&envelope, raw).await;
+        metrics.delivery.observe(start.elapsed());
+        match delivered {
+            Ok(reply) => {
+                metrics.messages.inc();
+                metrics.recipients.inc_by(envelope.rcpt_to.len() as u64);
+                reply
+            }
+            Err(reply) => {
+                self.refused(Attempt { envelope, reply: Some(reply.clone()) });
+                reply
+            }
+        }
+    }
+
+    fn refused(&self, attempt: Attempt) {
+        let class = match &attempt.reply {
+            None => KeptOut::Interrupted,
+            Some(reply) if reply.code < 500 => KeptOut::ForNow,
+            Some(_) => KeptOut::ForGood,
+        };
+        self.shared.metrics.kept_out.of(class).inc();
+        self.shared.backend.refused(attempt);
     }
 
     async fn wait<S>(
@@ -251,21 +292,22 @@ impl<B: Backend> Connection<B> {
         let (deadline, farewell) = self.deadline(now, reception.as_ref());
         if now >= deadline {
             // Looked at first: a client that never pauses would keep the timer below from being asked.
-            return Ok(Wake::End(Some(farewell)));
+            return Ok(Wake::End(SmtpEnd::Timeout, Some(farewell)));
         }
         tokio::select! {
             biased;
             () = self.shared.tasks.requested(), if !receiving => {
-                Ok(Wake::End(Some(Reply::new(421, (4, 3, 2), "server is stopping, try again later"))))
+                let farewell = Reply::new(421, (4, 3, 2), "server is stopping, try again later");
+                Ok(Wake::End(SmtpEnd::Stopping, Some(farewell)))
             }
             read = stream.read_buf(input) => match read? {
-                0 => Ok(Wake::End(None)),
+                0 => Ok(Wake::End(SmtpEnd::Closed, None)),
                 bytes => {
                     reception.iter_mut().for_each(|reception| reception.bytes += bytes as u64);
                     Ok(Wake::Input)
                 }
             },
-            () = sleep_until(deadline) => Ok(Wake::End(Some(farewell))),
+            () = sleep_until(deadline) => Ok(Wake::End(SmtpEnd::Timeout, Some(farewell))),
         }
     }
 
@@ -297,6 +339,17 @@ impl<B: Backend> Connection<B> {
         }
         Ok(())
     }
+}
+
+/// Closes a connection that has come to its `end`; the client may have gone before.
+async fn closed<S>(stream: &mut S, end: SmtpEnd) -> SmtpEnd
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    if let Err(error) = close(stream).await {
+        tracing::debug!(%error, "SMTP connection lost at its end");
+    }
+    end
 }
 
 /// Closes so that the last reply arrives: a socket that is dropped while input is unread is reset (RFC 1122 section

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::mail::client_network;
+use crate::metrics::{Gauge, level};
 
 /// So many bytes of each message are not counted: whoever uses up the budget with large mails does not stop small ones.
 /// A connection takes as much for its input.
@@ -16,6 +17,8 @@ const UNCOUNTED_BYTES: usize = 64 * 1024;
 pub(super) struct Budget {
     max_bytes: usize,
     used: Mutex<Used>,
+    /// Shows what is used.
+    gauge: Gauge,
 }
 
 #[derive(Debug, Default)]
@@ -33,8 +36,8 @@ pub(super) struct Share {
 }
 
 impl Budget {
-    pub(super) fn new(max_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { max_bytes, used: Mutex::default() })
+    pub(super) fn new(max_bytes: usize, gauge: Gauge) -> Arc<Self> {
+        Arc::new(Self { max_bytes, used: Mutex::default(), gauge })
     }
 
     /// The part of a connection of `client`.
@@ -59,6 +62,7 @@ impl Share {
             return false;
         }
         used.bytes = in_all;
+        self.budget.gauge.set(level(in_all as u64));
         if of_client == 0 {
             used.by_network.remove(&self.network);
         } else {
@@ -91,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_budget_is_shared_and_given_back() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(100, Gauge::default());
         let [mut a, mut b, mut c] = [A, B, C].map(|client| Budget::share(budget.clone(), client));
         assert!(a.resize(message(50)));
         assert!(b.resize(message(40)));
@@ -106,7 +110,7 @@ mod tests {
 
     #[test]
     fn one_client_leaves_half_of_it_to_the_others() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(100, Gauge::default());
         let [mut first, mut second, mut other] = [A, A, B].map(|client| Budget::share(budget.clone(), client));
         assert!(first.resize(message(40)));
         assert!(!second.resize(message(11)));
@@ -116,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_only_message_of_a_client_may_take_all_that_is_there() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(100, Gauge::default());
         let [mut first, mut second] = [A, A].map(|client| Budget::share(budget.clone(), client));
         assert!(first.resize(message(100)));
         assert!(!second.resize(message(1)));
@@ -124,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_small_message_comes_in_however_many_large_ones_do() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(100, Gauge::default());
         let [mut large, mut more, mut small] = [A, B, C].map(|client| Budget::share(budget.clone(), client));
         assert!(large.resize(message(50)) && more.resize(message(50)));
         assert!(small.resize(UNCOUNTED_BYTES));

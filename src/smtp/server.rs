@@ -16,6 +16,7 @@ use super::limits::Budget;
 use super::reply::Reply;
 use super::session::SessionSettings;
 use crate::connections::{self, Connections, TooMany};
+use crate::metrics::{self, Present, Refused, SmtpEnd};
 use crate::shutdown::Shutdown;
 
 /// How long no connection is accepted after an error such as too many open files.
@@ -68,18 +69,27 @@ pub(super) struct Shared<B> {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) tasks: Shutdown,
     pub(super) budget: Arc<Budget>,
+    pub(super) metrics: Arc<metrics::Smtp>,
     connections: Arc<Connections>,
 }
 
 impl<B: Backend> Server<B> {
-    /// A server in front of `backend`; it offers STARTTLS where it has `tls`, and everything it does runs in `tasks`.
-    pub fn new(settings: Settings, backend: B, tls: Option<Arc<ServerConfig>>, tasks: Shutdown) -> Self {
+    /// A server in front of `backend`; it offers STARTTLS where it has `tls`, counts in `metrics`, and everything it does
+    /// runs in `tasks`.
+    pub fn new(
+        settings: Settings,
+        backend: B,
+        tls: Option<Arc<ServerConfig>>,
+        metrics: Arc<metrics::Smtp>,
+        tasks: Shutdown,
+    ) -> Self {
         let shared = Shared {
             session: Arc::new(settings.session.clone()),
             backend,
             tls: tls.map(TlsAcceptor::from),
             tasks,
-            budget: Budget::new(settings.max_bytes_in_flight),
+            budget: Budget::new(settings.max_bytes_in_flight, metrics.in_flight_bytes.clone()),
+            metrics,
             connections: Connections::new(settings.max_connections, settings.max_connections_per_ip),
             settings,
         };
@@ -120,14 +130,21 @@ fn admit<B: Backend>(shared: &Arc<Shared<B>>, stream: TcpStream, addr: SocketAdd
         Ok(admission) => {
             let arrival = Arrival { stream, addr, transport, is_proxy, admission };
             let shared = shared.clone();
+            shared.metrics.accepted.inc();
+            let present = Present::new(&shared.metrics.open);
             shared.tasks.clone().spawn(async move {
-                if let Err(error) = connection::serve(shared, arrival).await {
+                let _present = present;
+                let metrics = shared.metrics.clone();
+                let end = connection::serve(shared, arrival).await.unwrap_or_else(|error| {
                     tracing::debug!(%addr, %error, "SMTP connection lost");
-                }
+                    SmtpEnd::Lost
+                });
+                metrics.ended.of(end).inc();
             });
         }
         Err(too_many) => {
             tracing::warn!(%addr, ?too_many, "SMTP connection refused");
+            shared.metrics.refused.of(Refused::from(too_many)).inc();
             // Before TLS there is nobody who would understand.
             let said = match transport {
                 Transport::Clear => connections::say_and_close(stream, &refusal(too_many).to_wire()),

@@ -42,7 +42,7 @@ impl Lab {
         };
         let settings = Settings { kind, mailbox_max_messages, max_bytes };
         let (clock, tasks) = (Clock::manual(Timestamp::from_millis(START_MS)), Shutdown::new());
-        let store = Store::open(&settings, clock.clone(), &tasks).await.unwrap();
+        let store = Store::open(&settings, clock.clone(), Arc::default(), &tasks).await.unwrap();
         Self { store, clock, settings, tasks, dir }
     }
 

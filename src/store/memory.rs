@@ -11,6 +11,7 @@ use super::gone::{Gone, GoneReason, Lifetime, Tombstones};
 use super::{Delivery, Event, Events, Listing, MailboxSummary, Page, Raw, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId, Recipient};
+use crate::metrics::{self, Removal, level};
 
 /// How many expired messages are removed before others get the lock.
 const SWEEP_STEP: usize = 500;
@@ -34,6 +35,7 @@ struct State {
     /// Every message by its expiry, so that a sweep touches only what is due.
     due: BTreeMap<(Timestamp, u64), MailboxName>,
     gone: Tombstones,
+    metrics: Arc<metrics::Store>,
 }
 
 #[derive(Default)]
@@ -55,9 +57,9 @@ struct Body {
 }
 
 impl Memory {
-    pub(super) fn new(settings: &Settings, events: Events) -> Self {
+    pub(super) fn new(settings: &Settings, events: Events, metrics: Arc<metrics::Store>) -> Self {
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(State { metrics, ..State::default() }),
             events,
             mailbox_max_messages: settings.mailbox_max_messages,
             max_bytes: settings.max_bytes,
@@ -75,7 +77,7 @@ impl Memory {
         if state.held_bytes.saturating_add(body.size_bytes()) > self.max_bytes {
             return Err(StoreError::Full(format!("{} of {} bytes are used", state.held_bytes, self.max_bytes)));
         }
-        state.held_bytes += body.size_bytes();
+        state.hold(body.size_bytes());
         let mut seqs = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             let (seq, fresh) = state.keep(&delivery, &body);
@@ -304,6 +306,7 @@ impl State {
         {
             let oldest = *oldest;
             self.remove(mailbox, oldest, GoneReason::Evicted, at);
+            self.metrics.removed.of(Removal::Evicted).inc();
         }
     }
 
@@ -337,9 +340,15 @@ impl State {
         self.release(entry.body);
     }
 
+    fn hold(&mut self, bytes: u64) {
+        self.held_bytes += bytes;
+        self.metrics.held_bytes.set(level(self.held_bytes));
+    }
+
     fn release(&mut self, body: Arc<Body>) {
         if let Some(body) = Arc::into_inner(body) {
             self.held_bytes -= body.size_bytes();
+            self.metrics.held_bytes.set(level(self.held_bytes));
         }
     }
 

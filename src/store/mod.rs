@@ -29,6 +29,7 @@ use self::events::Events;
 use self::memory::Memory;
 use crate::clock::{Clock, Timestamp};
 use crate::mail::{MailboxName, Message, MessageId, Recipient};
+use crate::metrics::{self, Failure, Removal, level};
 use crate::shutdown::Shutdown;
 
 /// How long an expired message may still take up room; it is not served any more from the moment of its expiry on.
@@ -155,6 +156,7 @@ pub struct Store {
     backend: Backend,
     events: Events,
     clock: Clock,
+    metrics: Arc<metrics::Store>,
 }
 
 #[derive(Clone)]
@@ -164,19 +166,33 @@ enum Backend {
 }
 
 impl Store {
-    /// Opens the store; its background work runs in `tasks`.
+    /// Opens the store; it counts in `metrics`, and its background work runs in `tasks`.
     ///
     /// # Errors
     /// Where the data directory cannot be used; the text says why and what to do.
-    pub async fn open(settings: &Settings, clock: Clock, tasks: &Shutdown) -> Result<Self, OpenError> {
+    pub async fn open(
+        settings: &Settings,
+        clock: Clock,
+        metrics: Arc<metrics::Store>,
+        tasks: &Shutdown,
+    ) -> Result<Self, OpenError> {
         let events = Events::new();
+        metrics.max_bytes.set(level(settings.max_bytes));
         let backend = match &settings.kind {
-            Kind::Memory => Backend::Memory(Arc::new(Memory::new(settings, events.clone()))),
+            Kind::Memory => Backend::Memory(Arc::new(Memory::new(settings, events.clone(), metrics.clone()))),
             Kind::Embedded { data_dir, min_free_bytes } => Backend::Embedded(Arc::new(
-                Embedded::open(settings, data_dir.clone(), *min_free_bytes, events.clone(), clock.now()).await?,
+                Embedded::open(
+                    settings,
+                    data_dir.clone(),
+                    *min_free_bytes,
+                    events.clone(),
+                    metrics.clone(),
+                    clock.now(),
+                )
+                .await?,
             )),
         };
-        let store = Self { backend, events, clock };
+        let store = Self { backend, events, clock, metrics };
         tasks.spawn(store.clone().sweep_every(SWEEP_INTERVAL, tasks.clone()));
         Ok(store)
     }
@@ -193,10 +209,16 @@ impl Store {
         message: Message,
         raw: Bytes,
     ) -> Result<Vec<u64>, StoreError> {
-        match &self.backend {
+        let start = Instant::now();
+        let appended = match &self.backend {
             Backend::Memory(memory) => memory.append(deliveries, message, raw),
             Backend::Embedded(embedded) => embedded.append(deliveries, message, raw).await,
+        };
+        if let Ok(seqs) = &appended {
+            self.metrics.append.observe(start.elapsed());
+            self.metrics.kept.inc_by(seqs.len() as u64);
         }
+        self.counted(appended)
     }
 
     /// The messages of a mailbox that have not expired, newest first, without their raw bytes.
@@ -205,10 +227,10 @@ impl Store {
     /// Where the store cannot be read.
     pub async fn list(&self, mailbox: &MailboxName, page: Page) -> Result<Listing, StoreError> {
         let now = self.clock.now();
-        match &self.backend {
+        self.counted(match &self.backend {
             Backend::Memory(memory) => memory.list(mailbox, page, now),
             Backend::Embedded(embedded) => embedded.list(mailbox, page, now).await,
-        }
+        })
     }
 
     /// One message; `None` if it is not there or has expired.
@@ -217,10 +239,10 @@ impl Store {
     /// Where the store cannot be read.
     pub async fn message(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Stored>, StoreError> {
         let now = self.clock.now();
-        match &self.backend {
+        self.counted(match &self.backend {
             Backend::Memory(memory) => memory.message(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.message(mailbox, id, now).await,
-        }
+        })
     }
 
     /// The raw bytes of one message, as they were received, to be read in chunks; `None` if it is not there or has
@@ -230,10 +252,10 @@ impl Store {
     /// Where the store cannot be read.
     pub async fn open_raw(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Raw>, StoreError> {
         let now = self.clock.now();
-        match &self.backend {
+        self.counted(match &self.backend {
             Backend::Memory(memory) => memory.open_raw(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.open_raw(mailbox, id, now).await,
-        }
+        })
     }
 
     /// The same in one piece.
@@ -254,10 +276,10 @@ impl Store {
     /// Where the store cannot be read.
     pub async fn gone(&self, mailbox: &MailboxName, id: MessageId) -> Result<Option<Gone>, StoreError> {
         let now = self.clock.now();
-        match &self.backend {
+        self.counted(match &self.backend {
             Backend::Memory(memory) => memory.gone(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.gone(mailbox, id, now).await,
-        }
+        })
     }
 
     /// Deletes one message from one mailbox; other mailboxes keep it. Says whether it was there.
@@ -266,10 +288,12 @@ impl Store {
     /// Where the store cannot be written.
     pub async fn delete(&self, mailbox: &MailboxName, id: MessageId) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        match &self.backend {
+        let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.delete(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.delete(mailbox, id, now).await,
-        }
+        })?;
+        self.metrics.removed.of(Removal::Deleted).inc_by(u64::from(removed));
+        Ok(removed)
     }
 
     /// Deletes all messages of a mailbox and says how many there were.
@@ -278,10 +302,12 @@ impl Store {
     /// Where the store cannot be written.
     pub async fn clear(&self, mailbox: &MailboxName) -> Result<u64, StoreError> {
         let now = self.clock.now();
-        match &self.backend {
+        let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.clear(mailbox, now),
             Backend::Embedded(embedded) => embedded.clear(mailbox, now).await,
-        }
+        })?;
+        self.metrics.removed.of(Removal::Deleted).inc_by(removed);
+        Ok(removed)
     }
 
     /// The messages of a mailbox that can be claimed, oldest first: they have not expired, are not leased, and are not done.
@@ -365,10 +391,10 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<MailboxSummary>, StoreError> {
         let now = self.clock.now();
-        match &self.backend {
+        self.counted(match &self.backend {
             Backend::Memory(memory) => memory.mailboxes(after, limit, now),
             Backend::Embedded(embedded) => embedded.mailboxes(after, limit, now).await,
-        }
+        })
     }
 
     /// The events of all mailboxes from now on, or from behind `mark`, a place of an earlier subscription. Who is told that
@@ -403,10 +429,12 @@ impl Store {
     /// Where the store cannot be written.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         let now = self.clock.now();
-        match &self.backend {
+        let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.sweep(now),
             Backend::Embedded(embedded) => embedded.sweep(now).await,
-        }
+        })?;
+        self.metrics.removed.of(Removal::Expired).inc_by(removed);
+        Ok(removed)
     }
 
     /// Finishes what is in hand and closes the store; whoever asks later is told that it is unavailable.
@@ -415,6 +443,19 @@ impl Store {
             Backend::Memory(memory) => memory.close(),
             Backend::Embedded(embedded) => embedded.close().await,
         }
+    }
+
+    /// Counts what failed.
+    fn counted<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &done {
+            let kind = match error {
+                StoreError::Full(_) => Failure::Full,
+                StoreError::Unavailable(_) => Failure::Unavailable,
+                StoreError::Damaged(_) => Failure::Damaged,
+            };
+            self.metrics.failures.of(kind).inc();
+        }
+        done
     }
 
     async fn sweep_every(self, interval: Duration, tasks: Shutdown) {

@@ -14,6 +14,7 @@ use super::certificate::{Pair, PairError, Source};
 use super::expiry;
 use super::resolver::Resolver;
 use crate::clock::Clock;
+use crate::metrics::Outcome;
 
 /// How often the files are looked at. Their contents are compared: a notice of the file system would say nothing of a
 /// link whose target is exchanged, as certbot does it, nor of a directory that is mounted from elsewhere.
@@ -192,6 +193,7 @@ impl Watcher {
             Look::Fresh(pairs) => {
                 let names: Vec<_> = pairs.iter().flat_map(|pair| pair.certificate.names.clone()).collect();
                 self.resolver.set_files(pairs);
+                self.resolver.metrics().reloads.of(Outcome::Ok).inc();
                 tracing::info!(?names, "certificate read from its files");
             }
             Look::Gone => {
@@ -200,6 +202,7 @@ impl Watcher {
                 }
             }
             Look::Refused(error) => {
+                self.resolver.metrics().reloads.of(Outcome::Failed).inc();
                 tracing::error!(%error, "the new certificate is refused; the one of before stays in use");
             }
         }
@@ -312,7 +315,7 @@ mod tests {
         let mut watcher = Watcher::new(
             std::slice::from_ref(&pair),
             [0; 32],
-            Arc::new(Resolver::new(Clock::system())),
+            Arc::new(Resolver::new(Clock::system(), Arc::default())),
             Clock::system(),
         );
         let mut look = |at_once| watcher.judge(&Snapshot::take(&[files(&dir)]), at_once);

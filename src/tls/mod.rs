@@ -22,6 +22,7 @@ use self::acme::Acme;
 use self::files::{Snapshot, Watcher};
 use self::resolver::Resolver;
 use crate::clock::Clock;
+use crate::metrics;
 use crate::shutdown::Shutdown;
 
 /// The protocol by which an ACME server asks whether a name is ours (RFC 8737 section 3).
@@ -99,12 +100,13 @@ struct Shared {
 }
 
 impl Tls {
-    /// Reads the files and what ACME has brought before; makes a certificate where there is none of both.
+    /// Reads the files and what ACME has brought before; makes a certificate where there is none of both. What becomes of
+    /// certificates is counted in `metrics`.
     ///
     /// # Errors
     /// What is wrong with the files, by name.
-    pub fn open(settings: &Settings, clock: Clock) -> Result<Self, TlsError> {
-        let resolver = Arc::new(Resolver::new(clock.clone()));
+    pub fn open(settings: &Settings, clock: Clock, metrics: Arc<metrics::Tls>) -> Result<Self, TlsError> {
+        let resolver = Arc::new(Resolver::new(clock.clone(), metrics));
         let files = Snapshot::take(&settings.files);
         resolver.set_files(files.pairs(&settings.files)?);
         let acme = match &settings.acme {

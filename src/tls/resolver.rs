@@ -9,6 +9,7 @@ use rustls_acme::{ResolvesServerCertAcme, is_tls_alpn_challenge};
 
 use super::certificate::{Certificate, Pair};
 use crate::clock::{Clock, Timestamp};
+use crate::metrics::{self, CertificateTerm};
 
 /// The certificates of the moment. Each handshake takes what is there when it begins; connections that are open keep what
 /// they have.
@@ -18,6 +19,7 @@ pub(super) struct Resolver {
     current: ArcSwap<Current>,
     /// The answer to an ACME server, while one asks.
     challenge: ArcSwapOption<ResolvesServerCertAcme>,
+    metrics: Arc<metrics::Tls>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -29,22 +31,36 @@ struct Current {
 
 impl Resolver {
     /// Without a certificate yet; `clock` tells which ones have expired.
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, current: ArcSwap::default(), challenge: ArcSwapOption::default() }
+    pub(super) fn new(clock: Clock, metrics: Arc<metrics::Tls>) -> Self {
+        Self { clock, current: ArcSwap::default(), challenge: ArcSwapOption::default(), metrics }
+    }
+
+    /// What is counted of the certificates.
+    pub(super) fn metrics(&self) -> &metrics::Tls {
+        &self.metrics
+    }
+
+    fn change(&self, change: impl Fn(&Current) -> Current) {
+        self.current.rcu(|current| change(current));
+        let term = |certificate: Certificate| {
+            let Certificate { source, names, expires_at, .. } = certificate;
+            CertificateTerm { source: source.name(), names, expires_at }
+        };
+        self.metrics.in_use(self.certificates().into_iter().map(term).collect());
     }
 
     pub(super) fn set_files(&self, pairs: Vec<Arc<Pair>>) {
-        self.current.rcu(|current| Current { files: pairs.clone(), ..Current::clone(current) });
+        self.change(|current| Current { files: pairs.clone(), ..current.clone() });
     }
 
     pub(super) fn set_acme(&self, pair: Pair) {
         let pair = Arc::new(pair);
-        self.current.rcu(|current| Current { acme: Some(pair.clone()), ..Current::clone(current) });
+        self.change(|current| Current { acme: Some(pair.clone()), ..current.clone() });
     }
 
     pub(super) fn set_self_signed(&self, pair: Pair) {
         let pair = Arc::new(pair);
-        self.current.rcu(|current| Current { self_signed: Some(pair.clone()), ..Current::clone(current) });
+        self.change(|current| Current { self_signed: Some(pair.clone()), ..current.clone() });
     }
 
     pub(super) fn set_challenge(&self, challenge: Option<Arc<ResolvesServerCertAcme>>) {
@@ -127,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_name_that_is_asked_for_decides_and_the_first_one_stands_in() {
-        let resolver = Resolver::new(Clock::system());
+        let resolver = Resolver::new(Clock::system(), Arc::default());
         resolver.set_self_signed(ecdsa(Source::SelfSigned, &["localhost"]));
         assert_eq!(shown(&resolver, Some("mx.example.com")), ["localhost"]);
         resolver.set_acme(ecdsa(Source::Acme, &["api.example.com"]));
@@ -148,7 +164,7 @@ mod tests {
 
     #[test]
     fn an_expired_certificate_gives_way_to_one_that_is_good() {
-        let resolver = Resolver::new(Clock::system());
+        let resolver = Resolver::new(Clock::system(), Arc::default());
         let mut expired = ecdsa(Source::Files, &["mx.example.com"]);
         expired.certificate.expires_at = NOW;
         resolver.set_files(vec![Arc::new(expired)]);
@@ -163,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_client_gets_a_key_that_it_can_use() {
-        let resolver = Resolver::new(Clock::system());
+        let resolver = Resolver::new(Clock::system(), Arc::default());
         let rsa = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
         let pairs = vec![ecdsa(Source::Files, &["mx.example.com"]), pair(Source::Files, &["mx.example.com"], &rsa)];
         resolver.set_files(pairs.into_iter().map(Arc::new).collect());

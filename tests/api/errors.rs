@@ -1,5 +1,6 @@
 use restante::clock::Clock;
 use restante::http;
+use restante::metrics::Metrics;
 use restante::shutdown::Shutdown;
 use tower::ServiceExt;
 
@@ -123,8 +124,9 @@ async fn a_store_that_is_away_is_a_pause_and_not_an_empty_mailbox() {
 async fn a_server_that_stops_is_alive_but_not_ready() {
     let tasks = Shutdown::new();
     let clock = Clock::manual(NOW);
-    let (inbox, _store) = inbox(&clock, &tasks).await;
-    let router = http::router(&settings(), inbox, &tls(&clock), &tasks);
+    let metrics = Metrics::new(NOW);
+    let (inbox, _store) = inbox(&clock, &metrics, &tasks).await;
+    let router = http::router(&settings(), inbox, &tls(&clock, &metrics), &metrics, &tasks);
     let status = async |path: &str| {
         let request =
             axum::http::Request::get(path).header("Host", "localhost").body(axum::body::Body::empty()).unwrap();

@@ -9,6 +9,8 @@ mod compression;
 mod content;
 mod errors;
 mod events;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod hostile;
 mod html;
 mod keys;
@@ -16,6 +18,7 @@ mod known;
 mod limits;
 mod lists;
 mod message;
+mod metrics;
 mod proxies;
 mod ranges;
 mod routes;
@@ -25,8 +28,9 @@ mod wait;
 use self::support::Answer;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 23] = [
+const ROUTES: [(&str, &[&str]); 24] = [
     ("/health", &["GET", "HEAD"]),
+    ("/metrics", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
     ("/emails", &["GET", "HEAD"]),
     ("/emails/user", &["GET", "HEAD", "DELETE"]),
@@ -52,7 +56,7 @@ const ROUTES: [(&str, &[&str]); 23] = [
 ];
 
 /// Those of [`ROUTES`] that anybody may ask.
-const OPEN: [&str; 2] = ["/health", "/ready"];
+const OPEN: [&str; 3] = ["/health", "/metrics", "/ready"];
 
 /// What every answer says to browsers, but for those that a browser is to show. What has a tag may be kept by the cache of
 /// its reader, and is asked for again each time.

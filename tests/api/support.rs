@@ -13,6 +13,7 @@ use restante::mail::{
     Address, Attachment, Budgets, Content, Disposition, Envelope, MailParameters, Message, MessageId, Naming, Peer,
     Recipient, TransferEncoding,
 };
+use restante::metrics::Metrics;
 use restante::shutdown::Shutdown;
 use restante::smtp::{Attempt, Backend, Reply};
 use restante::store::{self, Delivery, Kind, Store};
@@ -41,6 +42,7 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) tasks: Shutdown,
+    pub(crate) metrics: Metrics,
     pub(crate) served: JoinHandle<()>,
     tls: Tls,
     server: http::Server,
@@ -58,6 +60,7 @@ pub(crate) struct Answer {
 pub(crate) fn settings() -> Settings {
     Settings {
         keys: vec![KEY.parse().unwrap(), "another-key".parse().unwrap()],
+        metrics: true,
         rate_per_minute: 0,
         failed_keys_per_minute: 0,
         hosts: Vec::new(),
@@ -74,10 +77,10 @@ pub(crate) fn settings() -> Settings {
 }
 
 /// An inbox over an empty store in memory.
-pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
+pub(crate) async fn inbox(clock: &Clock, metrics: &Metrics, tasks: &Shutdown) -> (Inbox, Store) {
     let settings =
         store::Settings { kind: Kind::Memory, mailbox_max_messages: MAILBOX_MAX_MESSAGES, max_bytes: 1 << 30 };
-    let store = Store::open(&settings, clock.clone(), tasks).await.unwrap();
+    let store = Store::open(&settings, clock.clone(), metrics.store.clone(), tasks).await.unwrap();
     let settings = inbox::Settings {
         hostname: "mx.example.com".into(),
         domains: Domains::Any,
@@ -89,13 +92,13 @@ pub(crate) async fn inbox(clock: &Clock, tasks: &Shutdown) -> (Inbox, Store) {
         attempts_per_mailbox: 100,
         attempts_max: 1000,
     };
-    (Inbox::new(settings, store.clone(), clock.clone()), store)
+    (Inbox::new(settings, store.clone(), clock.clone(), metrics.inbox.clone()), store)
 }
 
 /// A certificate made for this run.
-pub(crate) fn tls(clock: &Clock) -> Tls {
+pub(crate) fn tls(clock: &Clock, metrics: &Metrics) -> Tls {
     let settings = tls::Settings { files: Vec::new(), hostname: "mx.example.com".to_owned(), acme: None };
-    Tls::open(&settings, clock.clone()).unwrap()
+    Tls::open(&settings, clock.clone(), metrics.tls.clone()).unwrap()
 }
 
 async fn listen(server: http::Server, tasks: &Shutdown) -> (SocketAddr, JoinHandle<()>) {
@@ -112,14 +115,15 @@ impl Api {
     pub(crate) async fn with(settings: Settings) -> Self {
         let clock = Clock::manual(NOW);
         let tasks = Shutdown::new();
-        let (inbox, store) = inbox(&clock, &tasks).await;
-        let tls = tls(&clock);
-        let server = http::Server::new(&settings, inbox.clone(), &tls, tasks.clone());
+        let metrics = Metrics::new(NOW);
+        let (inbox, store) = inbox(&clock, &metrics, &tasks).await;
+        let tls = tls(&clock, &metrics);
+        let server = http::Server::new(&settings, inbox.clone(), &tls, &metrics, tasks.clone());
         let (addr, served) = listen(server.clone(), &tasks).await;
         // reqwest brings none of its own; whoever is second finds the one of the first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::builder().timeout(DEADLINE).build().unwrap();
-        Self { addr, inbox, store, clock, tasks, tls, server, served, client }
+        Self { addr, inbox, store, clock, tasks, metrics, tls, server, served, client }
     }
 
     /// Serves the same API on one more address.
@@ -145,9 +149,19 @@ impl Api {
         addr
     }
 
+    /// Serves the metrics on an address of their own.
+    pub(crate) async fn listen_metrics(&self) -> SocketAddr {
+        listen(http::Server::of_metrics(&settings(), &self.metrics, self.tasks.clone()), &self.tasks).await.0
+    }
+
+    /// A request without a key to another address.
+    pub(crate) fn request_at(&self, addr: SocketAddr, method: &str, path: &str) -> RequestBuilder {
+        self.client.request(method.parse::<Method>().unwrap(), format!("http://{addr}{path}"))
+    }
+
     /// A request without a key.
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
-        self.client.request(method.parse::<Method>().unwrap(), format!("http://{}{path}", self.addr))
+        self.request_at(self.addr, method, path)
     }
 
     /// The answer to a request with the key.

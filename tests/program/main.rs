@@ -10,8 +10,11 @@ mod crash;
 mod curl;
 mod dialogue;
 mod events;
+#[path = "../support/exposition.rs"]
+mod exposition;
 mod https;
 mod idle;
+mod metrics;
 mod pebble;
 mod process;
 mod programs;

@@ -87,7 +87,7 @@ pub(crate) async fn listen<B: Backend>(
 ) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
     let addr = listener.local_addr().expect("a bound socket has an address");
-    Server::new(settings, backend, tls, tasks.clone()).listen(listener, transport);
+    Server::new(settings, backend, tls, Arc::default(), tasks.clone()).listen(listener, transport);
     addr
 }
 

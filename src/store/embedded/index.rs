@@ -55,6 +55,16 @@ pub(super) struct Update<'a> {
     remembers: bool,
     /// Entries that nothing refers to any more. Their room may be given back once the transaction is durable.
     freed: Vec<Extent>,
+    /// How many messages their mailboxes had no room for.
+    evicted: u64,
+}
+
+/// What a transaction has done that is of interest outside of the index.
+pub(super) struct Done {
+    /// Entries that nothing refers to any more.
+    pub(super) freed: Vec<Extent>,
+    /// How many messages their mailboxes had no room for.
+    pub(super) evicted: u64,
 }
 
 /// A row that is to be removed.
@@ -118,13 +128,12 @@ impl CountByMailbox {
 impl<'a> Update<'a> {
     /// On a full disk nothing is remembered: it would take room to remove what has expired.
     pub(super) fn new(transaction: Transaction<'a>, counts: &'a mut Counts, remembers: bool) -> Self {
-        Self { transaction, counts, remembers, freed: Vec::new() }
+        Self { transaction, counts, remembers, freed: Vec::new(), evicted: 0 }
     }
 
-    /// Returns the entries that nothing refers to any more.
-    pub(super) fn commit(self) -> rusqlite::Result<Vec<Extent>> {
+    pub(super) fn commit(self) -> rusqlite::Result<Done> {
         self.transaction.commit()?;
-        Ok(self.freed)
+        Ok(Done { freed: self.freed, evicted: self.evicted })
     }
 
     /// For what changes rows and removes none.
@@ -194,7 +203,8 @@ impl<'a> Update<'a> {
         let excess = count.saturating_sub(max_messages);
         if excess > 0 {
             let oldest = removal!("WHERE mailbox = ?1 ORDER BY seq LIMIT ?2");
-            self.remove_all(oldest, params![mailbox.as_str(), to_row(excess)], GoneReason::Evicted, at)?;
+            self.evicted +=
+                self.remove_all(oldest, params![mailbox.as_str(), to_row(excess)], GoneReason::Evicted, at)?;
         }
         Ok(())
     }

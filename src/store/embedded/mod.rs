@@ -49,6 +49,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId};
+use crate::metrics::{self, Present};
 
 /// How many jobs, and how many KiB of mail, wait for the writer at most; who comes later waits for room.
 const QUEUE_JOBS: usize = 1024;
@@ -63,6 +64,7 @@ pub(super) struct Embedded {
     reader: Arc<Reader>,
     quota: Arc<Quota>,
     backlog: Backlog,
+    metrics: Arc<metrics::Store>,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -72,10 +74,12 @@ impl Embedded {
         data_dir: PathBuf,
         min_free_bytes: u64,
         events: Events,
+        metrics: Arc<metrics::Store>,
         now: Timestamp,
     ) -> Result<Self, OpenError> {
         let settings = settings.clone();
-        tokio::task::spawn_blocking(move || Self::open_blocking(&settings, data_dir, min_free_bytes, events, now))
+        let open = move || Self::open_blocking(&settings, data_dir, min_free_bytes, events, metrics, now);
+        tokio::task::spawn_blocking(open)
             .await
             .unwrap_or_else(|error| Err(OpenError(format!("the store cannot be opened: {error}"))))
     }
@@ -85,6 +89,7 @@ impl Embedded {
         data_dir: PathBuf,
         min_free_bytes: u64,
         events: Events,
+        metrics: Arc<metrics::Store>,
         now: Timestamp,
     ) -> Result<Self, OpenError> {
         let directory = Directory::open(data_dir)?;
@@ -92,13 +97,21 @@ impl Embedded {
         let failed =
             |error: &dyn std::fmt::Display| OpenError(format!("data directory {name} cannot be used: {error}"));
         let connection = schema::writing(&directory)?;
-        let quota = Quota::new(directory.path(), settings.max_bytes, min_free_bytes).map_err(|error| failed(&error))?;
-        let quota = Arc::new(quota);
+        let quota = Quota::new(directory.path(), settings.max_bytes, min_free_bytes, metrics.clone());
+        let quota = Arc::new(quota.map_err(|error| failed(&error))?);
         let files = Arc::new(SegmentFiles::new(&directory.segments()));
         let reader = Arc::new(Reader::new(directory.index(), files.clone()));
         let max_messages = settings.mailbox_max_messages as u64;
-        let backlog = Backlog::default();
-        let parts = writer::Parts { directory, connection, quota: quota.clone(), files, events, max_messages };
+        let backlog = Backlog::shown_by(metrics.unindexed.clone());
+        let parts = writer::Parts {
+            directory,
+            connection,
+            quota: quota.clone(),
+            files,
+            events,
+            metrics: metrics.clone(),
+            max_messages,
+        };
         let writer = Writer::open(parts, backlog.clone(), now).map_err(|error| failed(&error))?;
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
         let timer =
@@ -108,7 +121,7 @@ impl Embedded {
             .spawn(move || timer.block_on(writer.run(jobs)))
             .map_err(|error| failed(&error))?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
-        Ok(Self { queue, room, reader, quota, backlog, writer: tokio::sync::Mutex::new(Some(writer)) })
+        Ok(Self { queue, room, reader, quota, backlog, metrics, writer: tokio::sync::Mutex::new(Some(writer)) })
     }
 
     pub(super) async fn append(
@@ -311,6 +324,7 @@ impl Embedded {
     }
 
     async fn ask<T>(&self, job: Job, answered: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+        let _present = Present::new(&self.metrics.waiting);
         self.queue.send(job).await.map_err(|_| closing())?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has stopped".to_owned())))
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::entry::{Head, Recipient};
 use super::segments::{Place, SegmentId};
 use crate::mail::{MailboxName, MessageId};
+use crate::metrics::{Gauge, level};
 
 /// A message that the index has yet to be told of.
 pub(super) struct Unindexed {
@@ -17,11 +18,24 @@ pub(super) struct Unindexed {
 
 /// How many messages are pending, for those who only want to know whether there are any.
 #[derive(Clone, Default)]
-pub(super) struct Backlog(Arc<AtomicUsize>);
+pub(super) struct Backlog {
+    messages: Arc<AtomicUsize>,
+    gauge: Gauge,
+}
 
 impl Backlog {
+    /// An empty one, shown by `gauge`.
+    pub(super) fn shown_by(gauge: Gauge) -> Self {
+        Self { gauge, ..Self::default() }
+    }
+
+    fn set(&self, messages: usize) {
+        self.messages.store(messages, Ordering::Release);
+        self.gauge.set(level(messages as u64));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.0.load(Ordering::Acquire) == 0
+        self.messages.load(Ordering::Acquire) == 0
     }
 }
 
@@ -46,7 +60,7 @@ impl Pending {
         self.ids.insert(message.head.id);
         self.rows += message.recipients.len();
         self.messages.push(message);
-        self.backlog.0.store(self.messages.len(), Ordering::Release);
+        self.backlog.set(self.messages.len());
     }
 
     /// Counts an entry as looked at.
@@ -60,7 +74,7 @@ impl Pending {
         self.ids.clear();
         self.ends.clear();
         self.rows = 0;
-        self.backlog.0.store(0, Ordering::Release);
+        self.backlog.set(0);
     }
 
     pub(super) fn messages(&self) -> &[Unindexed] {

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::metrics::{self, level};
 use crate::store::StoreError;
 
 /// What is held, and what may be. The writer counts, everybody may ask.
@@ -14,17 +16,29 @@ pub(super) struct Quota {
     max_bytes: u64,
     min_free_bytes: u64,
     held_bytes: AtomicU64,
+    metrics: Arc<metrics::Store>,
 }
 
 impl Quota {
-    pub(super) fn new(directory: &Path, max_bytes: u64, min_free_bytes: u64) -> io::Result<Self> {
-        Ok(Self { directory: File::open(directory)?, max_bytes, min_free_bytes, held_bytes: AtomicU64::new(0) })
+    pub(super) fn new(
+        directory: &Path,
+        max_bytes: u64,
+        min_free_bytes: u64,
+        metrics: Arc<metrics::Store>,
+    ) -> io::Result<Self> {
+        metrics.disk_min_free_bytes.set(level(min_free_bytes));
+        let (directory, held_bytes) = (File::open(directory)?, AtomicU64::new(0));
+        let quota = Self { directory, max_bytes, min_free_bytes, held_bytes, metrics };
+        quota.free_bytes()?;
+        Ok(quota)
     }
 
     /// The bytes of the disk that are free for us.
     pub(super) fn free_bytes(&self) -> io::Result<u64> {
         let disk = rustix::fs::fstatvfs(&self.directory)?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+        self.metrics.disk_free_bytes.set(level(free_bytes));
+        Ok(free_bytes)
     }
 
     /// Whether the directory is there; somebody may have deleted it under us.
@@ -49,9 +63,11 @@ impl Quota {
 
     pub(super) fn add(&self, bytes: u64) {
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.metrics.held_bytes.inc_by(level(bytes));
     }
 
     pub(super) fn remove(&self, bytes: u64) {
         self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.metrics.held_bytes.dec_by(level(bytes));
     }
 }

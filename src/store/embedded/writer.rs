@@ -11,13 +11,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::directory::Directory;
-use super::index::{self, Counts, Extent, SWEEP_STEP, Update};
+use super::index::{self, Counts, Done, Extent, SWEEP_STEP, Update};
 use super::job::{Answer, Append, Batch, Chore, Job, LOOKS, soon};
 use super::pending::{Backlog, Pending, Unindexed};
 use super::quota::Quota;
 use super::segments::{Place, SegmentFiles, SegmentId, Segments};
 use crate::clock::Timestamp;
 use crate::mail::MessageId;
+use crate::metrics::{self, Removal};
 use crate::store::{Event, Events, StoreError};
 
 /// How many rows go into the index together, when nobody asks for them before.
@@ -39,6 +40,7 @@ pub(super) struct Parts {
     pub(super) quota: Arc<Quota>,
     pub(super) files: Arc<SegmentFiles>,
     pub(super) events: Events,
+    pub(super) metrics: Arc<metrics::Store>,
     pub(super) max_messages: u64,
 }
 
@@ -288,7 +290,8 @@ impl Writer {
     /// pending, and the memory of what goes.
     fn transact(&mut self, adds: bool, chores: &mut [Chore]) -> Result<(), StoreError> {
         match self.commit(adds, chores) {
-            Ok(freed) => {
+            Ok(Done { freed, evicted }) => {
+                self.parts.metrics.removed.of(Removal::Evicted).inc_by(evicted);
                 if adds {
                     let ids = self.pending.messages().iter().map(|message| message.head.id);
                     self.largest_id = self.largest_id.max(ids.max());
@@ -305,7 +308,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, adds: bool, chores: &mut [Chore]) -> rusqlite::Result<Vec<Extent>> {
+    fn commit(&mut self, adds: bool, chores: &mut [Chore]) -> rusqlite::Result<Done> {
         let connection = &mut self.parts.connection;
         let is_durable = !chores.is_empty();
         index::set_durable(connection, is_durable)?;
@@ -367,6 +370,9 @@ impl Writer {
         }
         if removed >= SWEEP_STEP {
             self.checkpoint();
+        }
+        if let Err(error) = self.parts.quota.free_bytes() {
+            tracing::warn!(%error, "the free space of the disk cannot be seen");
         }
     }
 
@@ -457,10 +463,10 @@ mod tests {
     fn writer(path: &Path) -> Writer {
         let directory = Directory::open(path.join("data")).unwrap();
         let connection = schema::writing(&directory).unwrap();
-        let quota = Arc::new(Quota::new(directory.path(), u64::MAX, 0).unwrap());
+        let quota = Arc::new(Quota::new(directory.path(), u64::MAX, 0, Arc::default()).unwrap());
         let files = Arc::new(SegmentFiles::new(&directory.segments()));
         let events = Events::new();
-        let parts = Parts { directory, connection, quota, files, events, max_messages: 500 };
+        let parts = Parts { directory, connection, quota, files, events, metrics: Arc::default(), max_messages: 500 };
         Writer::open(parts, Backlog::default(), Timestamp::from_millis(0)).unwrap()
     }
 

@@ -124,7 +124,12 @@ mod tests {
 
     fn cache(dir: &TempDir, domains: &[&str], directory_url: &str) -> Cache {
         let domains: Vec<_> = domains.iter().map(ToString::to_string).collect();
-        Cache::new(&dir.path().join("acme"), &domains, directory_url, Arc::new(Resolver::new(Clock::system())))
+        Cache::new(
+            &dir.path().join("acme"),
+            &domains,
+            directory_url,
+            Arc::new(Resolver::new(Clock::system(), Arc::default())),
+        )
     }
 
     #[tokio::test]

@@ -22,6 +22,7 @@ use super::certificate::{Certificate, Pair, Source};
 use super::expiry::until;
 use super::resolver::Resolver;
 use crate::clock::{Clock, Timestamp};
+use crate::metrics::Outcome;
 
 /// How long after each failure in a row the next order is tried; the last one stays. Let's Encrypt takes five failures of a
 /// name in an hour.
@@ -99,7 +100,10 @@ impl Acme {
         loop {
             let mut wait = self.due_in(clock.now());
             if wait.is_zero() {
-                match self.order(clock).await {
+                let ordered = self.order(clock).await;
+                let outcome = if ordered.is_ok() { Outcome::Ok } else { Outcome::Failed };
+                self.resolver.metrics().orders.of(outcome).inc();
+                match ordered {
                     Ok(()) => failures = 0,
                     Err(error) => {
                         wait = RETRY_AFTER[failures.min(RETRY_AFTER.len() - 1)];

@@ -22,7 +22,7 @@ impl Lab {
     }
 
     async fn try_open(&self) -> Result<Store, OpenError> {
-        Store::open(&self.settings, self.clock.clone(), &self.tasks).await
+        Store::open(&self.settings, self.clock.clone(), Arc::default(), &self.tasks).await
     }
 
     /// Closes the store, has `between` done to its files, and opens it again.
@@ -201,7 +201,8 @@ async fn a_directory_that_cannot_be_used_says_so() {
     let file = lab.dir.path().join("file");
     fs::write(&file, "").unwrap();
     let kind = Kind::Embedded { data_dir: file.clone(), min_free_bytes: 0 };
-    let opened = Store::open(&Settings { kind, ..lab.settings.clone() }, lab.clock.clone(), &lab.tasks).await;
+    let opened =
+        Store::open(&Settings { kind, ..lab.settings.clone() }, lab.clock.clone(), Arc::default(), &lab.tasks).await;
     let error = opened.err().unwrap().to_string();
     assert!(error.contains(&file.display().to_string()), "{error}");
 }

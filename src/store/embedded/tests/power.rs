@@ -7,7 +7,9 @@ impl Lab {
     /// Opens a copy of the data directory, made while the store went on.
     pub(super) async fn open_copy(&self, data_dir: &Path) -> Store {
         let kind = Kind::Embedded { data_dir: data_dir.to_owned(), min_free_bytes: 0 };
-        Store::open(&Settings { kind, ..self.settings.clone() }, self.clock.clone(), &self.tasks).await.unwrap()
+        Store::open(&Settings { kind, ..self.settings.clone() }, self.clock.clone(), Arc::default(), &self.tasks)
+            .await
+            .unwrap()
     }
 }
 
