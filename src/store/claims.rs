@@ -24,7 +24,7 @@ pub struct Lease {
 /// What a worker does with its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseStep {
-    /// Gives the message back: others may claim it at once.
+    /// Gives the message back: others may claim it at once. It may be said twice, until somebody does.
     Release,
     /// Has done what there was to do: nobody claims the message any more. It may be said twice.
     Finish,
@@ -64,6 +64,8 @@ pub struct Claimed {
 
 /// The end of a lease on a message that is done.
 pub(super) const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
+/// The end of a lease that was given back. Its token is kept, to know the worker that says so again.
+pub(super) const RELEASED: Timestamp = Timestamp::from_millis(0);
 
 impl LeaseToken {
     /// A fresh one, which nobody guesses.
@@ -91,6 +93,17 @@ impl FromStr for LeaseToken {
     }
 }
 
+impl LeaseStep {
+    /// When the lease ends after it.
+    pub(super) const fn end(self) -> Timestamp {
+        match self {
+            Self::Release => RELEASED,
+            Self::Finish => NEVER,
+            Self::Extend(until) => until,
+        }
+    }
+}
+
 impl Lease {
     /// Whether the message cannot be claimed at `now`.
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
@@ -102,16 +115,14 @@ impl Lease {
         (self.until < NEVER).then_some(self.until)
     }
 
-    /// What becomes of this lease, where it is the one that `token` proves.
-    pub(super) fn step(self, token: LeaseToken, step: LeaseStep, now: Timestamp) -> Option<Option<Self>> {
-        if self.token != token || !self.is_live(now) {
-            return None;
-        }
-        match step {
-            LeaseStep::Finish => Some(Some(Self { until: NEVER, ..self })),
-            _ if self.until == NEVER => None,
-            LeaseStep::Release => Some(None),
-            LeaseStep::Extend(until) => Some(Some(Self { until, ..self })),
-        }
+    /// When this lease ends after a step, where it is the one that `token` proves.
+    pub(super) fn step(&self, token: LeaseToken, step: LeaseStep, now: Timestamp) -> Option<Timestamp> {
+        let is_live = self.is_live(now);
+        let may = match step {
+            LeaseStep::Release => (is_live && self.until < NEVER) || self.until == RELEASED,
+            LeaseStep::Finish => is_live,
+            LeaseStep::Extend(_) => is_live && self.until < NEVER,
+        };
+        (self.token == token && may).then(|| step.end())
     }
 }

@@ -230,10 +230,10 @@ impl Memory {
     ) -> Result<LeaseOutcome, StoreError> {
         let mut state = self.open_state()?;
         let Some(entry) = state.live_entry(mailbox, id, now) else { return Ok(LeaseOutcome::Missing) };
-        let Some(stepped) = entry.lease.and_then(|lease| lease.step(token, step, now)) else {
+        let Some(until) = entry.lease.and_then(|lease| lease.step(token, step, now)) else {
             return Ok(LeaseOutcome::Refused);
         };
-        entry.lease = stepped;
+        entry.lease = Some(Lease { token, until });
         Ok(LeaseOutcome::Stepped)
     }
 

@@ -8,7 +8,7 @@ use super::index::{from_row, to_row};
 use super::reader::{Found, Reader, lookup};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
-use crate::store::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, NEVER, Unclaimed};
+use crate::store::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, NEVER, RELEASED, Unclaimed};
 use crate::store::{Page, StoreError};
 
 const UNCLAIMED: &str = lookup!(
@@ -23,7 +23,7 @@ const CLAIM: &str = "UPDATE message SET claim_token = ?4, claimed_until_ms = ?5
      WHERE id = ?1 AND mailbox = ?2 AND +expires_ms > ?3 AND ifnull(+claimed_until_ms, 0) <= ?3";
 const STEP: &str = "UPDATE message SET claimed_until_ms = ?5
      WHERE id = ?1 AND mailbox = ?2 AND +expires_ms > ?3
-           AND claim_token = ?4 AND +claimed_until_ms > ?3 AND +claimed_until_ms <= ?6";
+           AND claim_token = ?4 AND (+claimed_until_ms > ?3 AND +claimed_until_ms <= ?6 OR +claimed_until_ms = ?7)";
 const IS_THERE: &str = "SELECT 1 FROM message WHERE id = ?1 AND mailbox = ?2 AND +expires_ms > ?3";
 
 /// The messages that can be claimed, oldest first, without those that are known not to be wanted.
@@ -91,16 +91,15 @@ pub(super) fn step(
     step: LeaseStep,
     now: Timestamp,
 ) -> rusqlite::Result<LeaseOutcome> {
-    let last_moment = time(NEVER) - 1;
-    let (until, latest) = match step {
-        LeaseStep::Release => (None, last_moment),
-        LeaseStep::Extend(until) => (Some(time(until)), last_moment),
-        LeaseStep::Finish => (Some(time(NEVER)), time(NEVER)),
+    // The last end of a live lease with which it can be done, and the end with which it was done before.
+    let (latest, repeated) = match step {
+        LeaseStep::Release => (time(NEVER) - 1, Some(time(RELEASED))),
+        LeaseStep::Finish => (time(NEVER), None),
+        LeaseStep::Extend(_) => (time(NEVER) - 1, None),
     };
     let (id, mailbox, now) = (id.as_bytes(), mailbox.as_str(), time(now));
-    let stepped =
-        connection.prepare_cached(STEP)?.execute(params![id, mailbox, now, token.as_bytes(), until, latest])?;
-    if stepped == 1 {
+    let values = params![id, mailbox, now, token.as_bytes(), time(step.end()), latest, repeated];
+    if connection.prepare_cached(STEP)?.execute(values)? == 1 {
         return Ok(LeaseOutcome::Stepped);
     }
     let is_there = connection.prepare_cached(IS_THERE)?.exists(params![id, mailbox, now])?;
