@@ -104,6 +104,13 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
     document.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
 }
 
+/// The example in JSON that has this key.
+fn example(document: &str, key: &str) -> Value {
+    let key = format!("\"{key}\":");
+    let found = blocks(document, "json").into_iter().find(|block| block.contains(&key));
+    serde_json::from_str(&found.unwrap_or_else(|| panic!("no example has {key}"))).unwrap()
+}
+
 /// What stands in backticks, outside of fenced blocks.
 fn code_spans(document: &str) -> Vec<String> {
     let prose: String = document.split("```").step_by(2).collect();
@@ -234,6 +241,8 @@ fn the_commands_of_the_api_do_what_they_say() {
         "<p>HTML content</p>",
         "%PDF",
         "the code is 482913",
+        "event: message",
+        "731204",
         "https://example.com/signin?token=8f2a9c40d7be",
         "552 5.3.4 ",
         "has been deleted",
@@ -280,7 +289,7 @@ fn the_example_message_looks_like_a_real_one() {
 #[test]
 fn the_example_attempt_looks_like_a_real_one() {
     let api = read("docs/API.md");
-    let example: Value = serde_json::from_str(&blocks(&api, "json")[0]).unwrap();
+    let example = example(&api, "attempted_at");
     let commands = blocks(&api, "sh");
     let trying = commands.iter().position(|block| block.contains("SIZE=99999999")).unwrap();
     let said =
@@ -293,6 +302,15 @@ fn the_example_attempt_looks_like_a_real_one() {
             |row: &str| row.starts_with("| `") && row.split(" | ").next().unwrap().contains(&format!("`{key}`"));
         assert!(api.lines().any(is_in_row), "{key} has no row in docs/API.md");
     }
+}
+
+#[test]
+fn the_example_address_looks_like_a_real_one() {
+    let api = read("docs/API.md");
+    let said =
+        Server::start().run("curl -s -X POST -H \"X-API-KEY: $(cat data/api-key)\" http://127.0.0.1:8080/addresses");
+    let fresh: Value = serde_json::from_str(&said).unwrap();
+    assert!(same_shape(&example(&api, "urls"), &fresh), "{fresh:#}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ use super::held::{Place, Places};
 use super::path::MailboxPath;
 use super::problem::Problem;
 use super::query::{Parameters, Query, Strict};
+use super::token::Grant;
 use super::view::{ArrivalView, mailbox_url};
 use super::wanted::Chosen;
 use crate::inbox::{Feed, Filter, Inbox, News, StoreError};
@@ -121,6 +122,9 @@ fn stream(inbox: Inbox, feed: Feed, place: Place, request: &Parts) -> Result<Res
         tracing::error!("a stream was asked for past the layer of streams");
         return Err(Problem::internal());
     };
+    // Behind the end of its token a client may not read either.
+    let left = request.extensions.get().map(|grant: &Grant| grant.left(inbox.now().as_secs()));
+    let until = Instant::now() + left.unwrap_or(STREAM_MAX).min(STREAM_MAX);
     let (events, mut sent) = mpsc::channel(EVENTS_UNDER_WAY);
     let writer = Writer { inbox, feed, events, patience };
     let group = tasks.clone();
@@ -130,7 +134,7 @@ fn stream(inbox: Inbox, feed: Feed, place: Place, request: &Parts) -> Result<Res
         let _place = place;
         tokio::select! {
             () = group.requested() => {}
-            () = writer.run(Instant::now() + STREAM_MAX) => {}
+            () = writer.run(until) => {}
         }
     });
     let mut response = Sse::new(poll_fn(move |cx| sent.poll_recv(cx)).map(Ok::<_, Infallible>)).into_response();

@@ -1,10 +1,10 @@
-//! The API key: who may read.
+//! The API key, and the tokens that are made with it: who may read.
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
@@ -16,7 +16,10 @@ use tokio::time::Instant;
 use super::Settings;
 use super::client::Client;
 use super::guesses::Guesses;
+use super::path::MailboxPath;
 use super::problem::Problem;
+use super::token::{Grant, Signer, Unproven};
+use crate::inbox::Inbox;
 use crate::metrics;
 
 /// The longest key, in bytes.
@@ -58,6 +61,10 @@ impl ApiKey {
     fn of(key: &[u8]) -> Self {
         Self(Sha256::digest(key).into())
     }
+
+    pub(super) const fn digest(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for ApiKey {
@@ -73,19 +80,44 @@ pub(super) struct KeyIndex(pub(super) usize);
 /// Who may pass.
 #[derive(Clone)]
 pub(super) struct Gate {
+    inbox: Inbox,
     keys: Arc<[ApiKey]>,
+    /// One for each key, made when the first token is seen or asked for: it takes a while.
+    signers: Arc<OnceLock<Box<[Signer]>>>,
     guesses: Arc<Guesses>,
     metrics: Arc<metrics::Http>,
 }
 
 impl Gate {
-    pub(super) fn new(settings: &Settings, metrics: Arc<metrics::Http>) -> Self {
-        let guesses = Guesses::new(settings.failed_keys_per_minute);
-        Self { keys: settings.keys.as_slice().into(), guesses: Arc::new(guesses), metrics }
+    pub(super) fn new(settings: &Settings, inbox: Inbox, metrics: Arc<metrics::Http>) -> Self {
+        let guesses = Arc::new(Guesses::new(settings.failed_keys_per_minute));
+        Self { inbox, keys: settings.keys.as_slice().into(), signers: Arc::default(), guesses, metrics }
+    }
+
+    /// A token for `grant` that is good as long as this key is.
+    pub(super) async fn sign(&self, KeyIndex(key): KeyIndex, grant: &Grant) -> Option<String> {
+        self.signers().await.get(key).map(|signer| signer.sign(grant))
+    }
+
+    /// What a token grants, and by which key.
+    async fn granted(&self, presented: &[u8]) -> Option<(KeyIndex, Grant)> {
+        let token = Unproven::of(presented)?;
+        let signers = self.signers().await;
+        signers.iter().zip(0..).find_map(|(signer, key)| Some((KeyIndex(key), signer.read(&token)?)))
+    }
+
+    async fn signers(&self) -> &[Signer] {
+        if self.signers.get().is_none() {
+            let (signers, keys) = (self.signers.clone(), self.keys.clone());
+            let making = move || drop(signers.set(keys.iter().map(Signer::new).collect()));
+            // Where that breaks there is none, and no token is taken.
+            _ = tokio::task::spawn_blocking(making).await;
+        }
+        self.signers.get().map_or(&[], |signers| signers)
     }
 }
 
-/// Lets a request pass that carries a valid key.
+/// Lets a request pass that carries a valid key, or a token for what it asks for.
 pub(super) async fn require(State(gate): State<Gate>, mut request: Request, next: Next) -> Result<Response, Problem> {
     let client = request.extensions().get::<Client>().map(|client| client.network());
     let presented = presented(request.headers());
@@ -96,6 +128,16 @@ pub(super) async fn require(State(gate): State<Gate>, mut request: Request, next
         request.extensions_mut().insert(index);
         return Ok(next.run(request).await);
     }
+    let granted = match presented.map(<[u8]>::to_vec) {
+        Some(token) => gate.granted(&token).await,
+        None => None,
+    };
+    if let Some((index, grant)) = granted {
+        let mut request = within(&gate.inbox, &grant, request).await?;
+        request.extensions_mut().insert(index);
+        request.extensions_mut().insert(grant);
+        return Ok(next.run(request).await);
+    }
     if presented.is_some() {
         gate.metrics.failed_keys.inc();
     }
@@ -104,6 +146,19 @@ pub(super) async fn require(State(gate): State<Gate>, mut request: Request, next
     }
     tracing::info!(client = client.map(display), "request without a valid API key");
     Err(Problem::invalid_key())
+}
+
+/// The request, where it is for the mailbox of the grant. What is below no mailbox is for nobody who has a token, whether it
+/// is there or not; a new route is so until it names a mailbox in its path.
+async fn within(inbox: &Inbox, grant: &Grant, request: Request) -> Result<Request, Problem> {
+    if grant.left(inbox.now().as_secs()).is_zero() {
+        return Err(Problem::expired_token());
+    }
+    let (mut parts, body) = request.into_parts();
+    match MailboxPath::from_request_parts(&mut parts, inbox).await {
+        Ok(MailboxPath(mailbox)) if mailbox.as_str() == grant.mailbox => Ok(Request::from_parts(parts, body)),
+        _ => Err(Problem::out_of_scope(&grant.mailbox)),
+    }
 }
 
 /// The key of a request: `X-API-KEY`, or else the token of `Authorization: Bearer` (RFC 6750 section 2.1).

@@ -1,7 +1,9 @@
 //! The HTTP API through which mail is called for.
 
 mod accept;
+mod addresses;
 mod attempts;
+mod body;
 mod claims;
 mod client;
 mod compress;
@@ -29,6 +31,7 @@ mod room;
 mod router;
 mod server;
 mod stream;
+mod token;
 mod view;
 mod wanted;
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_RANGE, ETAG, HOST, HeaderName, IF_NONE_MATCH, IF_RANGE, LINK, ORIGIN,
-    RANGE, RETRY_AFTER,
+    AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderName, IF_NONE_MATCH, IF_RANGE,
+    LINK, LOCATION, ORIGIN, RANGE, RETRY_AFTER,
 };
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Method, Response, Version};
@@ -72,13 +72,23 @@ pub(super) fn cors(origins: &[Origin]) -> Option<CorsLayer> {
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
         .allow_headers([
             AUTHORIZATION,
+            CONTENT_TYPE,
             IF_NONE_MATCH,
             IF_RANGE,
             RANGE,
             HeaderName::from_static("x-api-key"),
             LAST_EVENT_ID,
         ])
-        .expose_headers([CONTENT_DISPOSITION, CONTENT_RANGE, ETAG, LINK, RETRY_AFTER, RATE_LIMIT, RATE_REMAINING])
+        .expose_headers([
+            CONTENT_DISPOSITION,
+            CONTENT_RANGE,
+            ETAG,
+            LINK,
+            LOCATION,
+            RETRY_AFTER,
+            RATE_LIMIT,
+            RATE_REMAINING,
+        ])
         .max_age(CORS_MAX_AGE);
     (!origins.is_empty()).then_some(layer)
 }

@@ -77,6 +77,26 @@ impl Problem {
         )
     }
 
+    /// A token that was good; only who has it reads this.
+    pub(super) fn expired_token() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "token expired", "this token has expired; ask for a fresh address")
+    }
+
+    /// A token that is good, for something else.
+    pub(super) fn out_of_scope(mailbox: &str) -> Self {
+        let detail = format!("this token opens mailbox {mailbox} and nothing else");
+        Self::new(StatusCode::FORBIDDEN, "token out of scope", detail)
+    }
+
+    /// The body is of a type that no route reads.
+    pub(super) fn unsupported_media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported media type",
+            "the body of this request must be JSON, with Content-Type: application/json",
+        )
+    }
+
     /// The client has used up its requests for now.
     pub(super) fn rate_limited(retry_after_secs: u64) -> Self {
         let detail = format!("too many requests from this address; try again in {retry_after_secs} s");

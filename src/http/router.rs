@@ -27,15 +27,15 @@ use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
 use super::room::Room;
 use super::{
-    Settings, accept, attempts, claims, client, compress, content, count, emails, events, held, key, limit, origin,
-    wanted,
+    Settings, accept, addresses, attempts, claims, client, compress, content, count, emails, events, held, key, limit,
+    origin, wanted,
 };
 use crate::inbox::Inbox;
 use crate::metrics::{self, Metrics};
 use crate::shutdown::Shutdown;
 use crate::tls::{Certificate, Tls};
 
-/// No route takes a body; this is what is let pass unread.
+/// No route reads so much; of those that read no body, this is what is let pass.
 const BODY_MAX_BYTES: u64 = 64 * 1024;
 
 /// Room for the tokens of any proxy. Below what the library reads: so who is over it is told why.
@@ -124,6 +124,7 @@ pub(super) fn guarded(routes: Router, settings: &Settings, metrics: &Arc<metrics
 fn mailboxes(settings: &Settings, inbox: Inbox, metrics: &Arc<metrics::Http>, tasks: &Shutdown) -> Router {
     let origins: Arc<[Origin]> = settings.cors_origins.as_slice().into();
     let gives = |kind| from_fn_with_state(kind, accept::check);
+    let gate = key::Gate::new(settings, inbox.clone(), metrics.clone());
     let below = records()
         .route("/{mailbox}/events", get(events::of_mailbox).route_layer(gives("text/event-stream")))
         .route("/{mailbox}/{id}/raw", get(content::raw).route_layer(gives("message/rfc822")))
@@ -138,13 +139,15 @@ fn mailboxes(settings: &Settings, inbox: Inbox, metrics: &Arc<metrics::Http>, ta
         .nest("/emails", below)
         // Nesting leaves this one path to the fallback outside, which asks for no key.
         .route("/emails/", any(not_found))
+        .route("/addresses", post(addresses::create).route_layer(gives("application/json")))
         .route("/events", get(events::all).route_layer(gives("text/event-stream")))
         .route("/attempts", get(attempts::all).route_layer(gives("application/json")))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings, metrics.held.clone())))
         .layer(Extension(Room::new()))
         .layer(Extension(Streams::new(settings, tasks)))
-        .layer(from_fn_with_state(key::Gate::new(settings, metrics.clone()), key::require))
+        .layer(Extension(gate.clone()))
+        .layer(from_fn_with_state(gate, key::require))
         .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
         .layer(from_fn_with_state(origins, origin::check_origin))
         .with_state(inbox)

@@ -88,7 +88,10 @@ impl Inbox {
     }
 
     /// The largest `seq` that is there.
-    async fn newest(&self, mailbox: &MailboxName) -> Result<Option<u64>, StoreError> {
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn newest(&self, mailbox: &MailboxName) -> Result<Option<u64>, StoreError> {
         let page = Page { before: None, after: None, limit: 1, max_bytes: BATCH_MAX_BYTES };
         Ok(self.store.list(mailbox, page).await?.messages.first().map(|stored| stored.seq))
     }

@@ -6,6 +6,7 @@ mod claims;
 mod domains;
 mod feed;
 mod filter;
+mod fresh;
 mod header;
 mod rate;
 mod search;
@@ -22,6 +23,7 @@ pub use self::claims::{Claim, Taken};
 pub use self::domains::{DomainPattern, Domains};
 pub use self::feed::{Cursor, Feed, News};
 pub use self::filter::{Filter, FilterError};
+pub use self::fresh::FreshError;
 pub use self::search::Miss;
 pub use crate::store::{
     Gone, GoneReason, Lease, LeaseOutcome, LeaseStep, LeaseToken, Listing, MailboxSummary, Mark, Page, Raw, StoreError,
@@ -100,6 +102,18 @@ impl Inbox {
     #[must_use]
     pub fn mime(&self) -> Budgets {
         self.settings.mime
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// How long a message is kept.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        self.settings.retention
     }
 
     /// The mailbox that a reader means by `text`: a name or a full address.

@@ -250,3 +250,17 @@ async fn a_page_that_the_operator_has_not_named_cannot_claim() {
     Answer::of(request.header("Origin", "https://evil.example")).await.problem(403);
     claim(&api, "").await;
 }
+
+#[tokio::test]
+async fn the_token_of_a_mailbox_claims_there_and_nowhere_else() {
+    let api = Api::start().await;
+    let fresh = Answer::of(api.request("POST", "/addresses").header("X-API-KEY", KEY)).await;
+    let (token, mailbox) = (fresh.member("token"), fresh.member("mailbox"));
+    let (token, mailbox) = (token.as_str().unwrap(), mailbox.as_str().unwrap());
+    api.deliver(&[&format!("{mailbox}@example.com"), "user@example.com"], "Subject: job\r\n\r\ntext\r\n").await;
+    let with_token = async |path: &str| Answer::of(api.request("POST", path).header("X-API-KEY", token)).await;
+    let claimed = with_token(&format!("/emails/{mailbox}/claim")).await.json();
+    assert_eq!(with_token(url(&claimed, "done")).await.status, 200);
+    assert_eq!(with_token("/emails/user/claim").await.status, 403);
+    assert_eq!(with_token(url(&claim(&api, "").await, "done")).await.status, 403);
+}

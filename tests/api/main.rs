@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
+mod addresses;
 mod attempts;
 mod browsers;
 mod claims;
@@ -28,7 +29,7 @@ mod wait;
 use self::support::Answer;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 24] = [
+const ROUTES: [(&str, &[&str]); 25] = [
     ("/health", &["GET", "HEAD"]),
     ("/metrics", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
@@ -40,6 +41,7 @@ const ROUTES: [(&str, &[&str]); 24] = [
     ("/emails/user/claim", &["POST"]),
     ("/emails/user/latest", &["GET", "HEAD", "DELETE"]),
     ("/emails/user/latest/text", &["GET", "HEAD"]),
+    ("/addresses", &["POST"]),
     ("/attempts", &["GET", "HEAD"]),
     ("/events", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000", &["GET", "HEAD", "DELETE"]),
