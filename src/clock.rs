@@ -73,7 +73,7 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands at `start` until [`Clock::advance`] moves it.
+    /// A clock that stands at `start` until [`Clock::advance`] or [`Clock::set`] moves it.
     #[must_use]
     pub fn manual(start: Timestamp) -> Self {
         Self(Source::Manual(Arc::new(AtomicU64::new(start.as_millis()))))
@@ -90,6 +90,13 @@ impl Clock {
                     .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
             ),
             Source::Manual(millis) => Timestamp(millis.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Sets a manual clock, also back; the system clock is left alone.
+    pub fn set(&self, now: Timestamp) {
+        if let Source::Manual(millis) = &self.0 {
+            millis.store(now.as_millis(), Ordering::SeqCst);
         }
     }
 
@@ -123,6 +130,8 @@ mod tests {
         clock.advance(Duration::from_millis(2_500));
         assert_eq!(clone.now().as_millis(), 3_500);
         assert_eq!(clone.now().as_secs(), 3);
+        clone.set(Timestamp::from_millis(7));
+        assert_eq!(clock.now(), Timestamp::from_millis(7));
     }
 
     #[test]

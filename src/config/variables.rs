@@ -125,7 +125,8 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "STORE_MIN_FREE",
         "256MiB",
-        "Mail is refused with `452` where it would leave less free space on the disk than this, so that expiry has room.",
+        "Mail is refused with `452` where it would leave less free space on the disk than this, so that expiry has room; 8 MiB \
+         stay free in any case.",
     ),
     variable("SMTP_MAX_MESSAGE_SIZE", "50MiB", "The largest message; a larger one is refused with `552`."),
     variable("SMTP_MAX_RECIPIENTS", "100", "The most recipients of one message; further ones are refused with `452`."),

@@ -94,7 +94,7 @@ pub(super) async fn claim(
     let held = path.found(&inbox, room.hold(&inbox, stored).await?).await?;
     let url = mailbox_url(&inbox, &path.mailbox);
     let claim = ClaimView::new(&message_url(&url, path.id), lease);
-    Ok(records::object(held, &url, None, Some(&claim)))
+    Ok(records::claimed(held, &url, &claim))
 }
 
 /// Tells who gets nothing what others have, too.

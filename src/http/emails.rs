@@ -14,7 +14,7 @@ use super::known::{Known, Tag};
 use super::path::{ExactPath, MailboxPath, MessagePath};
 use super::problem::Problem;
 use super::query::{self, MailboxPage, Strict};
-use super::records::{self, List};
+use super::records::{self, List, Made};
 use super::room::Room;
 use super::view::{MailboxView, encoded, mailbox_url};
 use super::wanted::{Chosen, Wanted};
@@ -49,7 +49,7 @@ pub(super) async fn list(
     MailboxPath(mailbox): MailboxPath,
     Strict(wanted): Strict<Wanted>,
     known: Known,
-    room: Room,
+    memory: (Room, Made),
     request: Parts,
 ) -> Result<Response, Problem> {
     let place = wanted.wait.map(|_| Places::take(&request.extensions)).transpose()?;
@@ -65,7 +65,7 @@ pub(super) async fn list(
         let kept = query::kept(request.uri.query(), &["after", "from", "to", "subject", "q"]);
         format!("{url}?limit={}&before={}{kept}", wanted.page.limit, last.seq)
     });
-    let page = records::array(List::new(inbox, room, mailbox, url, messages));
+    let page = records::array(List::new(inbox, memory, mailbox, url, messages));
     Ok(tag.on(linked(page, next)))
 }
 
@@ -75,15 +75,18 @@ pub(super) async fn message(
     Strict(()): Strict<()>,
     path: MessagePath,
     known: Known,
-    room: Room,
+    (room, made): (Room, Made),
 ) -> Result<Response, Problem> {
     let held = path.held(&inbox, &room).await?;
     let tag = Tag::message(path.id);
     if known.has(&tag) {
         return Ok(tag.not_modified());
     }
+    if let Some(json) = made.with_headers(&held.0) {
+        return Ok(tag.on(records::json(json.into())));
+    }
     let headers = headers_of(&inbox, &path).await?;
-    Ok(tag.on(records::object(held, &mailbox_url(&inbox, &path.mailbox), Some(&headers), None)))
+    Ok(tag.on(records::object(held, &made, &mailbox_url(&inbox, &path.mailbox), &headers)))
 }
 
 /// `DELETE /emails/{mailbox}`.

@@ -2,26 +2,101 @@
 //! a byte may take six.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::FromRequestParts;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 
 use super::pieces::Pieces;
-use super::room::{LARGE_BYTES, Room, Share};
+use super::problem::Problem;
+use super::room::{LARGE_BYTES, Room, Share, from_layer};
 use super::view::{ClaimView, MessageView};
 use crate::inbox::{Inbox, StoreError, Stored};
 use crate::mail::{HeaderField, MailboxName, MessageId};
 
-/// So many bytes are made at a time, or a few more. What has no more text than this is made at once, and its length told.
+/// So many bytes are made at a time, or a few more. A message with no more text than
+/// this is made at once.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// Messages whose text together is no more than this are made at once.
+const AT_ONCE_BYTES: usize = 256 * 1024;
+
+/// The JSON that was made lately takes so much, roughly, and each beside its text.
+const MADE_MAX_BYTES: u64 = 16 * 1024 * 1024;
+const MADE_OVERHEAD_BYTES: usize = 256;
+
+/// The JSON of messages as it was made lately: a message never changes, and who looks at a mailbox looks again. Whether it is
+/// there is not for this to say: it is asked only for what the store has just found. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Made(Arc<Cache<Key, Bytes, Size>>);
+
+/// One mailbox sees a message otherwise than another: each its own recipient.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    mailbox: MailboxName,
+    id: MessageId,
+    has_headers: bool,
+}
+
+#[derive(Clone)]
+struct Size;
+
+impl Weighter<Key, Bytes> for Size {
+    fn weight(&self, _: &Key, json: &Bytes) -> u64 {
+        (json.len() + MADE_OVERHEAD_BYTES) as u64
+    }
+}
+
+impl Made {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Cache::with_weighter(4096, MADE_MAX_BYTES, Size)))
+    }
+
+    /// The JSON of a message with its headers, where it was made lately.
+    pub(super) fn with_headers(&self, stored: &Stored) -> Option<Bytes> {
+        self.0.get(&Key::new(stored, true))
+    }
+
+    /// The JSON of a message of little text; with its headers where they are given.
+    fn of(&self, stored: &Stored, mailbox_url: &str, headers: Option<&[HeaderField]>) -> Bytes {
+        let key = Key::new(stored, headers.is_some());
+        if let Some(json) = self.0.get(&key) {
+            return json;
+        }
+        let mut json = Vec::new();
+        write(&MessageView::new(stored, mailbox_url, headers), &mut json);
+        let json = Bytes::from(json);
+        self.0.insert(key, json.clone());
+        json
+    }
+}
+
+impl Key {
+    fn new(stored: &Stored, has_headers: bool) -> Self {
+        Self { mailbox: stored.mailbox.clone(), id: stored.message.id, has_headers }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Made {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        from_layer(parts)
+    }
+}
 
 /// The messages of a list, as an array.
 pub(super) struct List {
     inbox: Inbox,
     room: Room,
+    made: Made,
     mailbox: MailboxName,
     url: String,
     queue: VecDeque<Item>,
@@ -67,14 +142,20 @@ enum Stage {
 
 impl List {
     /// `messages` of `mailbox`, which is at `url`.
-    pub(super) fn new(inbox: Inbox, room: Room, mailbox: MailboxName, url: String, messages: Vec<Stored>) -> Self {
+    pub(super) fn new(
+        inbox: Inbox,
+        (room, made): (Room, Made),
+        mailbox: MailboxName,
+        url: String,
+        messages: Vec<Stored>,
+    ) -> Self {
         let mut bytes = 0;
         let item = |stored: Stored| {
             bytes += text_bytes(&stored);
             if bytes <= LARGE_BYTES { Item::Kept(stored) } else { Item::Named(stored.message.id) }
         };
         let queue = messages.into_iter().map(item).collect();
-        Self { inbox, room, mailbox, url, queue, current: None, place: Place::Before }
+        Self { inbox, room, made, mailbox, url, queue, current: None, place: Place::Before }
     }
 
     async fn take(&self, item: Item) -> Result<Option<(Stored, Share)>, StoreError> {
@@ -91,9 +172,10 @@ impl List {
             _ => out.push(b','),
         }
         if text_bytes(&stored) > PIECE_BYTES {
-            self.current = Some(Record::new(stored, share, &self.url, None, None));
+            let around = MessageView::new(&stored, &self.url, None).around_bodies();
+            self.current = Some(Record::new(stored, share, around));
         } else {
-            write(&MessageView::new(&stored, &self.url, None), out);
+            out.extend_from_slice(&self.made.of(&stored, &self.url, None));
         }
     }
 }
@@ -129,14 +211,8 @@ impl Pieces for List {
 }
 
 impl Record {
-    fn new(
-        stored: Stored,
-        share: Share,
-        mailbox_url: &str,
-        headers: Option<&[HeaderField]>,
-        claim: Option<&ClaimView>,
-    ) -> Self {
-        let (before, after) = MessageView::new(&stored, mailbox_url, headers).with_claim(claim).around_bodies();
+    /// `stored`, between what stands around its bodies.
+    fn new(stored: Stored, share: Share, (before, after): (Vec<u8>, Vec<u8>)) -> Self {
         Self { stored, _share: share, before, after, stage: Stage::Before }
     }
 
@@ -174,48 +250,65 @@ impl Pieces for Record {
 
 /// The array of the messages that `list` gives.
 pub(super) fn array(list: List) -> Response {
-    let bytes: usize = list.queue.iter().map(Item::text_bytes).sum();
-    if bytes > PIECE_BYTES {
+    let bytes: Option<usize> = list.queue.iter().map(Item::text_bytes).sum();
+    if bytes.is_none_or(|bytes| bytes > AT_ONCE_BYTES) {
         return json(list.into_body());
     }
-    let views: Vec<_> = list.queue.iter().filter_map(|item| item.view(&list.url)).collect();
-    let mut out = Vec::new();
-    write(&views, &mut out);
+    let (List { made, url, .. }, queue) = (&list, &list.queue);
+    let made: Vec<_> = queue.iter().filter_map(Item::kept).map(|stored| made.of(stored, url, None)).collect();
+    let mut out = Vec::with_capacity(made.iter().map(|json| json.len() + 1).sum::<usize>() + 2);
+    out.push(b'[');
+    for json in made {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&json);
+    }
+    out.push(b']');
     json(out.into())
 }
 
-/// One message, with all its headers or with the lease on it where they are given.
+/// One message with all its headers.
 pub(super) fn object(
     (stored, share): (Stored, Share),
+    made: &Made,
     mailbox_url: &str,
-    headers: Option<&[HeaderField]>,
-    claim: Option<&ClaimView>,
+    headers: &[HeaderField],
 ) -> Response {
     if text_bytes(&stored) > PIECE_BYTES {
-        return json(Record::new(stored, share, mailbox_url, headers, claim).into_body());
+        let around = MessageView::new(&stored, mailbox_url, Some(headers)).around_bodies();
+        return json(Record::new(stored, share, around).into_body());
+    }
+    json(made.of(&stored, mailbox_url, Some(headers)).into())
+}
+
+/// One message with the lease on it.
+pub(super) fn claimed((stored, share): (Stored, Share), mailbox_url: &str, claim: &ClaimView) -> Response {
+    let view = MessageView::new(&stored, mailbox_url, None).with_claim(claim);
+    if text_bytes(&stored) > PIECE_BYTES {
+        let around = view.around_bodies();
+        return json(Record::new(stored, share, around).into_body());
     }
     let mut out = Vec::new();
-    write(&MessageView::new(&stored, mailbox_url, headers).with_claim(claim), &mut out);
+    write(&view, &mut out);
     json(out.into())
 }
 
 impl Item {
-    fn text_bytes(&self) -> usize {
+    fn kept(&self) -> Option<&Stored> {
         match self {
-            Self::Kept(stored) => text_bytes(stored),
-            Self::Named(_) => LARGE_BYTES,
-        }
-    }
-
-    fn view(&self, mailbox_url: &str) -> Option<MessageView<'_>> {
-        match self {
-            Self::Kept(stored) => Some(MessageView::new(stored, mailbox_url, None)),
+            Self::Kept(stored) => Some(stored),
             Self::Named(_) => None,
         }
     }
+
+    /// The text of one that can be made at once.
+    fn text_bytes(&self) -> Option<usize> {
+        self.kept().map(text_bytes).filter(|bytes| *bytes <= PIECE_BYTES)
+    }
 }
 
-fn json(body: Body) -> Response {
+pub(super) fn json(body: Body) -> Response {
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 

@@ -97,9 +97,14 @@ impl<S: Sync> FromRequestParts<S> for Room {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get().cloned().ok_or_else(|| {
-            tracing::error!("a request for mail came past the layer that has the room for it");
-            Problem::internal()
-        })
+        from_layer(parts)
     }
+}
+
+/// What a layer has for every request.
+pub(super) fn from_layer<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Result<T, Problem> {
+    parts.extensions.get().cloned().ok_or_else(|| {
+        tracing::error!("a request for mail came past the layer that has the room for it");
+        Problem::internal()
+    })
 }

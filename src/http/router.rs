@@ -25,6 +25,7 @@ use super::held::Places;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::query::{Strict, is_well_encoded};
+use super::records::Made;
 use super::room::Room;
 use super::{
     Settings, accept, addresses, attempts, claims, client, compress, content, count, emails, events, held, key, limit,
@@ -145,6 +146,7 @@ fn mailboxes(settings: &Settings, inbox: Inbox, metrics: &Arc<metrics::Http>, ta
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings, metrics.held.clone())))
         .layer(Extension(Room::new()))
+        .layer(Extension(Made::new()))
         .layer(Extension(Streams::new(settings, tasks)))
         .layer(Extension(gate.clone()))
         .layer(from_fn_with_state(gate, key::require))

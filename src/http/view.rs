@@ -213,9 +213,9 @@ impl<'a> MessageView<'a> {
         }
     }
 
-    /// The same, with the lease on it where there is one.
-    pub(super) fn with_claim(self, claim: Option<&'a ClaimView>) -> Self {
-        Self { claim, ..self }
+    /// The same, with the lease on it.
+    pub(super) fn with_claim(self, claim: &'a ClaimView) -> Self {
+        Self { claim: Some(claim), ..self }
     }
 }
 

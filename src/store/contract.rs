@@ -165,6 +165,7 @@ contract! {
     a_page_has_so_many_bytes_but_always_one_message
     pages_stay_where_they_are_while_mail_arrives
     a_seq_is_never_used_again
+    a_clock_that_jumps_loses_nothing_and_mail_stays_in_the_order_of_its_arrival
     delete_takes_one_message_from_one_mailbox
     clear_takes_a_whole_mailbox_and_no_other
     a_message_expires_on_its_own_time_swept_or_not
@@ -368,6 +369,31 @@ async fn pages_stay_where_they_are_while_mail_arrives(subject: Subject) {
         seen.extend(page);
     }
     assert_eq!(seen, expected);
+}
+
+async fn a_clock_that_jumps_loses_nothing_and_mail_stays_in_the_order_of_its_arrival(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let now = lab.clock.now();
+    let ahead = now.after(3 * TTL);
+    let behind = Timestamp::from_millis(now.as_millis() - 3 * 24 * 3_600_000);
+    let (first, first_id) = lab.deliver("alice", b"first").await;
+    lab.clock.set(ahead);
+    let (second, second_id) = lab.deliver("alice", b"second").await;
+    assert_eq!(lab.seqs("alice").await, [second], "by the clock the first has expired");
+    lab.clock.set(behind);
+    let (third, third_id) = lab.deliver("alice", b"third").await;
+    assert!(first < second && second < third, "{first} {second} {third}");
+    assert!(first_id != second_id && second_id != third_id && third_id < first_id);
+    assert_eq!(lab.seqs("alice").await, [third, second, first]);
+    let older = Page { before: Some(third), limit: 1, ..ALL };
+    assert_eq!(lab.page("alice", older).await, [second]);
+    for (id, raw) in [(first_id, "first"), (second_id, "second"), (third_id, "third")] {
+        assert_eq!(lab.raw("alice", id).await.unwrap(), raw);
+    }
+    lab.clock.set(now);
+    assert_eq!(lab.seqs("alice").await, [second, first], "the third expires on its own time");
+    let (fourth, _) = lab.deliver("alice", b"fourth").await;
+    assert_eq!(lab.seqs("alice").await, [fourth, second, first]);
 }
 
 async fn a_seq_is_never_used_again(subject: Subject) {
@@ -1017,7 +1043,7 @@ async fn the_store_sweeps_by_itself(subject: Subject) {
     let raw = Bytes::from(noise(1, MIB as usize));
     lab.store.append(to(&["alice"]), lab.message(), raw.clone()).await.unwrap();
     lab.clock.advance(TTL);
-    lab.tasks.spawn(lab.store.clone().sweep_every(Duration::from_millis(1), lab.tasks.clone()));
+    lab.tasks.spawn(sweeper::run(lab.store.clone(), Duration::from_millis(1), lab.tasks.clone()));
     let retried = async {
         while lab.store.append(to(&["alice"]), lab.message(), raw.clone()).await.is_err() {
             tokio::task::yield_now().await;

@@ -10,14 +10,14 @@ mod events;
 mod gone;
 mod memory;
 mod raw;
+mod sweeper;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 pub use self::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Unclaimed};
 pub use self::events::{Lagged, Mark, Subscription, Watch};
@@ -31,9 +31,6 @@ use crate::clock::{Clock, Timestamp};
 use crate::mail::{MailboxName, Message, MessageId, Recipient};
 use crate::metrics::{self, Failure, Removal, level};
 use crate::shutdown::Shutdown;
-
-/// How long an expired message may still take up room; it is not served any more from the moment of its expiry on.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// One mailbox that a message goes to, and the recipient that led there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,7 +190,7 @@ impl Store {
             )),
         };
         let store = Self { backend, events, clock, metrics };
-        tasks.spawn(store.clone().sweep_every(SWEEP_INTERVAL, tasks.clone()));
+        tasks.spawn(sweeper::run(store.clone(), sweeper::INTERVAL, tasks.clone()));
         Ok(store)
     }
 
@@ -456,20 +453,6 @@ impl Store {
             self.metrics.failures.of(kind).inc();
         }
         done
-    }
-
-    async fn sweep_every(self, interval: Duration, tasks: Shutdown) {
-        let mut due = tokio::time::interval_at(Instant::now() + interval, interval);
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = tasks.requested() => return,
-                _ = due.tick() => {}
-            }
-            if let Err(error) = self.sweep().await {
-                tracing::warn!(%error, "expired mail was not removed; it will be tried again");
-            }
-        }
     }
 }
 

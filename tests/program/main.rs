@@ -7,12 +7,12 @@ mod api;
 mod attempts;
 mod browser;
 mod clients;
-mod crash;
 mod curl;
 mod dialogue;
 mod events;
 #[path = "../support/exposition.rs"]
 mod exposition;
+mod faults;
 mod https;
 mod idle;
 mod metrics;
@@ -21,8 +21,11 @@ mod process;
 mod programs;
 mod proxy;
 mod python;
+mod readers;
 mod relay;
 mod setup;
 mod signals;
+#[path = "../support/small_disk.rs"]
+mod small_disk;
 mod soak;
 mod tls;

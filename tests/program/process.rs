@@ -48,9 +48,14 @@ impl Restante {
 
     /// Starts it with so few open files at a time as a shell may give it, unless it asks for more.
     pub(crate) fn start_with_open_files(dir: &Path, variables: &[(&str, &str)], soft_limit: u64) -> Self {
+        Self::start_behind(&format!("ulimit -S -n {soft_limit}"), dir, variables)
+    }
+
+    /// Starts it in the place of a shell that has run `preparation`.
+    pub(crate) fn start_behind(preparation: &str, dir: &Path, variables: &[(&str, &str)]) -> Self {
         let restante = command(dir, variables);
         let mut shell = Command::new("sh");
-        shell.args(["-c", "ulimit -S -n $0 && exec \"$1\"", &soft_limit.to_string()]).arg(restante.get_program());
+        shell.args(["-c", &format!("{preparation} && exec \"$0\"")]).arg(restante.get_program());
         shell.current_dir(dir).env_clear();
         shell.envs(restante.get_envs().filter_map(|(name, value)| Some((name, value?))));
         Self::run(shell.stderr(File::create(log_file(dir)).unwrap()), dir, variables)
@@ -94,6 +99,11 @@ impl Restante {
         signal(&self.child, name);
     }
 
+    /// Its number as a process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for the end of the program.
     pub(crate) fn wait(mut self) -> ExitStatus {
         programs::wait(&mut self.child, "restante")
@@ -103,6 +113,11 @@ impl Restante {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// From now on `VmHWM` is the most that it took since then.
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
 
     /// A line of its `/proc/<pid>/status`, in kB.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
 
+use super::held::{self, Changes};
 use super::pending::{Pending, Unindexed};
 use super::segments::{Place, SegmentId};
 use super::tombstones;
@@ -12,7 +13,7 @@ use crate::mail::{MailboxName, MessageId};
 use crate::store::gone::{GoneReason, Lifetime};
 
 /// How many expired messages go in one transaction. Deliveries wait for it, so it is short.
-pub(super) const SWEEP_STEP: u64 = 500;
+pub(super) const SWEEP_STEP: u64 = 100;
 /// Mailboxes whose size is remembered. When there are more, all are forgotten and counted again.
 const COUNTED_MAILBOXES: usize = 65_536;
 
@@ -55,6 +56,7 @@ pub(super) struct Update<'a> {
     remembers: bool,
     /// Entries that nothing refers to any more. Their room may be given back once the transaction is durable.
     freed: Vec<Extent>,
+    changes: Changes,
     /// How many messages their mailboxes had no room for.
     evicted: u64,
 }
@@ -128,10 +130,11 @@ impl CountByMailbox {
 impl<'a> Update<'a> {
     /// On a full disk nothing is remembered: it would take room to remove what has expired.
     pub(super) fn new(transaction: Transaction<'a>, counts: &'a mut Counts, remembers: bool) -> Self {
-        Self { transaction, counts, remembers, freed: Vec::new(), evicted: 0 }
+        Self { transaction, counts, remembers, freed: Vec::new(), changes: Changes::default(), evicted: 0 }
     }
 
     pub(super) fn commit(self) -> rusqlite::Result<Done> {
+        self.changes.write(&self.transaction)?;
         self.transaction.commit()?;
         Ok(Done { freed: self.freed, evicted: self.evicted })
     }
@@ -144,12 +147,11 @@ impl<'a> Update<'a> {
     /// Takes in all that is pending, and notes up to where the segments have been read with it.
     pub(super) fn index(&mut self, pending: &Pending, last_seq: u64, max_messages: u64) -> rusqlite::Result<()> {
         for message in pending.messages() {
+            self.changes.added(Extent { place: message.place, len: message.head.len() });
             self.keep(message, max_messages)?;
         }
         for (segment, end) in pending.ends() {
-            self.transaction
-                .prepare_cached("INSERT OR REPLACE INTO segment (segment, indexed_end) VALUES (?1, ?2)")?
-                .execute([segment.to_row(), to_row(end)])?;
+            held::indexed(&self.transaction, segment, end)?;
         }
         self.transaction.prepare_cached("UPDATE counter SET last_seq = ?1")?.execute([to_row(last_seq)])?;
         Ok(())
@@ -265,6 +267,7 @@ impl<'a> Update<'a> {
             .exists(params![id.as_bytes(), segment.to_row(), to_row(start)])?;
         if !is_needed {
             self.freed.push(extent);
+            self.changes.freed(extent);
         }
         Ok(())
     }
@@ -302,37 +305,6 @@ pub(super) fn largest_id(connection: &Connection) -> rusqlite::Result<Option<Mes
 pub(super) fn last_seq(connection: &Connection) -> rusqlite::Result<u64> {
     let greatest = "SELECT max(last_seq, (SELECT ifnull(max(seq), 0) FROM message)) FROM counter";
     connection.query_row(greatest, [], |row| row.get(0).map(from_row))
-}
-
-/// Up to where the segments are indexed.
-pub(super) fn ends(connection: &Connection) -> rusqlite::Result<HashMap<SegmentId, u64>> {
-    connection
-        .prepare("SELECT segment, indexed_end FROM segment")?
-        .query_map([], |row| Ok((SegmentId::from_row(row.get(0)?), from_row(row.get(1)?))))?
-        .collect()
-}
-
-/// Forgets up to where a segment is indexed. It must be gone for good, or its log would be replayed from the beginning.
-pub(super) fn forget(connection: &Connection, segment: SegmentId) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM segment WHERE segment = ?1")?.execute([segment.to_row()]).map(drop)
-}
-
-/// How many entries of each segment are referred to, and the bytes of all of them.
-pub(super) fn referred(connection: &Connection) -> rusqlite::Result<(HashMap<SegmentId, u64>, u64)> {
-    let mut entries = HashMap::new();
-    let mut bytes = 0;
-    let mut last = None;
-    // The copies of a message follow each other.
-    let mut statement = connection.prepare(removal!("ORDER BY seq"))?;
-    for row in statement.query_map([], Removal::from_row)? {
-        let Extent { place, len } = row?.extent;
-        if last != Some(place) {
-            *entries.entry(place.segment).or_default() += 1;
-            bytes += len;
-            last = Some(place);
-        }
-    }
-    Ok((entries, bytes))
 }
 
 /// A number as SQLite keeps it: signed.

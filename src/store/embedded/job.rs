@@ -20,8 +20,9 @@ pub(super) enum Job {
     Chore(Chore),
     /// To bring the index up to date.
     Flush(Answer<()>),
-    /// After a sweep that removed so many messages, or that found no room to remove any.
-    Tidy(Timestamp, u64, Answer<()>),
+    /// After a sweep that removed so many messages, or that found no room to remove any; the answer is whether more is to be
+    /// done.
+    Tidy(Timestamp, u64, Answer<bool>),
     Close,
 }
 
@@ -99,7 +100,7 @@ pub(super) struct Batch {
     pub(super) appends: Vec<Append>,
     pub(super) chores: Vec<Chore>,
     pub(super) flushes: Vec<Answer<()>>,
-    pub(super) tidies: Vec<(Timestamp, u64, Answer<()>)>,
+    pub(super) tidies: Vec<(Timestamp, u64, Answer<bool>)>,
     pub(super) is_last: bool,
 }
 

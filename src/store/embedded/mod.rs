@@ -9,11 +9,14 @@ mod claims;
 mod directory;
 mod entry;
 mod extent;
+mod health;
+mod held;
 mod index;
 mod job;
 mod pending;
 mod quota;
 mod reader;
+mod records;
 mod recovery;
 mod schema;
 mod segments;
@@ -36,6 +39,7 @@ pub(in crate::store) use self::extent::Extent;
 
 use self::directory::Directory;
 use self::entry::{Entry, Recipient};
+use self::health::Health;
 use self::index::SWEEP_STEP;
 use self::job::{Answer, Append, Chore, Job};
 use self::pending::Backlog;
@@ -63,6 +67,7 @@ pub(super) struct Embedded {
     room: Arc<Semaphore>,
     reader: Arc<Reader>,
     quota: Arc<Quota>,
+    health: Arc<Health>,
     backlog: Backlog,
     metrics: Arc<metrics::Store>,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
@@ -99,6 +104,7 @@ impl Embedded {
         let connection = schema::writing(&directory)?;
         let quota = Quota::new(directory.path(), settings.max_bytes, min_free_bytes, metrics.clone());
         let quota = Arc::new(quota.map_err(|error| failed(&error))?);
+        let health = Arc::new(Health::new(directory.path()));
         let files = Arc::new(SegmentFiles::new(&directory.segments()));
         let reader = Arc::new(Reader::new(directory.index(), files.clone()));
         let max_messages = settings.mailbox_max_messages as u64;
@@ -107,6 +113,7 @@ impl Embedded {
             directory,
             connection,
             quota: quota.clone(),
+            health: health.clone(),
             files,
             events,
             metrics: metrics.clone(),
@@ -121,7 +128,8 @@ impl Embedded {
             .spawn(move || timer.block_on(writer.run(jobs)))
             .map_err(|error| failed(&error))?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
-        Ok(Self { queue, room, reader, quota, backlog, metrics, writer: tokio::sync::Mutex::new(Some(writer)) })
+        let writer = tokio::sync::Mutex::new(Some(writer));
+        Ok(Self { queue, room, reader, quota, health, backlog, metrics, writer })
     }
 
     pub(super) async fn append(
@@ -253,12 +261,13 @@ impl Embedded {
         if self.queue.is_closed() {
             return Err(closing());
         }
-        let quota = self.quota.clone();
+        let (quota, health) = (self.quota.clone(), self.health.clone());
         let read = move |_: &Arc<Reader>, connection: &rusqlite::Connection| {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             if !quota.has_directory()? {
                 return Err(StoreError::Unavailable("the data directory has been deleted".to_owned()));
             }
+            health.check()?;
             quota.admit(1, quota.free_bytes()?)
         };
         self.read(read).await
@@ -285,9 +294,14 @@ impl Embedded {
         Ok(removed)
     }
 
+    /// In short steps, too.
     async fn tidy(&self, now: Timestamp, removed: u64) -> Result<(), StoreError> {
-        let (answer, answered) = Answer::channel();
-        self.ask(Job::Tidy(now, removed, answer), answered).await
+        loop {
+            let (answer, answered) = Answer::channel();
+            if !self.ask(Job::Tidy(now, removed, answer), answered).await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn expire(&self, now: Timestamp) -> Result<u64, StoreError> {

@@ -10,6 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::metrics::{self, level};
 use crate::store::StoreError;
 
+/// So much stays free whatever is configured: what is acknowledged must find room in the index, or nothing could be read, and
+/// so must the removal of what has expired, or nothing would come back. It is the log of SQLite before a checkpoint, twice.
+const INDEX_ROOM_BYTES: u64 = 8 * 1024 * 1024;
+
 /// What is held, and what may be. The writer counts, everybody may ask.
 pub(super) struct Quota {
     directory: File,
@@ -26,6 +30,7 @@ impl Quota {
         min_free_bytes: u64,
         metrics: Arc<metrics::Store>,
     ) -> io::Result<Self> {
+        let min_free_bytes = min_free_bytes.max(INDEX_ROOM_BYTES);
         metrics.disk_min_free_bytes.set(level(min_free_bytes));
         let (directory, held_bytes) = (File::open(directory)?, AtomicU64::new(0));
         let quota = Self { directory, max_bytes, min_free_bytes, held_bytes, metrics };

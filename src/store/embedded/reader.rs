@@ -12,10 +12,11 @@ use tokio::sync::Semaphore;
 use super::entry::{self, HEAD_BYTES};
 use super::extent::{Bounds, Extent};
 use super::index::{from_row, to_row};
+use super::records::Records;
 use super::schema;
 use super::segments::{Place, SegmentFiles, SegmentId};
 use crate::clock::Timestamp;
-use crate::mail::{MailboxName, Message, MessageId};
+use crate::mail::{MailboxName, MessageId};
 use crate::store::{CHUNK_BYTES, Listing, MailboxSummary, Page, Raw, StoreError, Stored, closing};
 
 /// So many reads run at once; more of them would only wait for the same disk.
@@ -46,6 +47,7 @@ pub(super) struct Reader {
     files: Arc<SegmentFiles>,
     turns: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
+    records: Records,
 }
 
 /// A message of a mailbox as the index knows it.
@@ -62,7 +64,8 @@ pub(super) struct Found {
 
 impl Reader {
     pub(super) fn new(index: PathBuf, files: Arc<SegmentFiles>) -> Self {
-        Self { index, files, turns: Arc::new(Semaphore::new(CONNECTIONS)), idle: Mutex::default() }
+        let turns = Arc::new(Semaphore::new(CONNECTIONS));
+        Self { index, files, turns, idle: Mutex::default(), records: Records::new() }
     }
 
     /// Runs `work` with a connection on a thread that may block.
@@ -190,10 +193,10 @@ impl Reader {
 
     /// The message of a row, or nothing if it cannot be read.
     fn stored(&self, found: &Found, mailbox: &MailboxName) -> Option<Stored> {
-        let message: Message =
-            entry::record(&self.bytes(found.place, HEAD_BYTES as u64 + found.record_len)?, found.id)?;
+        let read = || entry::record(&self.bytes(found.place, HEAD_BYTES as u64 + found.record_len)?, found.id);
+        let message = self.records.of(found.id, read)?;
         let rcpt_to = found.rcpt_to.parse().ok()?;
-        Some(Stored { seq: found.seq, mailbox: mailbox.clone(), rcpt_to, message: Arc::new(message) })
+        Some(Stored { seq: found.seq, mailbox: mailbox.clone(), rcpt_to, message })
     }
 
     pub(super) fn bytes(&self, place: Place, len: u64) -> Option<Vec<u8>> {

@@ -59,8 +59,18 @@ const FORMAT_2: &str = "
     CREATE INDEX message_claimed ON message (mailbox, claimed_until_ms) WHERE claimed_until_ms IS NOT NULL;
 ";
 
+/// How many entries of each segment are referred to, and their bytes: the start does not count them.
+const FORMAT_3: &str = "
+    ALTER TABLE segment ADD COLUMN entries INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE segment ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE segment SET entries = held.entries, bytes = held.bytes FROM (
+        SELECT segment, count(*) AS entries, sum(len) AS bytes
+        FROM (SELECT DISTINCT segment, start, front_len + raw_len AS len FROM message) GROUP BY segment
+    ) AS held WHERE held.segment = segment.segment;
+";
+
 /// What makes each format from the one before it. A new directory goes through all of them.
-const FORMATS: [&str; 2] = [FORMAT_1, FORMAT_2];
+const FORMATS: [&str; 3] = [FORMAT_1, FORMAT_2, FORMAT_3];
 
 /// Opens the one connection that writes, and makes the tables in a new directory; one of an earlier format is brought up to
 /// this one.
@@ -135,6 +145,6 @@ mod tests {
         assert_eq!(pragma("synchronous"), "Integer(1)");
         assert_eq!(pragma("auto_vacuum"), "Integer(2)");
         assert_eq!(pragma("page_size"), "Integer(4096)");
-        assert_eq!(pragma("user_version"), "Integer(2)");
+        assert_eq!(pragma("user_version"), "Integer(3)");
     }
 }

@@ -11,6 +11,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::directory::Directory;
+use super::health::Health;
+use super::held::{self, Held, Known};
 use super::index::{self, Counts, Done, Extent, SWEEP_STEP, Update};
 use super::job::{Answer, Append, Batch, Chore, Job, LOOKS, soon};
 use super::pending::{Backlog, Pending, Unindexed};
@@ -29,8 +31,8 @@ const PENDING_MAX_ROWS: usize = 8192;
 const QUIET: Duration = Duration::from_millis(20);
 /// An index that could not be written is tried again after so long.
 const RETRY: Duration = Duration::from_secs(1);
-/// The index is made smaller when so many of its pages, and at least a quarter, are free; so many at a time.
-const VACUUM_PAGES: i64 = 4096;
+/// The index is made smaller when so many of its pages, and at least a quarter, are free; so many at a time, as mail waits.
+const VACUUM_PAGES: i64 = 256;
 
 /// What a writer works with.
 pub(super) struct Parts {
@@ -38,6 +40,7 @@ pub(super) struct Parts {
     pub(super) directory: Directory,
     pub(super) connection: Connection,
     pub(super) quota: Arc<Quota>,
+    pub(super) health: Arc<Health>,
     pub(super) files: Arc<SegmentFiles>,
     pub(super) events: Events,
     pub(super) metrics: Arc<metrics::Store>,
@@ -48,8 +51,8 @@ pub(super) struct Parts {
 pub(super) struct Writer {
     parts: Parts,
     segments: Segments,
-    /// How many entries of each segment are referred to, by the index or as pending.
-    live: HashMap<SegmentId, u64>,
+    /// What of each segment is referred to, by the index or as pending.
+    live: HashMap<SegmentId, Held>,
     counts: Counts,
     pending: Pending,
     /// When so many rows are pending the index is written.
@@ -61,21 +64,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Takes the directory over: counts what is referred to, indexes what is only in the segments, and removes segments that
-    /// nothing refers to.
+    /// Takes the directory over: indexes what is only in the segments, and removes segments that nothing refers to.
     pub(super) fn open(parts: Parts, backlog: Backlog, now: Timestamp) -> Result<Self, StoreError> {
         let connection = &parts.connection;
-        let (mut live, held_bytes) = index::referred(connection)?;
-        let ends = index::ends(connection)?;
-        parts.quota.add(held_bytes);
-        let known = live.keys().chain(ends.keys()).copied();
-        let (segments, found) = Segments::open(parts.directory.segments(), known)?;
-        for missing in live.keys().filter(|id| !found.contains(id)) {
+        let known = held::all(connection)?;
+        let (segments, found) = Segments::open(parts.directory.segments(), known.keys().copied())?;
+        let is_lost = |id: &SegmentId| known[id].held.entries > 0 && !found.contains(id) && !id.is_over(now);
+        for missing in known.keys().filter(|id| is_lost(id)) {
             tracing::error!(segment = ?missing, "a segment is missing; what has not expired of it is lost");
         }
-        for id in &found {
-            live.entry(*id).or_insert(0);
-        }
+        let live: HashMap<_, _> =
+            found.iter().map(|id| (*id, known.get(id).map(|known| known.held).unwrap_or_default())).collect();
+        parts.quota.add(live.values().map(|held| held.bytes).sum());
         let mut writer = Self {
             last_seq: index::last_seq(connection)?,
             largest_id: index::largest_id(connection)?,
@@ -87,12 +87,13 @@ impl Writer {
             parts,
         };
         for id in &found {
-            writer.recover(*id, ends.get(id).copied().unwrap_or(0), now)?;
+            writer.recover(*id, known.get(id).map_or(0, |known| known.end), now)?;
         }
         // Where this fails it is tried again while the store is open, as with any other mail.
         writer.rest();
-        writer.forget(ends.into_keys().filter(|id| !found.contains(id)).collect());
-        writer.unlink_if(|_, live| live == 0);
+        let is_done = |(id, known): (SegmentId, Known)| (known.held.entries == 0 && !found.contains(&id)).then_some(id);
+        writer.forget(known.into_iter().filter_map(is_done).collect());
+        writer.unlink_if(|_, held| held.entries == 0);
         Ok(writer)
     }
 
@@ -167,8 +168,8 @@ impl Writer {
             let flushed = self.flush();
             batch.flushes.into_iter().for_each(|answer| answer.give(flushed.clone()));
         }
-        for (now, removed, answer) in batch.tidies {
-            self.tidy(now, removed);
+        for (now, removed, mut answer) in batch.tidies {
+            answer.value = self.tidy(now, removed);
             answer.give(Ok(()));
         }
     }
@@ -188,6 +189,7 @@ impl Writer {
         let free_bytes = self.parts.quota.free_bytes().unwrap_or(u64::MAX);
         let mut more = 0;
         let mut written = Vec::with_capacity(appends.len());
+        let mut is_ill = false;
         for mut append in appends {
             match self.place(&mut append, more, free_bytes) {
                 Ok(Some(place)) => {
@@ -195,10 +197,16 @@ impl Writer {
                     written.push((append, place));
                 }
                 Ok(None) => append.answer.give(Ok(())),
-                Err(error) => append.answer.give(Err(error)),
+                Err(error) => {
+                    is_ill |= matches!(error, StoreError::Unavailable(_));
+                    self.parts.health.note(!is_ill);
+                    append.answer.give(Err(error));
+                }
             }
         }
         let failed = self.segments.write(written.iter().map(|(append, place)| (*place, &append.entry)));
+        is_ill |= failed.values().any(|error| matches!(error, StoreError::Unavailable(_)));
+        self.parts.health.note(!is_ill);
         for id in failed.keys() {
             self.live.entry(*id).or_default();
         }
@@ -260,7 +268,7 @@ impl Writer {
     /// Counts a message that is in a segment and is to be indexed.
     fn hold(&mut self, message: Unindexed) {
         self.parts.quota.add(message.head.len());
-        *self.live.entry(message.place.segment).or_default() += 1;
+        self.live.entry(message.place.segment).or_default().add(message.head.len());
         self.pending.push(message);
     }
 
@@ -337,9 +345,10 @@ impl Writer {
     /// Gives back the room of entries that nothing refers to any more.
     fn release(&mut self, freed: Vec<Extent>, is_durable: bool) {
         for freed in &freed {
-            self.parts.quota.remove(freed.len);
-            if let Some(count) = self.live.get_mut(&freed.place.segment) {
-                *count = count.saturating_sub(1);
+            // What was in a segment that is gone went with it.
+            if let Some(held) = self.live.get_mut(&freed.place.segment) {
+                held.remove(freed.len);
+                self.parts.quota.remove(freed.len);
             }
         }
         if !freed.is_empty()
@@ -356,32 +365,34 @@ impl Writer {
         }
     }
 
-    /// Gives room back after a sweep.
-    fn tidy(&mut self, now: Timestamp, removed: u64) {
+    /// Gives room back after a sweep, some of it at a time; says whether there is more.
+    fn tidy(&mut self, now: Timestamp, removed: u64) -> bool {
         // Those that nothing was ever committed to are not counted yet, and must go too.
         for id in self.segments.retire(now) {
             self.live.entry(id).or_default();
         }
         // On a full disk the rows of a segment may be there yet. They are not needed to see that it is over, and without
         // its room they could never be removed.
-        self.unlink_if(|id, live| live == 0 || id.is_over(now));
-        if let Err(error) = self.vacuum() {
+        self.unlink_if(|id, held| held.entries == 0 || id.is_over(now));
+        let has_more = self.vacuum().unwrap_or_else(|error| {
             tracing::warn!(%error, "the index could not be made smaller");
-        }
-        if removed >= SWEEP_STEP {
+            false
+        });
+        if removed >= SWEEP_STEP && !has_more {
             self.checkpoint();
         }
         if let Err(error) = self.parts.quota.free_bytes() {
             tracing::warn!(%error, "the free space of the disk cannot be seen");
         }
+        has_more
     }
 
     /// Removes the segments that `is_done` says nobody needs, by how many of their entries are referred to.
-    fn unlink_if(&mut self, is_done: impl Fn(SegmentId, u64) -> bool) {
+    fn unlink_if(&mut self, is_done: impl Fn(SegmentId, Held) -> bool) {
         let Self { live, segments, pending, parts, .. } = self;
         let mut gone = Vec::new();
-        live.retain(|id, count| {
-            if segments.is_open(*id) || pending.needs(*id) || !is_done(*id, *count) {
+        live.retain(|id, held| {
+            if segments.is_open(*id) || pending.needs(*id) || !is_done(*id, *held) {
                 return true;
             }
             if let Err(error) = segments.unlink(*id) {
@@ -389,7 +400,11 @@ impl Writer {
                 return true;
             }
             parts.files.forget(*id);
-            gone.push(*id);
+            parts.quota.remove(held.bytes);
+            // While rows name it, its number stays taken.
+            if held.entries == 0 {
+                gone.push(*id);
+            }
             false
         });
         self.forget(gone);
@@ -403,22 +418,23 @@ impl Writer {
         // A file that came back with the power would be taken for a log that was never read.
         let synced = self.segments.sync_names().map_err(StoreError::from);
         let mut gone = gone.into_iter();
-        if let Err(error) = synced.and_then(|()| Ok(gone.try_for_each(|id| index::forget(&self.parts.connection, id))?))
+        if let Err(error) = synced.and_then(|()| Ok(gone.try_for_each(|id| held::forget(&self.parts.connection, id))?))
         {
             tracing::warn!(%error, "the index remembers segments that are gone; it will be put right at the next start");
         }
     }
 
-    fn vacuum(&self) -> rusqlite::Result<()> {
+    /// Makes the index a little smaller, where it is worth it; says whether it was.
+    fn vacuum(&self) -> rusqlite::Result<bool> {
         let pages = |name| self.parts.connection.query_row(name, [], |row| row.get::<_, i64>(0));
         let (free, all) = (pages("PRAGMA freelist_count")?, pages("PRAGMA page_count")?);
-        if free < VACUUM_PAGES / 16 || free < all / 4 {
-            return Ok(());
+        if free < VACUUM_PAGES || free < all / 4 {
+            return Ok(false);
         }
         let mut statement = self.parts.connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
         let mut steps = statement.query([])?;
         while steps.next()?.is_some() {}
-        Ok(())
+        Ok(true)
     }
 
     /// Moves the log into the index and empties it.
@@ -466,7 +482,9 @@ mod tests {
         let quota = Arc::new(Quota::new(directory.path(), u64::MAX, 0, Arc::default()).unwrap());
         let files = Arc::new(SegmentFiles::new(&directory.segments()));
         let events = Events::new();
-        let parts = Parts { directory, connection, quota, files, events, metrics: Arc::default(), max_messages: 500 };
+        let health = Arc::new(Health::new(directory.path()));
+        let metrics = Arc::default();
+        let parts = Parts { directory, connection, quota, health, files, events, metrics, max_messages: 500 };
         Writer::open(parts, Backlog::default(), Timestamp::from_millis(0)).unwrap()
     }
 
@@ -562,7 +580,7 @@ mod tests {
         let mut second = writer(dir.path());
         assert_eq!(rows(&second), 3);
         assert_eq!(append(&mut second, &[("alice", 6)])[0].as_deref().unwrap(), [4]);
-        assert_eq!(second.live.values().sum::<u64>(), 4);
+        assert_eq!(second.live.values().map(|held| held.entries).sum::<u64>(), 4);
     }
 
     #[test]
@@ -638,7 +656,7 @@ mod tests {
         assert_eq!(expire(&mut writer, 7).unwrap(), 1);
         writer.tidy(Timestamp::from_millis(7 * HOUR_MS), 0);
         assert_eq!(segments(), 0);
-        assert!(index::ends(&writer.parts.connection).unwrap().is_empty());
+        assert!(held::all(&writer.parts.connection).unwrap().is_empty());
     }
 
     #[test]
@@ -687,10 +705,16 @@ mod tests {
         assert!(matches!(writer.flush(), Err(StoreError::Full(_))));
         let indexed = rows(&writer);
         assert_eq!(indexed, kept - 10);
-        assert_eq!(usize::try_from(expire(&mut writer, 6).unwrap()).unwrap(), indexed, "before what is pending");
+        let mut expired = expire(&mut writer, 6).unwrap();
+        assert_eq!(expired, SWEEP_STEP, "before what is pending");
+        // It has made room for that, and that is due too.
+        while let step @ 1.. = expire(&mut writer, 6).unwrap() {
+            expired += step;
+        }
+        assert_eq!(usize::try_from(expired).unwrap(), kept);
         assert!(append(&mut writer, &[("alice", 7); 10]).iter().all(Result::is_ok));
         writer.flush().unwrap();
-        assert_eq!(rows(&writer), 20);
+        assert_eq!(rows(&writer), 10);
     }
 
     #[test]

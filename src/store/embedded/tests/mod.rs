@@ -81,6 +81,19 @@ async fn a_store_that_is_opened_again_has_everything_and_goes_on_counting() {
     assert_eq!(segments(&lab.data_dir()).len(), 2, "a run never writes into a segment of another");
 }
 
+#[tokio::test]
+async fn a_store_that_is_opened_again_with_the_clock_behind_goes_on_counting() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (first, _) = lab.deliver("alice", b"first").await;
+    lab.clock.set(Timestamp::from_millis(lab.clock.now().as_millis() - 10 * 24 * 3_600_000));
+    let lab = lab.reopen(|_| ()).await;
+    let (second, id) = lab.deliver("alice", b"second").await;
+    assert_eq!(lab.seqs("alice").await, [second, first]);
+    lab.clock.advance(2 * DAY);
+    assert_eq!(lab.store.sweep().await.unwrap(), 1);
+    assert_eq!((lab.seqs("alice").await, lab.raw("alice", id).await), (vec![first], None));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_is_there_after_a_crash() {
     let lab = Lab::open(Subject::Embedded).await;
@@ -124,37 +137,57 @@ async fn a_second_process_is_told_who_has_the_directory() {
 #[tokio::test]
 async fn a_format_of_the_future_is_refused_and_left_alone() {
     let lab = Lab::open(Subject::Embedded).await;
+    lab.deliver("alice", b"hello").await;
     lab.store.close().await;
-    let set = |format: i64| {
-        let index = rusqlite::Connection::open(lab.data_dir().join("index.sqlite3")).unwrap();
-        index.pragma_update(None, "user_version", format).unwrap();
+    let index = rusqlite::Connection::open(lab.data_dir().join("index.sqlite3")).unwrap();
+    index.pragma_update(None, "user_version", 99).unwrap();
+    index.close().unwrap();
+    let files = || {
+        let index = fs::read(lab.data_dir().join("index.sqlite3")).unwrap();
+        (index, segments(&lab.data_dir()).iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>())
     };
-    set(99);
+    let before = files();
     let error = lab.try_open().await.err().unwrap().to_string();
-    assert!(error.contains(&lab.data_dir().display().to_string()) && error.contains("99"), "{error}");
-    set(2);
-    assert!(lab.try_open().await.is_ok());
+    for part in [&lab.data_dir().display().to_string(), "format 99", "start the version that wrote it"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(files() == before);
 }
 
+/// `tests/formats/1` was written by the version that had this format.
 #[tokio::test]
 async fn a_directory_of_the_first_format_is_taken_over_with_all_that_is_in_it() {
     let lab = Lab::open(Subject::Embedded).await;
-    let (kept, id) = lab.deliver("alice", b"kept").await;
-    let lab = lab
-        .reopen(|data_dir| {
-            let index = rusqlite::Connection::open(data_dir.join("index.sqlite3")).unwrap();
-            index
-                .execute_batch(
-                    "DROP TABLE gone; DROP INDEX message_claimed; ALTER TABLE message DROP COLUMN claimed_until_ms;
-                     ALTER TABLE message DROP COLUMN claim_token; PRAGMA user_version = 1",
-                )
-                .unwrap();
-        })
-        .await;
-    assert_eq!(lab.seqs("alice").await, [kept]);
-    assert!(lab.claim("alice", &[id]).await.is_some());
-    assert!(lab.store.delete(&name("alice"), id).await.unwrap());
-    assert!(lab.gone("alice", id).await.is_some());
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/1");
+    let old = lab.dir.path().join("old");
+    power::copy_segments(&fixture, &old, |bytes| bytes);
+    let index = rusqlite::Connection::open(old.join("index.sqlite3")).unwrap();
+    index.execute_batch(&fs::read_to_string(fixture.join("index.sql")).unwrap()).unwrap();
+    index.close().unwrap();
+    lab.clock.set(Timestamp::from_millis(1_795_889_600_000));
+    let store = lab.open_copy(&old).await;
+    let listed = async |mailbox: &str| store.list(&name(mailbox), ALL).await.unwrap().messages;
+    let alice = listed("alice").await;
+    let subjects: Vec<_> = alice.iter().map(|stored| (stored.seq, stored.message.content.subject.as_deref())).collect();
+    assert_eq!(subjects, [(4, Some("Last")), (1, Some("For two"))]);
+    let [bob] = &listed("bob").await[..] else { panic!("one message") };
+    assert_eq!(bob.message, alice[1].message);
+    let raw = store.raw(&name("bob"), bob.message.id).await.unwrap().unwrap();
+    assert!(raw.starts_with(b"Date: Sat, 28 Nov 2026 18:12:58 +0000\r\nTo: alice@example.com,bob@example.com\r\n"));
+
+    let next = store.append(to(&["alice"]), lab.message(), Bytes::new()).await.unwrap();
+    assert!(next[0] > 4, "{next:?}");
+    let lease = Lease { token: LeaseToken::random(), until: lab.clock.now().after(DAY) };
+    let id = bob.message.id;
+    assert_eq!(store.claim(&name("bob"), vec![id], lease).await.unwrap(), Some(id));
+    assert!(store.delete(&name("bob"), bob.message.id).await.unwrap());
+    assert!(store.gone(&name("bob"), bob.message.id).await.unwrap().is_some());
+    lab.clock.advance(DAY - Duration::from_secs(10));
+    assert_eq!(store.sweep().await.unwrap(), 2, "what it had expires on its own time");
+    assert_eq!(segments(&old).len(), 1, "a segment of before goes as soon as it is empty");
+    lab.clock.advance(DAY);
+    assert_eq!(store.sweep().await.unwrap(), 1);
+    assert_eq!(segments(&old).len(), 0);
 }
 
 #[tokio::test]
@@ -384,6 +417,55 @@ async fn what_is_held_is_counted_again_when_the_store_is_opened() {
     assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
     lab.store.clear(&name("alice")).await.unwrap();
     assert!(lab.store.append(to(&["alice"]), lab.message(), raw).await.is_ok());
+}
+
+/// What the index has counted of each segment, and what there is.
+fn counted(data_dir: &Path) -> [Vec<(i64, i64, i64)>; 2] {
+    let index = rusqlite::Connection::open(data_dir.join("index.sqlite3")).unwrap();
+    [
+        "SELECT segment, entries, bytes FROM segment WHERE entries > 0 ORDER BY segment",
+        "SELECT segment, count(*), sum(len) FROM
+        (SELECT DISTINCT segment, start, front_len + raw_len AS len FROM message) GROUP BY segment ORDER BY segment",
+    ]
+    .map(|question| {
+        let mut statement = index.prepare(question).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    })
+}
+
+#[tokio::test]
+async fn what_each_segment_holds_is_counted_with_every_change() {
+    let mut lab = Lab::with_limits(Subject::Embedded, 5, u64::MAX).await;
+    for _ in 0..4 {
+        for number in 0..8 {
+            let message = lab.message();
+            let id = message.id;
+            lab.store
+                .append(to(&["alice", "bob", "carol"]), message.clone(), Bytes::from(vec![b'x'; number]))
+                .await
+                .unwrap();
+            // A repetition that is kept for one mailbox more, and one that is not kept.
+            lab.store.append(to(&["alice", "dave"]), message.clone(), Bytes::new()).await.unwrap();
+            lab.store.append(to(&["bob"]), message, Bytes::new()).await.unwrap();
+            if number % 3 == 0 {
+                lab.store.delete(&name("bob"), id).await.unwrap();
+            }
+        }
+        lab.store.clear(&name("carol")).await.unwrap();
+        let [known, there] = counted(&lab.data_dir());
+        assert!(known == there && !there.is_empty(), "{known:?} {there:?}");
+        lab.clock.advance(Duration::from_secs(3600));
+        lab = lab.reopen(|_| ()).await;
+    }
+    lab.clock.advance(DAY - Duration::from_secs(2 * 3600));
+    lab.store.sweep().await.unwrap();
+    let [known, there] = counted(&lab.data_dir());
+    assert_eq!(known, there);
+    lab.clock.advance(DAY);
+    lab.store.sweep().await.unwrap();
+    assert_eq!(counted(&lab.data_dir()), [vec![], vec![]]);
+    assert_eq!(segments(&lab.data_dir()).len(), 0);
 }
 
 #[tokio::test]
