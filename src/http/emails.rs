@@ -226,11 +226,11 @@ pub(super) async fn delete(
 
 fn cleared(mailbox: &dyn Display, deleted: Option<u64>) -> DoneView {
     let which = if deleted.is_some() { " that match" } else { "" };
-    DoneView { message: format!("All messages for {mailbox}{which} have been cleared"), deleted }
+    DoneView { deleted, ..DoneView::new(format!("All messages for {mailbox}{which} have been cleared")) }
 }
 
 fn gone(id: &dyn Display) -> DoneView {
-    DoneView { message: format!("Message {id} has been deleted"), deleted: None }
+    DoneView::new(format!("Message {id} has been deleted"))
 }
 
 /// All that a list of mailboxes says.

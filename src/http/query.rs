@@ -1,6 +1,7 @@
 //! Query parameters, read strictly: what is not known is an error, so that a typo never becomes "no filter".
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -11,6 +12,7 @@ use super::path;
 use super::problem::Problem;
 use super::wanted::Latest;
 use crate::inbox::Page;
+use crate::units;
 
 pub(super) const LIMIT_DEFAULT: u64 = 50;
 /// A page of a list ends before its messages have more than this, so that no answer takes the memory that a mailbox takes
@@ -170,6 +172,18 @@ impl Query {
                     "the query parameter {name} is {value:?}; it must be a whole number from {least} to {most}"
                 )))
             }
+        }
+    }
+
+    /// A time of at most `most`.
+    pub(super) fn period(&self, name: &str, most: Duration) -> Result<Option<Duration>, Problem> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        match units::duration(value) {
+            Ok(time) if time <= most => Ok(Some(time)),
+            _ => Err(bad(format!(
+                "the query parameter {name} is {value:?}; it must be a whole number with its unit, from 1s to {}s",
+                most.as_secs()
+            ))),
         }
     }
 

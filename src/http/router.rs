@@ -31,8 +31,8 @@ use super::query::is_well_encoded;
 use super::records::Made;
 use super::room::Room;
 use super::{
-    Settings, accept, addresses, attempts, client, compress, content, count, emails, events, held, key, limit, openapi,
-    origin, probes, wanted,
+    Settings, accept, addresses, attempts, claims, client, compress, content, count, emails, events, held, key, limit,
+    openapi, origin, probes, wanted,
 };
 use crate::inbox::Inbox;
 use crate::metrics::{self, Metrics};
@@ -174,9 +174,13 @@ fn records() -> OpenApiRouter<Inbox> {
         .routes(routes!(emails::list, emails::clear))
         .routes(routes!(attempts::of_mailbox))
         .routes(routes!(wanted::none))
+        .routes(routes!(claims::claim))
         .routes(routes!(emails::latest))
         .routes(routes!(emails::message, emails::delete))
         .routes(routes!(content::headers))
+        .routes(routes!(claims::release))
+        .routes(routes!(claims::done))
+        .routes(routes!(claims::extend))
 }
 
 /// What is answered as a text.

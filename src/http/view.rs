@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::inbox::{Attempt, Inbox, MailboxSummary, Miss, Stored};
+use crate::inbox::{Attempt, Inbox, Lease, MailboxSummary, Miss, Stored};
 use crate::mail::{
     Address, Attachment, Body, Code, Content, Disposition, HeaderAddress, HeaderField, Link, MailParameters,
     MailboxName, MessageId, Peer, Recipient, Ret, TlsInfo, decode_xtext,
@@ -85,6 +85,32 @@ pub(super) struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     headers: Option<&'a [HeaderField]>,
+    /// The lease on it; only in the answer to a claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    claim: Option<&'a ClaimView>,
+}
+
+/// A lease on a message, and where its steps are taken.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Claim)]
+pub(super) struct ClaimView {
+    /// What shows that the lease is held.
+    token: String,
+    /// When the lease ends, in seconds since 1970.
+    expires_at: u64,
+    urls: ClaimUrls,
+}
+
+/// Where the steps of a lease are taken.
+#[derive(Serialize, ToSchema)]
+struct ClaimUrls {
+    /// Gives the message back.
+    release: String,
+    /// Is done with it.
+    done: String,
+    /// Keeps it for longer.
+    extend: String,
 }
 
 /// An attachment, and where its bytes are to be had.
@@ -244,6 +270,10 @@ pub(super) struct DoneView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) deleted: Option<u64>,
+    /// The lease with its new end; only where it is longer now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) claim: Option<ClaimView>,
 }
 
 impl<'a> MessageView<'a> {
@@ -295,7 +325,30 @@ impl<'a> MessageView<'a> {
             envelope: EnvelopeView::new(&message.parameters, &stored.rcpt_to),
             problems: &content.problems,
             headers,
+            claim: None,
         }
+    }
+
+    /// The same, with the lease on it.
+    pub(super) fn with_claim(self, claim: &'a ClaimView) -> Self {
+        Self { claim: Some(claim), ..self }
+    }
+}
+
+impl DoneView {
+    /// What has been done, in words.
+    pub(super) fn new(message: String) -> Self {
+        Self { message, deleted: None, claim: None }
+    }
+}
+
+impl ClaimView {
+    /// `lease` on the message at `message_url`.
+    pub(super) fn new(message_url: &str, lease: Lease) -> Self {
+        let Lease { token, until } = lease;
+        let url = |step| format!("{message_url}/{step}?token={token}");
+        let urls = ClaimUrls { release: url("release"), done: url("done"), extend: url("extend") };
+        Self { token: token.to_string(), expires_at: until.as_secs(), urls }
     }
 }
 

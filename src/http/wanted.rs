@@ -20,7 +20,6 @@ use super::query::{self, PAGE_MAX_BYTES, Parameters, Query, SEQS, Strict};
 use super::view::{AttemptView, MessageView, MissView, mailbox_url};
 use crate::inbox::{Filter, Inbox, Listing, Page, Stored};
 use crate::mail::MailboxName;
-use crate::units;
 
 /// So many of the messages that were not meant are shown to who finds nothing.
 const MISSES_SHOWN: usize = 5;
@@ -89,7 +88,7 @@ impl Parameters for Wanted {
     fn read(query: &Query) -> Result<Self, Problem> {
         let page = Page::read(query)?;
         let count = query.number("count", 1..=page.limit as u64)?;
-        let wait = held(query, "wait")?;
+        let wait = query.period("wait", HELD_MAX)?;
         if count.is_some() && wait.is_none() {
             return Err(query::bad(
                 "the query parameter count says how many messages to wait for; give wait too".into(),
@@ -105,7 +104,7 @@ impl Parameters for Latest {
 
     fn read(query: &Query) -> Result<Self, Problem> {
         let after = query.number("after", SEQS)?;
-        Ok(Self { filter: Chosen::read(query)?.0, after, wait: held(query, "wait")? })
+        Ok(Self { filter: Chosen::read(query)?.0, after, wait: query.period("wait", HELD_MAX)? })
     }
 }
 
@@ -113,20 +112,9 @@ impl Parameters for Unwanted {
     const NAMES: &'static [&'static str] = &["after", "from", "to", "subject", "q", "for"];
 
     fn read(query: &Query) -> Result<Self, Problem> {
-        let period = held(query, "for")?;
+        let period = query.period("for", HELD_MAX)?;
         let period = period.ok_or_else(|| query::bad("the query parameter for is missing; write for=5s".into()))?;
         Ok(Self { filter: Chosen::read(query)?.0, after: query.number("after", SEQS)?, period })
-    }
-}
-
-fn held(query: &Query, name: &str) -> Result<Option<Duration>, Problem> {
-    let Some(value) = query.value(name) else { return Ok(None) };
-    match units::duration(value) {
-        Ok(time) if time <= HELD_MAX => Ok(Some(time)),
-        _ => Err(query::bad(format!(
-            "the query parameter {name} is {value:?}; it must be a whole number with its unit, from 1s to {}s",
-            HELD_MAX.as_secs()
-        ))),
     }
 }
 
@@ -159,14 +147,36 @@ impl Latest {
     /// Where there is none: what there is instead, and what each message lacks.
     pub(super) async fn find(self, parts: &Parts, inbox: &Inbox, mailbox: &MailboxName) -> Result<Stored, Problem> {
         let page = page(self.after, 1);
-        let wanted = Wanted { filter: self.filter, page, count: 1, wait: self.wait };
+        let wanted = Wanted { filter: self.filter.clone(), page, count: 1, wait: self.wait };
         let place = wanted.wait.map(|_| Places::take(&parts.extensions)).transpose()?;
         let known = Known::of(&parts.headers);
         let is_news = |found: &Listing| !found.messages.iter().any(|stored| known.has_message(stored.message.id));
         match wanted.list(inbox, mailbox, place, is_news).await?.messages.pop() {
             Some(stored) => Ok(stored),
-            None => Err(nothing_found(inbox, mailbox, &wanted).await?),
+            None => Err(self.nothing_found(inbox, mailbox, "").await?),
         }
+    }
+
+    /// Tells who finds no message `of_a_kind` what came instead, and what was kept out.
+    pub(super) async fn nothing_found(
+        &self,
+        inbox: &Inbox,
+        mailbox: &MailboxName,
+        of_a_kind: &str,
+    ) -> Result<Problem, Problem> {
+        let misses = inbox.misses(mailbox, &self.filter, page(self.after, MISSES_SHOWN)).await?;
+        let attempts = inbox.attempts(mailbox, None, ATTEMPTS_SHOWN);
+        let condition = if self.filter.is_empty() { "" } else { " that matches" };
+        let waited = self.wait.map(|time| format!("; waited for {} s", time.as_secs())).unwrap_or_default();
+        let after = self.after.map(|seq| format!(" after seq {seq}")).unwrap_or_default();
+        let detail = format!(
+            "there is no message{condition}{of_a_kind} in mailbox {mailbox}{after}{waited}; arrived has what came instead, attempts what was refused"
+        );
+        let arrived: Vec<_> = misses.iter().map(MissView::from).collect();
+        let attempts: Vec<_> = attempts.iter().map(|attempt| AttemptView::from(&**attempt)).collect();
+        let members = [("arrived", serde_json::to_value(arrived)), ("attempts", serde_json::to_value(attempts))];
+        let problem = Problem::not_found("message not found", detail);
+        Ok(members.into_iter().fold(problem, |problem, (name, value)| problem.with(name, value.unwrap_or_default())))
     }
 }
 
@@ -208,21 +218,4 @@ fn conflict(message: Value, mailbox: &dyn Display) -> Problem {
 
 fn page(after: Option<u64>, limit: usize) -> Page {
     Page { before: None, after, limit, max_bytes: PAGE_MAX_BYTES }
-}
-
-/// Tells who finds nothing what came instead, and what was kept out.
-async fn nothing_found(inbox: &Inbox, mailbox: &MailboxName, wanted: &Wanted) -> Result<Problem, Problem> {
-    let misses = inbox.misses(mailbox, &wanted.filter, page(wanted.page.after, MISSES_SHOWN)).await?;
-    let attempts = inbox.attempts(mailbox, None, ATTEMPTS_SHOWN);
-    let condition = if wanted.filter.is_empty() { "" } else { " that matches" };
-    let waited = wanted.wait.map(|time| format!("; waited for {} s", time.as_secs())).unwrap_or_default();
-    let after = wanted.page.after.map(|seq| format!(" after seq {seq}")).unwrap_or_default();
-    let detail = format!(
-        "there is no message{condition} in mailbox {mailbox}{after}{waited}; arrived has what came instead, attempts what was refused"
-    );
-    let arrived: Vec<_> = misses.iter().map(MissView::from).collect();
-    let attempts: Vec<_> = attempts.iter().map(|attempt| AttemptView::from(&**attempt)).collect();
-    let members = [("arrived", serde_json::to_value(arrived)), ("attempts", serde_json::to_value(attempts))];
-    let problem = Problem::not_found("message not found", detail);
-    Ok(members.into_iter().fold(problem, |problem, (name, value)| problem.with(name, value.unwrap_or_default())))
 }

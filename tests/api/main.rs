@@ -5,6 +5,7 @@
 mod addresses;
 mod attempts;
 mod browsers;
+mod claims;
 mod compression;
 mod content;
 mod errors;
@@ -29,7 +30,7 @@ mod wait;
 use self::support::Answer;
 
 /// Every route with the methods that it takes, at a message that is not there.
-const ROUTES: [(&str, &[&str]); 24] = [
+const ROUTES: [(&str, &[&str]); 28] = [
     ("/health", &["GET", "HEAD"]),
     ("/metrics", &["GET", "HEAD"]),
     ("/ready", &["GET", "HEAD"]),
@@ -41,6 +42,7 @@ const ROUTES: [(&str, &[&str]); 24] = [
     ("/emails/user/attempts", &["GET", "HEAD"]),
     ("/emails/user/events", &["GET", "HEAD"]),
     ("/emails/user/none", &["GET", "HEAD"]),
+    ("/emails/user/claim", &["POST"]),
     ("/emails/user/latest", &["GET", "HEAD"]),
     ("/emails/user/latest/text", &["GET", "HEAD"]),
     ("/addresses", &["POST"]),
@@ -51,6 +53,9 @@ const ROUTES: [(&str, &[&str]); 24] = [
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/text", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/html", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/headers", &["GET", "HEAD"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/release", &["POST"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/done", &["POST"]),
+    ("/emails/user/0199f0c8-1234-7000-8000-000000000000/extend", &["POST"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/code", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/link", &["GET", "HEAD"]),
     ("/emails/user/0199f0c8-1234-7000-8000-000000000000/attachments/0", &["GET", "HEAD"]),

@@ -7,14 +7,17 @@ use serde_json::{Value, json};
 
 use super::super::probes::{CertificateView, Ready};
 use super::super::problem::Problem;
-use super::super::view::{ArrivalView, AttemptView, MailboxView, MessageView, MissView};
+use super::super::view::{ArrivalView, AttemptView, ClaimView, MailboxView, MessageView, MissView};
 use crate::clock::Timestamp;
-use crate::inbox::{Attempt, MailboxSummary, Miss, Stored};
+use crate::inbox::{Attempt, Lease, MailboxSummary, Miss, Stored};
 use crate::mail::{self, Address, Budgets, MailParameters, MailboxName, Message, Naming, Peer, Recipient};
 use crate::metrics::Metrics;
 
 /// The id of the message.
 pub(in crate::http) const ID: &str = "0199f0c8-1234-7abc-8def-0123456789ab";
+
+/// The token of a lease on it.
+pub(in crate::http) const TOKEN: &str = "6f3d0c1b5b8e4d2f9a7c1e0f3b2d4a68";
 
 /// When it came.
 const RECEIVED_AT: Timestamp = Timestamp::from_millis(1_760_875_385_000);
@@ -91,6 +94,20 @@ pub(in crate::http) fn of_list() -> Value {
 pub(in crate::http) fn message() -> Value {
     let fields = mail::header_fields(RAW.as_bytes(), &Budgets::default());
     shown(stored().as_ref().map(|stored| MessageView::new(stored, MAILBOX_URL, Some(&fields))))
+}
+
+/// A lease on the message.
+pub(in crate::http) fn claim() -> Option<ClaimView> {
+    let lease = TOKEN.parse().ok().map(|token| Lease { token, until: RECEIVED_AT.after(DAY) });
+    lease.map(|lease| ClaimView::new(&format!("{MAILBOX_URL}/{ID}"), lease))
+}
+
+/// The message as it is claimed.
+pub(in crate::http) fn claimed() -> Value {
+    let claim = claim();
+    let (stored, claim) = (stored(), claim.as_ref());
+    let claimed = stored.as_ref().zip(claim);
+    shown(claimed.map(|(stored, claim)| MessageView::new(stored, MAILBOX_URL, None).with_claim(claim)))
 }
 
 /// A list with the message in it.

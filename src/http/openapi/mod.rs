@@ -28,10 +28,11 @@ const ABOUT: &str = "Mail that came in by SMTP, to be called for. An answer is J
 an error is a problem document (RFC 9457). `GET` changes nothing, and `HEAD` answers like it without the body. A query \
 parameter that is not known is an error, and so is one that is given twice.";
 
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     ("Messages", "The messages of a mailbox: lists, waiting, deleting"),
     ("Content", "What is in a message"),
     ("Mailboxes", "The mailboxes that hold mail"),
+    ("Claims", "Mail as a queue, for workers that share a mailbox"),
     ("Addresses", "Fresh addresses for tests that run side by side"),
     ("Attempts", "Mail that did not get in, and why"),
     ("Health", "Whether the server runs; no key is needed"),

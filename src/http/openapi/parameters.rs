@@ -21,6 +21,9 @@ pub(in crate::http) struct Meaning {
 /// A time that a request is held: 1s to 60s, as `units` writes it.
 const HELD_PATTERN: &str = "^(0*([1-9]|[1-5][0-9]|60) *s|0*1 *m)$";
 
+/// A time that a message is leased: 1s to 1h.
+const LEASE_PATTERN: &str = "^(0*([1-9]|[1-9][0-9]{1,2}|[1-2][0-9]{3}|3[0-5][0-9]{2}|3600) *s|0*([1-9]|[1-5][0-9]|60) *m|0*1 *h)$";
+
 /// What the parameters of queries mean, where a route does not say otherwise. `None` for a name that nobody has described.
 pub(in crate::http) fn meaning(name: &str) -> Option<Meaning> {
     let text = || ObjectBuilder::new().schema_type(Type::String);
@@ -58,6 +61,16 @@ pub(in crate::http) fn meaning(name: &str) -> Option<Meaning> {
             text().pattern(Some(HELD_PATTERN)),
             json!("1s"),
         ),
+        "lease" => (
+            "For how long the message is leased: 1s to 1h; 60s if it is not given",
+            text().pattern(Some(LEASE_PATTERN)),
+            json!("60s"),
+        ),
+        "token" => (
+            "The token of the claim",
+            text().pattern(Some("^[0-9A-Fa-f]{32}$")),
+            json!(examples::TOKEN),
+        ),
         "count" => (
             "With `wait`: how many messages to wait for, at most `limit`; 1 if it is not given",
             number(1, *LIMITS.end()),
@@ -76,7 +89,7 @@ pub(in crate::http) fn meaning(name: &str) -> Option<Meaning> {
         ),
         _ => return None,
     };
-    let required = if name == "for" { Required::True } else { Required::False };
+    let required = if ["for", "token"].contains(&name) { Required::True } else { Required::False };
     Some(Meaning { about, schema, example, required })
 }
 

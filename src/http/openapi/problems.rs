@@ -145,6 +145,23 @@ pub(in crate::http) struct NothingFound<'a> {
     /// The newest attempts at this mailbox that were refused; five at most.
     #[schema(nullable = false)]
     attempts: Option<Vec<AttemptView<'a>>>,
+    /// Messages that others have; only where one is claimed.
+    #[schema(nullable = false)]
+    leased: Option<Leased>,
+    /// How many messages are done; only where one is claimed.
+    #[schema(nullable = false)]
+    done: Option<u64>,
+}
+
+/// Messages that match and that others have.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is never made: it says what members such a problem has")]
+struct Leased {
+    /// How many.
+    count: u64,
+    /// When the first of their leases ends, in seconds since 1970.
+    #[schema(required)]
+    next_free_at: Option<u64>,
 }
 
 /// A message is there that was not to come.
