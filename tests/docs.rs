@@ -57,6 +57,8 @@ impl Server {
     /// Runs commands of a document in one shell, in the directory of the server; they print what is returned.
     fn run(&self, commands: &str) -> String {
         let commands = commands.replace("127.0.0.1:2525", &self.smtp).replace("127.0.0.1:8080", &self.http);
+        let ours = Path::new(env!("CARGO_BIN_EXE_restante")).parent().unwrap();
+        let commands = format!("PATH={}:$PATH\n{commands}", ours.display());
         // A reader sees what curl says; here an answer that is an error must end the shell.
         fs::write(self.dir.path().join(".curlrc"), "fail\nshow-error\nnoproxy = \"*\"\n").unwrap();
         let mut shell = Command::new("sh");
@@ -286,6 +288,19 @@ fn operations() -> Vec<(String, String)> {
 }
 
 #[test]
+fn the_commands_of_the_command_line_do_what_they_say() {
+    let blocks = blocks(&read("docs/CLI.md"), "sh");
+    let (moving, running) = blocks.split_last().unwrap();
+    let mut server = Server::start();
+    let said = server.run(&running.concat());
+    assert!(said.contains("\n482913\n") && said.matches("250 2.0.0 kept as ").count() == 2, "{said}");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    server.run(moving);
+    assert!(server.dir.path().join("backup/bob.mbox").exists() && server.dir.path().join("ada/user/new").exists());
+}
+
+#[test]
 fn the_api_has_every_route_in_words_and_in_a_command_that_is_run() {
     let document = read("docs/API.md");
     let requests = requests(&blocks(&document, "sh").concat());
@@ -294,8 +309,11 @@ fn the_api_has_every_route_in_words_and_in_a_command_that_is_run() {
     // A path below latest is that of a message; the document says so once for all of them.
     for (method, path) in operations.iter().filter(|(_, path)| !path.contains("/latest/")) {
         assert!(document.contains(&format!("`{method} {path}`")), "{method} {path} is not in docs/API.md");
-        let is_tried = |(tried, url): &(String, String)| tried == method && (fits(url, path) || path.ends_with(&format!("{{id}}{url}")));
-        let is_other = |url: &str| ["/latest", "/none", "/attempts", "/events", "/claim"].iter().any(|end| url.ends_with(end));
+        let is_tried = |(tried, url): &(String, String)| {
+            tried == method && (fits(url, path) || path.ends_with(&format!("{{id}}{url}")))
+        };
+        let is_other =
+            |url: &str| ["/latest", "/none", "/attempts", "/events", "/claim"].iter().any(|end| url.ends_with(end));
         let found =
             requests.iter().any(|request| is_tried(request) && !(path.ends_with("/{id}") && is_other(&request.1)));
         assert!(found, "no command of docs/API.md asks for {method} {path}");

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 pub use self::attempts::Attempt;
+pub use self::backend::record_of;
 pub use self::claims::{Claim, Taken};
 pub use self::domains::{DomainPattern, Domains};
 pub use self::feed::{Cursor, Feed, News};

@@ -38,7 +38,9 @@ async fn a_page_that_the_operator_has_named_may_ask() {
     for method in ["GET", "POST", "DELETE"] {
         assert!(answer.header("access-control-allow-methods").contains(method), "{method}");
     }
-    assert!(answer.header("access-control-allow-headers").contains("x-api-key"));
+    for header in ["x-api-key", "content-type", "last-event-id"] {
+        assert!(answer.header("access-control-allow-headers").contains(header), "{header}");
+    }
     for (key, status) in [(KEY, 200), ("wrong", 401)] {
         let request = api.request("GET", "/emails/user").header("Origin", FRIEND).header("X-API-KEY", key);
         let answer = Answer::of(request).await;

@@ -99,7 +99,8 @@ async fn deliver(api: &Api, to: &str, subject: &str) {
 
 /// Waits until a place is free, where there is one.
 async fn a_place_is_free(api: &Api) {
-    while api.get("/emails/nobody?wait=1s").await.status != 200 {}
+    let asking = async { while api.get("/emails/nobody?wait=1s").await.status != 200 {} };
+    tokio::time::timeout(DEADLINE, asking).await.expect("the place was not given back");
 }
 
 #[tokio::test]

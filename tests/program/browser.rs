@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -128,8 +129,8 @@ fn proxy(server: &Restante) -> Host {
     })
 }
 
-/// Opens `url` in a browser; returns what the page has become when it has loaded all that it loads.
-fn browse(dir: &Path, url: &str) -> String {
+/// A browser that asks nobody but the pages that it is given.
+pub(crate) fn chromium(dir: &Path) -> Command {
     let mut chromium = program("chromium");
     chromium.arg(format!("--user-data-dir={}", dir.join("chromium").display())).args([
         "--headless",
@@ -139,11 +140,13 @@ fn browse(dir: &Path, url: &str) -> String {
         "--disable-background-networking",
         "--no-first-run",
         "--no-proxy-server",
-        "--virtual-time-budget=3000",
-        "--dump-dom",
-        url,
     ]);
-    let ended = run(&mut chromium, b"");
+    chromium
+}
+
+/// Opens `url` in a browser; returns what the page has become when it has loaded all that it loads.
+fn browse(dir: &Path, url: &str) -> String {
+    let ended = run(chromium(dir).args(["--virtual-time-budget=3000", "--dump-dom", url]), b"");
     assert_eq!(ended.code, Some(0), "{}", ended.text());
     String::from_utf8(ended.stdout).unwrap()
 }

@@ -9,10 +9,11 @@ use std::thread;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::browser::chromium;
 use crate::dialogue::Client;
 use crate::https::{curl_to, start, urls};
 use crate::process::Restante;
-use crate::programs::{DEADLINE, program, wait};
+use crate::programs::{DEADLINE, wait};
 
 fn send(server: &Restante, to: &str, subject: &str) {
     let mut client = Client::connect(server.smtp);
@@ -94,18 +95,8 @@ struct Browser(Child);
 
 impl Browser {
     fn open(dir: &TempDir, url: &str) -> Self {
-        let mut chromium = program("chromium");
-        chromium.arg(format!("--user-data-dir={}", dir.path().join("chromium").display())).args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--disable-background-networking",
-            "--no-first-run",
-            "--no-proxy-server",
-            "--remote-debugging-port=0",
-            url,
-        ]);
+        let mut chromium = chromium(dir.path());
+        chromium.args(["--remote-debugging-port=0", url]);
         Self(chromium.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }

@@ -22,7 +22,8 @@ pub(in crate::http) struct Meaning {
 const HELD_PATTERN: &str = "^(0*([1-9]|[1-5][0-9]|60) *s|0*1 *m)$";
 
 /// A time that a message is leased: 1s to 1h.
-const LEASE_PATTERN: &str = "^(0*([1-9]|[1-9][0-9]{1,2}|[1-2][0-9]{3}|3[0-5][0-9]{2}|3600) *s|0*([1-9]|[1-5][0-9]|60) *m|0*1 *h)$";
+const LEASE_PATTERN: &str =
+    "^(0*([1-9]|[1-9][0-9]{1,2}|[1-2][0-9]{3}|3[0-5][0-9]{2}|3600) *s|0*([1-9]|[1-5][0-9]|60) *m|0*1 *h)$";
 
 /// What the parameters of queries mean, where a route does not say otherwise. `None` for a name that nobody has described.
 pub(in crate::http) fn meaning(name: &str) -> Option<Meaning> {
@@ -66,11 +67,7 @@ pub(in crate::http) fn meaning(name: &str) -> Option<Meaning> {
             text().pattern(Some(LEASE_PATTERN)),
             json!("60s"),
         ),
-        "token" => (
-            "The token of the claim",
-            text().pattern(Some("^[0-9A-Fa-f]{32}$")),
-            json!(examples::TOKEN),
-        ),
+        "token" => ("The token of the claim", text().pattern(Some("^[0-9A-Fa-f]{32}$")), json!(examples::TOKEN)),
         "count" => (
             "With `wait`: how many messages to wait for, at most `limit`; 1 if it is not given",
             number(1, *LIMITS.end()),
