@@ -22,6 +22,7 @@ mod pebble;
 mod process;
 mod programs;
 mod proxy;
+mod pypi;
 mod python;
 mod readers;
 mod relay;
