@@ -20,6 +20,7 @@ mod pebble;
 mod process;
 mod programs;
 mod proxy;
+mod pypi;
 mod python;
 mod readers;
 #[path = "../support/redis.rs"]

@@ -5,6 +5,7 @@
 //! <prefix>:{<mailbox>}:i           ZSET    what the mailbox holds: score = seq, member = see `member`
 //! <prefix>:{<mailbox>}:b           HASH    seq = the last one given out, listed = the expiry it was listed with
 //! <prefix>:{<mailbox>}:g           ZSET    what is gone from it: score = when, member = see `tombstones`
+//! <prefix>:{<mailbox>}:l           HASH    who works on its messages: id = token and end of the lease
 //! <prefix>:{<mailbox>}:m:<id>      STRING  the message, or a note in its place: see `value`
 //! <prefix>:{<mailbox>}:r:<id>      STRING  its raw bytes, where they are small
 //! <prefix>:{<id>}:held             SET     who needs the shared body of a message: <token>:<mailbox>
@@ -132,6 +133,10 @@ impl MailboxKeys {
         format!("{}g", self.tagged)
     }
 
+    pub(super) fn leases(&self) -> String {
+        format!("{}l", self.tagged)
+    }
+
     pub(super) fn message(&self, id: MessageId) -> String {
         format!("{}m:{id}", self.tagged)
     }
@@ -154,8 +159,14 @@ mod tests {
         let mut seen = Vec::new();
         for name in ["a", "}x", "{}", "a{b}c", "%7B%7D", "{", " ", "äö", "0", &id.to_string()] {
             let of_mailbox = keys.mailbox(&MailboxName::stored(name.to_owned()));
-            let all =
-                [of_mailbox.index(), of_mailbox.state(), of_mailbox.gone(), of_mailbox.message(id), of_mailbox.raw(id)];
+            let all = [
+                of_mailbox.index(),
+                of_mailbox.state(),
+                of_mailbox.gone(),
+                of_mailbox.leases(),
+                of_mailbox.message(id),
+                of_mailbox.raw(id),
+            ];
             let slot = redis_keyslot(all[0].as_bytes());
             assert!(all.iter().all(|key| redis_keyslot(key.as_bytes()) == slot), "{name}");
             seen.extend(all);

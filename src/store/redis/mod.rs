@@ -10,6 +10,7 @@
 mod append;
 mod body;
 mod checks;
+mod claims;
 mod deliveries;
 mod keys;
 mod link;

@@ -60,7 +60,7 @@ impl Redis {
     }
 
     /// The newest messages of a mailbox in these bounds, and their seqs.
-    async fn index(
+    pub(super) async fn index(
         &self,
         mailbox: &MailboxName,
         before: Option<u64>,
@@ -70,9 +70,10 @@ impl Redis {
         let key = self.keys.mailbox(mailbox).index();
         let bound = |seq: Option<u64>, open: &str| seq.map_or_else(|| open.to_owned(), |seq| format!("({seq}"));
         let (newest, oldest) = (bound(before, "+inf"), bound(after, "-inf"));
-        let args = [&key, &newest, &oldest, "WITHSCORES", "LIMIT", "0", &count.to_string()].map(Value::from);
+        let count = i64::try_from(count).unwrap_or(-1).to_string();
+        let args = [&key, &newest, &oldest, "WITHSCORES", "LIMIT", "0", &count].map(Value::from);
         let mut found = reply::bytes(self.link.call(&key, "ZREVRANGEBYSCORE", args.to_vec()).await?)?.into_iter();
-        let mut members = Vec::with_capacity(count);
+        let mut members = Vec::new();
         while let (Some(member), Some(score)) = (found.next(), found.next()) {
             let seq = str::from_utf8(&score).ok().and_then(|score| score.parse().ok());
             let (Some(seq), Some(member)) = (seq, Member::read(&member)) else {
@@ -84,7 +85,11 @@ impl Redis {
     }
 
     /// These messages, as far as they are still there, and how long their records are.
-    async fn records(&self, mailbox: &MailboxName, members: &[Member]) -> Result<Vec<(Stored, u64)>, StoreError> {
+    pub(super) async fn records(
+        &self,
+        mailbox: &MailboxName,
+        members: &[Member],
+    ) -> Result<Vec<(Stored, u64)>, StoreError> {
         let of_mailbox = self.keys.mailbox(mailbox);
         let keys: Vec<_> = members.iter().map(|member| of_mailbox.message(member.id)).collect();
         let args: Vec<_> = keys.iter().map(|key| Value::from(key.as_str())).collect();

@@ -72,7 +72,7 @@ impl Redis {
             // Read first: afterwards nobody knows who held the body.
             let sharing = step.iter().filter(|member| member.shares());
             let heads = together(sharing.map(|member| self.head(&of_mailbox, member.id)).collect()).await?;
-            let mut keys = vec![of_mailbox.index(), of_mailbox.gone()];
+            let mut keys = vec![of_mailbox.index(), of_mailbox.gone(), of_mailbox.leases()];
             keys.extend(step.iter().flat_map(|member| [of_mailbox.message(member.id), of_mailbox.raw(member.id)]));
             let tombstones: Vec<_> = step.iter().map(|member| Tombstone::of(member, reason, now)).collect();
             let until = tombstones.iter().map(|tombstone| tombstone.until).max().unwrap_or(now);

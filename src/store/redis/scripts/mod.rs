@@ -16,6 +16,8 @@ pub(super) struct Scripts {
     pub(super) close: Script,
     pub(super) abandoned: Script,
     pub(super) condemn: Script,
+    pub(super) claim: Script,
+    pub(super) step: Script,
 }
 
 impl Scripts {
@@ -33,6 +35,8 @@ impl Scripts {
             close: Script::new(include_str!("close.lua")),
             abandoned: Script::new(include_str!("abandoned.lua")),
             condemn: Script::new(include_str!("condemn.lua")),
+            claim: Script::new(include_str!("claim.lua")),
+            step: Script::new(include_str!("step.lua")),
         }
     }
 }
