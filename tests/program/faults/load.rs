@@ -18,12 +18,12 @@ use crate::programs::DEADLINE;
 /// How many clients send at the same time.
 const CLIENTS: usize = 6;
 /// A mailbox that every other mail goes to, beside its own ones.
-const SHARED: &str = "everybody";
+pub(crate) const SHARED: &str = "everybody";
 /// One mail of so many is large, and one of so many is deleted from its first mailbox again.
 const LARGE_EVERY: u64 = 8;
 const DELETED_EVERY: u64 = 5;
 const LARGE_MAX_BYTES: u64 = 1024 * 1024;
-/// How long a client that was refused waits before it sends again.
+/// How long a client waits before it sends again: all that is sent has to be verified.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// No limit that would stand in the way of a load.
@@ -316,10 +316,10 @@ impl Client {
                 Told::Refused(reply) => {
                     *self.account.0.lock().unwrap().refusals.entry(reply).or_default() += 1;
                     self.session = None;
-                    thread::sleep(PAUSE);
                 }
                 Told::Nothing => self.session = None,
             }
+            thread::sleep(PAUSE);
         }
     }
 
