@@ -137,7 +137,12 @@ async fn a_token_opens_its_own_mailbox_and_no_other_route() {
         for &method in *methods {
             let is_own = path.starts_with("/emails/user");
             let path = path.replace("/emails/user", &format!("/emails/{mailbox}"));
-            let query = if path.ends_with("/none") { "?for=1s" } else { "" };
+            let query = match path.rsplit('/').next() {
+                Some("none") => "?for=1s",
+                Some("release" | "done") => "?token=01a1f934-d9f6-709c-80fe-535e28ed69b3",
+                Some("extend") => "?token=01a1f934-d9f6-709c-80fe-535e28ed69b3&lease=1s",
+                _ => "",
+            };
             let at = format!("{method} {path}{query}");
             let answer = with_token(&api, &own["token"], method, &format!("{path}{query}")).await;
             if is_own {
