@@ -29,6 +29,25 @@ fn the_description_is_valid_openapi_and_each_example_is_what_its_schema_says() {
     assert!(seen.trim().parse::<usize>().unwrap() > 100, "{seen}");
 }
 
+/// The mail of the description's own examples, as it is sent.
+fn example_mail(server: &Restante) -> String {
+    let description: Value = serde_json::from_slice(&server.get("/openapi.json")).unwrap();
+    let content = &description["paths"]["/emails/{mailbox}/{id}/raw"]["get"]["responses"]["200"]["content"];
+    content["message/rfc822"]["example"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_browser_asks_for_mail_on_the_page_of_the_description_and_nothing_of_other_hosts() {
+    let (server, dir) = Restante::start_anywhere(&[]);
+    send(&server, "user", &example_mail(&server), 1);
+    let mut python = installed("python");
+    python.arg(fixture("pypi/docs_page.py")).args([&server.url(""), &server.key]);
+    let said = run(python.env("CHROMIUM", "/usr/bin/chromium").env("HOME", dir.path()), b"").ok();
+    let page: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(page["shown"].as_str().unwrap().trim(), "482913", "{said}");
+    assert_eq!((&page["complaints"], &page["strangers"]), (&Value::from([""; 0]), &Value::from([""; 0])), "{said}");
+}
+
 /// schemathesis asks for each operation of the description what is right and what is wrong, and compares the answers with it.
 ///
 /// Not asked is whether all that fits its schema is taken: no schema can say what a query or the name of a mailbox is.
@@ -36,9 +55,7 @@ fn the_description_is_valid_openapi_and_each_example_is_what_its_schema_says() {
 fn schemathesis_finds_nothing_that_is_not_as_described() {
     let limits = [("API_RATE_PER_MINUTE", "0"), ("API_FAILED_KEYS_PER_MINUTE", "0"), ("SMTP_RATE_PER_MINUTE", "0")];
     let (server, dir) = Restante::start_anywhere(&limits);
-    let description: Value = serde_json::from_slice(&server.get("/openapi.json")).unwrap();
-    let raw = &description["paths"]["/emails/{mailbox}/{id}/raw"]["get"]["responses"]["200"]["content"];
-    let raw = raw["message/rfc822"]["example"].as_str().unwrap();
+    let raw = &example_mail(&server);
     send(&server, "user", raw, 3);
     send(&server, "spare", raw, SPARE);
 
