@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("smtp", &["metrics", "mail", "connections", "shutdown"]),
     ("store", &["clock", "metrics", "mail", "shutdown"]),
     ("inbox", &["clock", "units", "metrics", "mail", "smtp", "store"]),
-    ("http", &["units", "metrics", "mail", "connections", "shutdown", "tls", "inbox"]),
+    ("http", &["clock", "units", "metrics", "mail", "connections", "shutdown", "tls", "inbox"]),
     ("config", &["units", "mail", "tls", "smtp", "store", "inbox", "http"]),
     ("app", &["clock", "metrics", "mail", "shutdown", "tls", "smtp", "store", "inbox", "http", "config"]),
     ("cli", &["clock", "units", "metrics", "mail", "shutdown", "store", "inbox", "config"]),
@@ -34,6 +34,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("lol_html", &["http"]),
     ("cssparser", &["http"]),
+    ("utoipa", &["mail", "http"]),
     ("async fn", &["shutdown", "tls", "smtp", "store", "inbox", "http", "app", "cli"]),
 ];
 
