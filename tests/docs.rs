@@ -15,7 +15,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Names in capitals that the documents mention and that are not ours.
-const FOREIGN_NAMES: [&str; 2] = ["CAP_NET_BIND_SERVICE", "RENEWED_LINEAGE"];
+const FOREIGN_NAMES: [&str; 4] =
+    ["CAP_NET_BIND_SERVICE", "CYPRESS_RESTANTE_API_KEY", "CYPRESS_RESTANTE_URL", "RENEWED_LINEAGE"];
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -112,16 +112,16 @@ impl Followed {
     /// Where the stream begins: behind what the client heard last, or where it asks for. The URL of a stream stays the same
     /// when its client comes back, so the header goes first.
     fn cursor<T: FromStr>(&self, headers: &HeaderMap, allowed: &str) -> Result<Option<T>, Problem> {
-        let heard = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
-        let (name, text) = match (heard, &self.after) {
-            (Some(id), _) => ("the header Last-Event-ID", id.to_str().unwrap_or("?")),
-            (None, Some(after)) => ("the query parameter after", after.as_str()),
-            (None, None) => return Ok(None),
+        let read = |name: &str, text: &str| {
+            // Numbers would be read with a plus sign too.
+            let parsed = text.parse().ok().filter(|_| !text.starts_with('+'));
+            let wrong = || Problem::bad_request("bad cursor", format!("{name} is {text:?}; it must be {allowed}"));
+            parsed.ok_or_else(wrong)
         };
-        // Numbers would be read with a plus sign too.
-        let parsed = text.parse().ok().filter(|_| !text.starts_with('+'));
-        let wrong = || Problem::bad_request("bad cursor", format!("{name} is {text:?}; it must be {allowed}"));
-        parsed.map(Some).ok_or_else(wrong)
+        let after = self.after.as_deref().map(|after| read("the query parameter after", after)).transpose()?;
+        let heard = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
+        let heard = heard.map(|id| read("the header Last-Event-ID", id.to_str().unwrap_or("?"))).transpose()?;
+        Ok(heard.or(after))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The description, and a page to read it and to try it out on: Swagger UI, out of the program itself.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
@@ -66,7 +67,11 @@ fn parts() -> Vec<(&'static str, File)> {
     let of_library = |name: &'static str| {
         let SwaggerFile { bytes, content_type, gzpipped, .. } =
             utoipa_swagger_ui::serve(name, config.clone()).ok()??;
-        let file = File::new(HeaderValue::try_from(content_type).ok()?, bytes.into_owned());
+        let bytes = match bytes {
+            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+            Cow::Owned(bytes) => bytes.into(),
+        };
+        let file = File::new(HeaderValue::try_from(content_type).ok()?, bytes);
         Some((name, File { is_gzip: gzpipped, ..file }))
     };
     let script = File::new(SCRIPT, include_bytes!("page.js").as_slice());
