@@ -42,6 +42,12 @@ impl Timestamp {
         u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
     }
 
+    /// How long it is from `earlier` to this moment; nothing where that is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
     /// The moment `duration` later; the end of time where that would overflow.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
@@ -145,7 +151,9 @@ mod tests {
 
     #[test]
     fn a_far_end_does_not_wrap() {
-        let end = Timestamp::from_millis(u64::MAX - 1).after(Duration::from_secs(60));
-        assert_eq!(end.as_millis(), u64::MAX);
+        let (start, end) = (Timestamp::from_millis(u64::MAX - 1), Timestamp::from_millis(u64::MAX));
+        assert_eq!(start.after(Duration::from_secs(60)), end);
+        assert_eq!(end.since(start), Duration::from_millis(1));
+        assert_eq!(start.since(end), Duration::ZERO);
     }
 }

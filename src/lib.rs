@@ -13,3 +13,4 @@ pub mod inbox;
 pub mod http;
 pub mod config;
 pub mod app;
+pub mod cli;

@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use restante::app::App;
+use restante::cli::{self, Command};
 use restante::clock::Clock;
 use restante::config::{Config, Log};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,7 +20,7 @@ const EXIT_IMPATIENT: u8 = 130;
 
 /// An inbound catch-all mailbox server: any mail in by SMTP, out by an HTTP API.
 ///
-/// All settings are variables of the environment or of the file .env; .env.example lists them.
+/// Without a command it is the server. All settings are variables of the environment or of the file .env; .env.example lists them.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -27,25 +28,17 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// Show the configuration, secrets hidden, and exit.
-    Config,
-}
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    if let Some(command) = Arguments::parse().command {
+        // What a command has done it says itself.
+        start_log(&Log { filter: "warn".to_owned(), json: false });
+        return cli::run(command);
+    }
     // Before any thread is started.
     let config = match Config::load() {
         Ok(config) => config,
         Err(mistakes) => return refuse(&mistakes),
     };
-    if let Some(Command::Config) = arguments.command {
-        for (name, value) in config.shown() {
-            println!("{name}={value}");
-        }
-        return ExitCode::SUCCESS;
-    }
     start_log(&config.log);
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build();

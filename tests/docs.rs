@@ -15,7 +15,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Names in capitals that the documents mention and that are not ours.
-const FOREIGN_NAMES: [&str; 2] = ["CAP_NET_BIND_SERVICE", "RENEWED_LINEAGE"];
+const FOREIGN_NAMES: [&str; 4] =
+    ["CAP_NET_BIND_SERVICE", "CYPRESS_RESTANTE_API_KEY", "CYPRESS_RESTANTE_URL", "RENEWED_LINEAGE"];
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -57,6 +58,8 @@ impl Server {
     /// Runs commands of a document in one shell, in the directory of the server; they print what is returned.
     fn run(&self, commands: &str) -> String {
         let commands = commands.replace("127.0.0.1:2525", &self.smtp).replace("127.0.0.1:8080", &self.http);
+        let ours = Path::new(env!("CARGO_BIN_EXE_restante")).parent().unwrap();
+        let commands = format!("PATH={}:$PATH\n{commands}", ours.display());
         // A reader sees what curl says; here an answer that is an error must end the shell.
         fs::write(self.dir.path().join(".curlrc"), "fail\nshow-error\nnoproxy = \"*\"\n").unwrap();
         let mut shell = Command::new("sh");
@@ -253,20 +256,73 @@ fn the_commands_of_the_api_do_what_they_say() {
     }
 }
 
+/// Whether `path` is one of those that `pattern` stands for.
+fn fits(path: &str, pattern: &str) -> bool {
+    let (path, pattern): (Vec<_>, Vec<_>) = (path.split('/').collect(), pattern.split('/').collect());
+    path.len() == pattern.len() && path.iter().zip(&pattern).all(|(part, own)| own.starts_with('{') || part == own)
+}
+
+/// The method and the path of each request that commands make with curl.
+fn requests(commands: &str) -> Vec<(String, String)> {
+    let request = |line: &str| {
+        let (_, url) = line.split_once("http://127.0.0.1:8080").unwrap();
+        // A path that an answer has named ends with what it is called there.
+        let named = url.strip_prefix("$(").map(|command| command.split(')').next().unwrap());
+        let named = named.map(|command| format!("/{}", command.rsplit(' ').next().unwrap()));
+        let path = named.unwrap_or_else(|| url.split(['"', ' ', '?', ')', '\n']).next().unwrap().to_owned());
+        let method = line.split_once("-X ").map_or("GET", |(_, rest)| rest.split(' ').next().unwrap());
+        (method.to_owned(), path)
+    };
+    commands.lines().filter(|line| line.contains("curl ") && line.contains("8080")).map(request).collect()
+}
+
+/// What the server says of itself: each method and each path.
+fn operations() -> Vec<(String, String)> {
+    let said = Server::start().run("curl -s http://127.0.0.1:8080/openapi.json");
+    let description: Value = serde_json::from_str(&said).unwrap();
+    let paths = description["paths"].as_object().unwrap();
+    let of_path = |(path, item): (&String, &Value)| {
+        let methods = item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()));
+        methods.collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(of_path).collect()
+}
+
 #[test]
-fn the_api_lists_every_path_of_the_router() {
-    let (router, document) = (read("src/http/router.rs"), read("docs/API.md"));
-    let routes = router.split("#[cfg(test)]").next().unwrap();
-    let paths: Vec<_> = routes.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-    assert!(paths.len() > 8, "{paths:?}");
-    for path in paths {
-        let full = match path {
-            "/" | "/emails/" => "/emails".to_owned(),
-            below if below.starts_with("/{") => format!("/emails{below}"),
-            whole => whole.to_owned(),
+fn the_commands_of_the_command_line_do_what_they_say() {
+    let blocks = blocks(&read("docs/CLI.md"), "sh");
+    let (moving, running) = blocks.split_last().unwrap();
+    let mut server = Server::start();
+    let said = server.run(&running.concat());
+    assert!(said.contains("\n482913\n") && said.matches("250 2.0.0 kept as ").count() == 2, "{said}");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    server.run(moving);
+    assert!(server.dir.path().join("backup/bob.mbox").exists() && server.dir.path().join("ada/user/new").exists());
+}
+
+#[test]
+fn the_api_has_every_route_in_words_and_in_a_command_that_is_run() {
+    let document = read("docs/API.md");
+    let requests = requests(&blocks(&document, "sh").concat());
+    let operations = operations();
+    assert!(operations.len() > 20, "{operations:?}");
+    // A path below latest is that of a message; the document says so once for all of them.
+    for (method, path) in operations.iter().filter(|(_, path)| !path.contains("/latest/")) {
+        assert!(document.contains(&format!("`{method} {path}`")), "{method} {path} is not in docs/API.md");
+        let is_tried = |(tried, url): &(String, String)| {
+            tried == method && (fits(url, path) || path.ends_with(&format!("{{id}}{url}")))
         };
-        let is_listed = |method: &str| document.contains(&format!("`{method} {full}`"));
-        assert!(["GET", "POST"].into_iter().any(is_listed), "{full}");
+        let is_other =
+            |url: &str| ["/latest", "/none", "/attempts", "/events", "/claim"].iter().any(|end| url.ends_with(end));
+        let found =
+            requests.iter().any(|request| is_tried(request) && !(path.ends_with("/{id}") && is_other(&request.1)));
+        assert!(found, "no command of docs/API.md asks for {method} {path}");
+    }
+    let named = ["/openapi.json", "/docs", "/code", "/release", "/done", "/extend"];
+    for (method, url) in requests.iter().filter(|(_, url)| !named.contains(&url.as_str())) {
+        let known = operations.iter().any(|(known, path)| known == method && fits(url, path));
+        assert!(known, "{method} {url} is not in the description");
     }
 }
 

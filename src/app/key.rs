@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 use rustls::crypto::aws_lc_rs;
 
 use super::{Key, StartError};
+use crate::config::KEY_FILE;
 use crate::http::ApiKey;
-
-/// The file in the data directory.
-const FILE_NAME: &str = "api-key";
 
 /// 192 bits; nobody guesses that.
 const KEY_BYTES: usize = 24;
@@ -21,7 +19,7 @@ pub(super) fn keys(configured: &[ApiKey], data_dir: Option<&PathBuf>) -> Result<
     if !configured.is_empty() {
         return Ok((Key::Configured, configured.to_vec()));
     }
-    let file = data_dir.map(|dir| dir.join(FILE_NAME));
+    let file = data_dir.map(|dir| dir.join(KEY_FILE));
     let failed = |error| StartError::Key { file: file.clone().unwrap_or_default(), error };
     let text = match &file {
         Some(file) => kept(file),
@@ -75,7 +73,7 @@ mod tests {
         let path = dir.path().to_path_buf();
         let (first, found) = keys(&[], Some(&path)).unwrap();
         assert_eq!(found.len(), 1);
-        let mode = fs::metadata(path.join(FILE_NAME)).unwrap().permissions().mode();
+        let mode = fs::metadata(path.join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(keys(&[], Some(&path)).unwrap().0, first);
         let Key::Generated { text, .. } = first else { panic!("{first:?}") };
@@ -87,7 +85,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("api-key.new"), "0123").unwrap();
         let Key::Generated { text, .. } = keys(&[], Some(&dir.path().to_path_buf())).unwrap().0 else { panic!() };
-        assert_eq!(fs::read_to_string(dir.path().join(FILE_NAME)).unwrap(), text + "\n");
+        assert_eq!(fs::read_to_string(dir.path().join(KEY_FILE)).unwrap(), text + "\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -97,13 +95,13 @@ mod tests {
         let path = dir.path().to_path_buf();
         let configured = ["secret".parse().unwrap()];
         assert_eq!(keys(&configured, Some(&path)).unwrap().0, Key::Configured);
-        assert!(!path.join(FILE_NAME).exists());
+        assert!(!path.join(KEY_FILE).exists());
     }
 
     #[test]
     fn a_damaged_key_file_is_said_by_name() {
         let dir = TempDir::new().unwrap();
-        fs::write(dir.path().join(FILE_NAME), "two words\n").unwrap();
+        fs::write(dir.path().join(KEY_FILE), "two words\n").unwrap();
         let error = keys(&[], Some(&dir.path().to_path_buf())).unwrap_err().to_string();
         assert!(error.contains("api-key") && error.contains("set API_KEY"), "{error}");
     }

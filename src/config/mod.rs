@@ -1,6 +1,7 @@
 //! The configuration: environment and `.env` into each module's own settings, all mistakes reported at once.
 
 mod certificates;
+mod client;
 mod reader;
 mod value;
 mod variables;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+pub use self::client::{Client, KEY_FILE};
 pub use self::variables::{VARIABLES, Variable, env_example};
 
 use self::reader::Reader;
@@ -89,15 +91,7 @@ impl Config {
     /// # Errors
     /// All mistakes.
     pub fn load() -> Result<Self, Mistakes> {
-        let mut variables = env_file()?;
-        #[expect(clippy::disallowed_methods, reason = "this is the reader of the environment")]
-        for (name, value) in std::env::vars_os() {
-            if let Ok(name) = name.into_string() {
-                // What is not UTF-8 cannot be right either, and is reported with its name.
-                variables.insert(name, value.to_string_lossy().into_owned());
-            }
-        }
-        Self::from_variables(&variables)
+        Self::from_variables(&variables_of_process()?)
     }
 
     /// Reads the configuration out of these variables.
@@ -109,6 +103,8 @@ impl Config {
         let mut config = Self::read(&mut reader);
         config.http.hosts.extend(config.own_hosts());
         config.http.metrics = config.metrics_addrs.is_empty();
+        // The server does not use it, but a mistake is one.
+        let _ = Client::read(&mut reader);
         config.check_exposure(&mut reader);
         config.check_room(&mut reader);
         config.check_acme(&mut reader);
@@ -373,6 +369,19 @@ fn log_filter(text: &str) -> value::Parsed<String> {
     } else {
         Err("write error, warn, info, debug, trace, or directives such as info,restante::smtp=debug".to_owned())
     }
+}
+
+/// The variables of the file, and over them those of the environment.
+fn variables_of_process() -> Result<HashMap<String, String>, Mistakes> {
+    let mut variables = env_file()?;
+    #[expect(clippy::disallowed_methods, reason = "this is the reader of the environment")]
+    for (name, value) in std::env::vars_os() {
+        if let Ok(name) = name.into_string() {
+            // What is not UTF-8 cannot be right either, and is reported with its name.
+            variables.insert(name, value.to_string_lossy().into_owned());
+        }
+    }
+    Ok(variables)
 }
 
 fn env_file() -> Result<HashMap<String, String>, Mistakes> {

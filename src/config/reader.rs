@@ -6,7 +6,7 @@ use super::value::Parsed;
 use super::variables::{VARIABLES, Variable};
 
 /// Beginnings of names that are most probably meant for us; a name that begins so and is not ours is a slip of the pen.
-const OUR_PREFIXES: [&str; 20] = [
+const OUR_PREFIXES: [&str; 21] = [
     "ACME_",
     "API_",
     "ATTEMPTS_",
@@ -21,6 +21,7 @@ const OUR_PREFIXES: [&str; 20] = [
     "MIME_",
     "PLUS_",
     "PROXY_",
+    "RESTANTE_",
     "SHUTDOWN_",
     "SMTPS_",
     "SMTP_",
@@ -64,6 +65,11 @@ impl<'a> Reader<'a> {
 
     pub(super) fn mistake(&mut self, text: String) {
         self.mistakes.push(text);
+    }
+
+    /// All mistakes so far.
+    pub(super) fn mistakes(self) -> Result<(), Vec<String>> {
+        if self.mistakes.is_empty() { Ok(()) } else { Err(self.mistakes) }
     }
 
     /// All mistakes, or every variable as it may be shown.

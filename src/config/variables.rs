@@ -298,6 +298,12 @@ pub const VARIABLES: &[Variable] = &[
         "`error`, `warn`, `info`, `debug`, `trace`, or directives such as `restante::smtp=debug`.",
     ),
     variable("LOG_FORMAT", "text", "`text`, or `json` with one object a line."),
+    variable("RESTANTE_URL", "http://127.0.0.1:8080", "Where `restante wait` finds the API of a running server."),
+    secret(
+        "RESTANTE_API_KEY",
+        "The key with which it asks. Nothing means the first of `API_KEY`, or the key that the server has generated in \
+         `DATA_DIR`.",
+    ),
 ];
 
 /// The text of `.env.example`: every variable with its meaning, set to its default in a comment.

@@ -8,6 +8,7 @@ use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body::StrictBody;
 use super::key::{Gate, KeyIndex};
@@ -24,30 +25,48 @@ const TTL_DEFAULT: Duration = Duration::from_secs(60 * 60);
 const LABEL_MAX_BYTES: usize = 200;
 
 /// What is asked for; everything may be left out.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = AddressRequest, example = json!({ "prefix": "signup", "label": "sign-up, run 7", "ttl": "30m" }))]
 pub(super) struct Wish {
+    /// How the address begins: letters and digits of ASCII, with single hyphens, dots or underscores between.
+    #[schema(pattern = "^[A-Za-z0-9]+([-._][A-Za-z0-9]+)*$", max_length = 40)]
     prefix: Option<String>,
+    /// The domain; one whose mail is taken.
     domain: Option<String>,
+    /// What the test calls it, at most 200 bytes; it comes back in the answer and is not kept.
+    #[schema(max_length = 200)]
     label: Option<String>,
+    /// How long the token opens the mailbox: from `1s` to as long as mail is kept; an hour if it is not given.
+    #[schema(pattern = "^[0-9]+ *[smhd]$")]
     ttl: Option<String>,
 }
 
 /// A fresh address, and how its mailbox is read.
-#[derive(Serialize)]
-struct AddressView {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Address)]
+pub(super) struct AddressView {
+    /// Where mail is to be sent, in ASCII.
     address: String,
+    /// The name of its mailbox.
     mailbox: String,
+    /// Its domain, in ASCII.
     domain: String,
+    /// What the test calls it.
+    #[schema(required)]
     label: Option<String>,
+    /// What is sent in the place of the key.
     token: String,
+    /// From when on the token opens nothing any more, in seconds since 1970.
     expires_at: u64,
+    /// The newest `seq` of the mailbox, for `after`.
     seq: u64,
     urls: UrlsView,
 }
 
 /// The paths that a test asks.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AddressUrls)]
 struct UrlsView {
     emails: String,
     wait: String,
@@ -75,7 +94,32 @@ impl UrlsView {
     }
 }
 
-/// `POST /addresses`: an address that nobody has used, with a token for its mailbox. Nothing is kept of it.
+/// A fresh address
+///
+/// One that nobody has used before, with a token that opens its mailbox and nothing else. Nothing is kept of it.
+#[utoipa::path(
+    post,
+    path = "/addresses",
+    operation_id = "create_address",
+    tag = "Addresses",
+    request_body(content = Option<Wish>, description = "At most 4 KiB; it may be left out"),
+    responses(
+        (
+            status = 201,
+            description = "The address",
+            body = AddressView,
+            headers(("Location" = String, description = "The path of its mailbox")),
+            example = json!(example()),
+        ),
+        (status = 415, description = "The body is not JSON", body = Problem, example = json!(Problem::unsupported_media_type())),
+        (
+            status = 422,
+            description = "There is no such fresh address; `detail` says what is allowed",
+            body = Problem,
+            example = json!(Problem::from(FreshError::NoDomain("example..com".to_owned()))),
+        ),
+    ),
+)]
 pub(super) async fn create(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -106,6 +150,21 @@ pub(super) async fn create(
         urls: UrlsView::new(&url, seq),
     };
     Ok((StatusCode::CREATED, [(LOCATION, url)], Json(view)).into_response())
+}
+
+/// An answer, for the description of the API.
+fn example() -> AddressView {
+    let mailbox = "signup-vj3q8xw2t7knahcd".to_owned();
+    AddressView {
+        address: format!("{mailbox}@example.com"),
+        domain: "example.com".to_owned(),
+        label: Some("sign-up, run 7".to_owned()),
+        token: "restante_AQAAAABrIc...".to_owned(),
+        expires_at: 1_795_184_152,
+        seq: 0,
+        urls: UrlsView::new(&format!("/emails/{mailbox}"), 0),
+        mailbox,
+    }
 }
 
 fn ttl(asked: Option<&str>, retention: Duration) -> Result<Duration, Problem> {

@@ -8,40 +8,23 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use percent_encoding::utf8_percent_encode;
 
 use super::download::Download;
+use super::harmless::{disposition, harmless_type, is_inline_image};
 use super::html;
 use super::known::{Known, Tag};
 use super::offload;
+use super::openapi::{NotModified, Part, examples};
 use super::path::{AttachmentPath, MessagePath};
 use super::problem::Problem;
 use super::query::{HtmlForm, Strict};
 use super::range::Asked;
 use super::room::{Room, Share};
 use super::router::CROSS_ORIGIN_RESOURCE_POLICY;
-use super::view::{RESERVED, mailbox_url, message_url};
+use super::view::{mailbox_url, message_url};
 use crate::inbox::Inbox;
-use crate::mail::{self, Attachment, Content, HeaderField, Message, MessageId};
+use crate::mail::{Content, HeaderField, Message, MessageId};
 
-/// The longest file name that is passed on: the longest that file systems take.
-const FILENAME_MAX_BYTES: usize = 255;
-
-/// Images that every browser shows, and that hold no markup.
-const RASTER_IMAGES: [&str; 10] = [
-    "image/apng",
-    "image/avif",
-    "image/bmp",
-    "image/gif",
-    "image/jpeg",
-    "image/jpg",
-    "image/png",
-    "image/vnd.microsoft.icon",
-    "image/webp",
-    "image/x-icon",
-];
-
-const OCTET_STREAM: &str = "application/octet-stream";
 const HTML: &str = "text/html; charset=utf-8";
 
 /// What a reader has already, and where what it takes its time for has room.
@@ -58,7 +41,28 @@ impl<S: Sync> FromRequestParts<S> for Reader {
     }
 }
 
-/// `GET …/raw`: the message as it was received, byte for byte.
+/// The raw message
+///
+/// Byte for byte as it was received, as a download.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/raw",
+    operation_id = "get_raw",
+    tag = "Content",
+    params(MessagePath),
+    responses(
+        (
+            status = 200,
+            description = "The message",
+            content_type = "message/rfc822",
+            body = String,
+            headers(("Content-Disposition" = String, description = "It is a download, named by its id")),
+            example = json!(examples::RAW),
+        ),
+        NotModified,
+        Part,
+    ),
+)]
 pub(super) async fn raw(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -76,7 +80,21 @@ pub(super) async fn raw(
     Download::raw(raw).answer(&asked, &tag, content).await
 }
 
-/// `GET …/text`: the plain text body.
+/// The text body
+///
+/// All inline `text/plain` parts, decoded.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/text",
+    operation_id = "get_text",
+    tag = "Content",
+    params(MessagePath),
+    responses(
+        (status = 200, description = "The text", content_type = "text/plain", body = String, example = json!(examples::text())),
+        (status = 404, description = "There is no such message, or it has no text body", body = Problem, example = json!(no_body("text/plain"))),
+        NotModified,
+    ),
+)]
 pub(super) async fn text(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -86,7 +104,22 @@ pub(super) async fn text(
     body(&inbox, &path, &reader, "text/plain; charset=utf-8", |content| content.text.as_deref()).await
 }
 
-/// `GET …/html`: the HTML body, as it was sent or rewritten. A policy keeps it in a sandbox.
+/// The HTML body
+///
+/// As it was sent, or rewritten: with its images at their URLs, or as a page to look at. A policy keeps it in a sandbox.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/html",
+    operation_id = "get_html",
+    tag = "Content",
+    params(MessagePath, Strict<HtmlForm>),
+    responses(
+        (status = 200, description = "The HTML", content_type = "text/html", body = String, example = json!(examples::html())),
+        (status = 404, description = "There is no such message, or it has no HTML body", body = Problem, example = json!(no_body("text/html"))),
+        (status = 422, description = "The HTML cannot be rewritten; it is served as it was sent", body = Problem, example = json!(too_large(&html::TooMuch))),
+        NotModified,
+    ),
+)]
 pub(super) async fn html(
     State(inbox): State<Inbox>,
     Strict(form): Strict<HtmlForm>,
@@ -100,7 +133,7 @@ pub(super) async fn html(
     let (stored, share) = path.held(&inbox, &reader.room).await?;
     let message = stored.message;
     let bytes = message.content.html.as_ref().map(String::len);
-    let bytes = bytes.ok_or_else(|| Problem::not_found("body not found", "the message has no text/html body"))?;
+    let bytes = bytes.ok_or_else(|| no_body("text/html"))?;
     let mut response = if reader.known.has(&tag) {
         tag.not_modified()
     } else {
@@ -130,11 +163,24 @@ async fn rewritten(
             HtmlForm::Inline | HtmlForm::Sent => html::inline(sent, &parts),
         }
     });
-    let html = rewriting.await?.map_err(|error| Problem::unprocessable("HTML too large", error.to_string()))?;
+    let html = rewriting.await?.map_err(|error| too_large(&error))?;
     Ok(([(CONTENT_TYPE, HTML)], share.of(html)).into_response())
 }
 
-/// `GET …/headers`: all header fields in order.
+/// The header fields
+///
+/// All of them in order, as they stand in the message and decoded.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/headers",
+    operation_id = "get_headers",
+    tag = "Content",
+    params(MessagePath),
+    responses(
+        (status = 200, description = "The fields", body = [HeaderField], example = json!(examples::headers())),
+        NotModified,
+    ),
+)]
 pub(super) async fn headers(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -146,7 +192,21 @@ pub(super) async fn headers(
     Ok(if known.has(&tag) { tag.not_modified() } else { tag.on(Json(headers).into_response()) })
 }
 
-/// `GET …/code`: the likeliest one-time code.
+/// The one-time code
+///
+/// The likeliest one of the message, on one line.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/code",
+    operation_id = "get_code",
+    tag = "Content",
+    params(MessagePath),
+    responses(
+        (status = 200, description = "The code", content_type = "text/plain", body = String, example = json!(examples::code())),
+        (status = 404, description = "There is no such message, or no code in it", body = Problem, example = json!(no_code())),
+        NotModified,
+    ),
+)]
 pub(super) async fn code(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -155,11 +215,24 @@ pub(super) async fn code(
 ) -> Result<Response, Problem> {
     let stored = path.message(&inbox).await?;
     let code = stored.message.content.codes.first();
-    code.map(|code| line(&code.value, path.id, &known))
-        .ok_or_else(|| Problem::not_found("code not found", "no one-time code was found in the message"))
+    code.map(|code| line(&code.value, path.id, &known)).ok_or_else(no_code)
 }
 
-/// `GET …/link`: the likeliest action link.
+/// The link to follow
+///
+/// The likeliest action link of the message, on one line: to confirm, to sign in, to set a password.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/link",
+    operation_id = "get_link",
+    tag = "Content",
+    params(MessagePath),
+    responses(
+        (status = 200, description = "The link", content_type = "text/plain", body = String, example = json!(examples::link())),
+        (status = 404, description = "There is no such message, or no link to act on in it", body = Problem, example = json!(no_link(0))),
+        NotModified,
+    ),
+)]
 pub(super) async fn link(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -167,13 +240,8 @@ pub(super) async fn link(
     known: Known,
 ) -> Result<Response, Problem> {
     let stored = path.message(&inbox).await?;
-    let not_found = || {
-        let count = stored.message.content.links.len();
-        let detail = format!("none of the {count} links of the message is an action; all are in its key links");
-        Problem::not_found("link not found", detail)
-    };
-    let action = stored.message.content.action_link();
-    action.map(|link| line(&link.href, path.id, &known)).ok_or_else(not_found)
+    let content = &stored.message.content;
+    content.action_link().map(|link| line(&link.href, path.id, &known)).ok_or_else(|| no_link(content.links.len()))
 }
 
 /// One value as a line of text: a shell takes the line break off, and a terminal wants it.
@@ -185,7 +253,28 @@ fn line(value: &str, id: MessageId, known: &Known) -> Response {
     tag.on(([(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{value}\n")).into_response())
 }
 
-/// `GET …/attachments/{index}`: the decoded bytes of an attachment.
+/// An attachment
+///
+/// Its decoded bytes, as a download. The type is that of the attachment, or `application/octet-stream` for what a browser
+/// would run.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}/attachments/{index}",
+    operation_id = "get_attachment",
+    tag = "Content",
+    params(AttachmentPath),
+    responses(
+        (
+            status = 200,
+            description = "The bytes",
+            content_type = "*/*",
+            headers(("Content-Disposition" = String, description = "It is a download, with its file name")),
+        ),
+        (status = 404, description = "There is no such message, or no such attachment", body = Problem, example = json!(no_attachment(1, 1))),
+        NotModified,
+        Part,
+    ),
+)]
 pub(super) async fn attachment(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
@@ -195,9 +284,7 @@ pub(super) async fn attachment(
 ) -> Result<Response, Problem> {
     let stored = path.message(&inbox).await?;
     let Some(attachment) = stored.message.content.attachments.get(index).cloned() else {
-        let count = stored.message.content.attachments.len();
-        let detail = format!("the message has no attachment {index}; it has {count}, numbered from 0");
-        return Err(Problem::not_found("attachment not found", detail));
+        return Err(no_attachment(index, stored.message.content.attachments.len()));
     };
     drop(stored);
     let tag = Tag::attachment(path.id, &attachment);
@@ -249,7 +336,7 @@ async fn body(
     let message = stored.message;
     if part(&message.content).is_none() {
         let kind = content_type.split(';').next().unwrap_or_default();
-        return Err(Problem::not_found("body not found", format!("the message has no {kind} body")));
+        return Err(no_body(kind));
     }
     let tag = Tag::message(path.id);
     if reader.known.has(&tag) {
@@ -259,127 +346,24 @@ async fn body(
     Ok(tag.on(([(CONTENT_TYPE, content_type)], body).into_response()))
 }
 
-/// The declared media type, where a browser that opens it runs nothing of it.
-fn harmless_type(declared: &str) -> &str {
-    let Some((kind, subtype)) = declared.split_once('/') else { return OCTET_STREAM };
-    let known = ["application", "audio", "font", "image", "message", "model", "text", "video"].contains(&kind);
-    let markup = ["html", "svg", "xhtml", "xml", "xsl"];
-    let runs = subtype.contains("script")
-        || subtype.split(['.', '+', '-']).any(|word| markup.contains(&word))
-        || subtype == "x-shockwave-flash";
-    if known && !runs && !subtype.is_empty() && subtype.bytes().all(is_token) { declared } else { OCTET_STREAM }
+fn no_body(kind: &str) -> Problem {
+    Problem::not_found("body not found", format!("the message has no {kind} body"))
 }
 
-/// Whether the HTML of a message can refer to `attachment` as an image, and nothing but pixels can come of it.
-fn is_inline_image(attachment: &Attachment) -> bool {
-    attachment.content_id.is_some() && RASTER_IMAGES.contains(&attachment.content_type.as_str())
+fn no_code() -> Problem {
+    Problem::not_found("code not found", "no one-time code was found in the message")
 }
 
-/// RFC 6838 section 4.2 `restricted-name-chars`, lower-cased as the record has them.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$&-^_.+".contains(&byte)
+fn no_link(count: usize) -> Problem {
+    let detail = format!("none of the {count} links of the message is an action; all are in its key links");
+    Problem::not_found("link not found", detail)
 }
 
-/// RFC 6266: always a download, under a name that stays in its directory.
-fn disposition(filename: Option<&str>) -> String {
-    let name = filename.map(safe_filename).unwrap_or_default();
-    if name.is_empty() {
-        return "attachment".to_owned();
-    }
-    // RFC 6266 appendix D: some clients decode percent signs in the plain form.
-    let plain = |c: char| if c.is_ascii() && c != '%' { c } else { '_' };
-    let fallback: String = name.chars().map(plain).collect();
-    format!("attachment; filename=\"{fallback}\"; filename*=UTF-8''{}", utf8_percent_encode(&name, RESERVED))
+fn no_attachment(index: usize, count: usize) -> Problem {
+    let detail = format!("the message has no attachment {index}; it has {count}, numbered from 0");
+    Problem::not_found("attachment not found", detail)
 }
 
-/// The last part of the path that the sender wrote, without what could deceive a file system, a header or a reader.
-fn safe_filename(filename: &str) -> String {
-    let last = filename.rsplit(['/', '\\']).next().unwrap_or_default();
-    let clean: String = last.chars().filter(|&c| !c.is_control() && !is_invisible(c) && c != '"').collect();
-    let clean = clean.trim_matches(|c: char| c.is_whitespace() || c == '.');
-    mail::cut_name(clean, FILENAME_MAX_BYTES)
-}
-
-/// Characters that reorder or hide what stands around them: `invoice\u{202e}fdp.exe` would read as a PDF.
-const fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_filename_stays_in_its_directory_and_in_its_header() {
-        for (hostile, safe) in [
-            ("report.pdf", "report.pdf"),
-            ("../../x", "x"),
-            ("C:\\windows\\x.exe", "x.exe"),
-            ("a\"; filename=\"evil.html", "a; filename=evil.html"),
-            ("a\r\nSet-Cookie: x=1", "aSet-Cookie: x=1"),
-            ("invoice\u{202e}fdp.exe", "invoicefdp.exe"),
-            ("a\u{61c}b\u{ad}\u{e0041}.exe", "ab.exe"),
-            ("..", ""),
-            ("a/", ""),
-            (" .hidden. ", "hidden"),
-            ("größe.txt", "größe.txt"),
-        ] {
-            assert_eq!(safe_filename(hostile), safe, "{hostile:?}");
-        }
-        assert_eq!(safe_filename(&"ä".repeat(200)).len(), 254);
-        assert_eq!(safe_filename(&format!("{}.pdf", "x".repeat(300))), format!("{}.pdf", "x".repeat(251)));
-    }
-
-    #[test]
-    fn a_disposition_has_both_forms_of_the_name() {
-        assert_eq!(disposition(None), "attachment");
-        assert_eq!(disposition(Some("../")), "attachment");
-        assert_eq!(
-            disposition(Some("50% größe.txt")),
-            "attachment; filename=\"50_ gr__e.txt\"; filename*=UTF-8''50%25%20gr%C3%B6%C3%9Fe.txt"
-        );
-    }
-
-    #[test]
-    fn what_a_browser_would_run_is_only_bytes() {
-        for safe in [
-            "image/png",
-            "application/pdf",
-            "text/plain",
-            "text/csv",
-            "message/rfc822",
-            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        ] {
-            assert_eq!(harmless_type(safe), safe);
-        }
-        for hostile in [
-            "text/html",
-            "application/xhtml+xml",
-            "image/svg+xml",
-            "image/svg",
-            "text/xml",
-            "text/xml-external-parsed-entity",
-            "application/xml",
-            "application/rss+xml",
-            "text/javascript",
-            "application/x-javascript",
-            "text/ecmascript",
-            "multipart/x-mixed-replace",
-            "text/xsl",
-            "text/HTML",
-            "text",
-            "text/",
-            "/html",
-            "",
-            "text/plain\r\nx: y",
-            "text/ plain",
-            "text/plain;x",
-        ] {
-            assert_eq!(harmless_type(hostile), OCTET_STREAM, "{hostile:?}");
-        }
-    }
+fn too_large(error: &html::TooMuch) -> Problem {
+    Problem::unprocessable("HTML too large", error.to_string())
 }

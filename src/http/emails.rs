@@ -1,26 +1,47 @@
 //! Lists of mailboxes and of messages, one message, and their deletion.
 
+use std::fmt::Display;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::LINK;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 use super::content::headers_of;
 use super::held::Places;
 use super::known::{Known, Tag};
+use super::openapi::{NotModified, NothingFound, examples};
 use super::path::{ExactPath, MailboxPath, MessagePath};
 use super::problem::Problem;
 use super::query::{self, MailboxPage, Strict};
 use super::records::{self, List, Made};
 use super::room::Room;
-use super::view::{MailboxView, encoded, mailbox_url};
-use super::wanted::{Chosen, Wanted};
+use super::view::{DoneView, MailboxView, MessageView, encoded, mailbox_url};
+use super::wanted::{Chosen, Latest, Wanted};
 use crate::inbox::{Inbox, Listing, MailboxSummary};
 
-/// `GET /emails`: the mailboxes that hold mail, by name.
+/// The mailboxes
+///
+/// Those that hold mail, by name.
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "list_mailboxes",
+    tag = "Mailboxes",
+    params(Strict<MailboxPage>),
+    responses(
+        (
+            status = 200,
+            description = "The mailboxes",
+            body = [MailboxView<'_>],
+            headers(("Link" = Option<String>, description = "The path of the next page as `rel=\"next\"`, where there is more")),
+            example = json!(examples::mailboxes()),
+        ),
+        NotModified,
+    ),
+)]
 pub(super) async fn mailboxes(
     State(inbox): State<Inbox>,
     Strict(page): Strict<MailboxPage>,
@@ -43,7 +64,26 @@ pub(super) async fn mailboxes(
     Ok(tag.on(linked(Json(views), next)))
 }
 
-/// `GET /emails/{mailbox}`: its messages, newest first.
+/// The messages of a mailbox
+///
+/// Newest first; an empty array where there is no mail. With `wait` the request is held until the mail is there.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}",
+    operation_id = "list_messages",
+    tag = "Messages",
+    params(MailboxPath, Strict<Wanted>),
+    responses(
+        (
+            status = 200,
+            description = "The messages",
+            body = [MessageView<'_>],
+            headers(("Link" = Option<String>, description = "The path of the next page as `rel=\"next\"`, where there is more")),
+            example = json!(examples::messages()),
+        ),
+        NotModified,
+    ),
+)]
 pub(super) async fn list(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
@@ -69,15 +109,65 @@ pub(super) async fn list(
     Ok(tag.on(linked(page, next)))
 }
 
-/// `GET /emails/{mailbox}/{id}`: one message with all its headers.
+/// One message
+///
+/// With all its header fields.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/{id}",
+    operation_id = "get_message",
+    tag = "Messages",
+    params(MessagePath),
+    responses(
+        (status = 200, description = "The message", body = MessageView<'_>, example = json!(examples::message())),
+        NotModified,
+    ),
+)]
 pub(super) async fn message(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     path: MessagePath,
     known: Known,
-    (room, made): (Room, Made),
+    with: (Room, Made),
 ) -> Result<Response, Problem> {
-    let held = path.held(&inbox, &room).await?;
+    whole(&inbox, &path, &known, &with).await
+}
+
+/// The newest message
+///
+/// The newest that matches, with all its header fields. With `wait` the request is held until there is one.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/latest",
+    operation_id = "get_latest_message",
+    tag = "Messages",
+    params(MailboxPath, Strict<Latest>),
+    responses(
+        (status = 200, description = "The message", body = MessageView<'_>, example = json!(examples::message())),
+        (status = 404, description = "There is no message that matches", body = NothingFound<'_>, example = json!(examples::nothing_found())),
+        NotModified,
+    ),
+)]
+pub(super) async fn latest(
+    State(inbox): State<Inbox>,
+    MailboxPath(mailbox): MailboxPath,
+    Strict(latest): Strict<Latest>,
+    known: Known,
+    with: (Room, Made),
+    request: Parts,
+) -> Result<Response, Problem> {
+    let id = latest.find(&request, &inbox, &mailbox).await?.message.id;
+    whole(&inbox, &MessagePath { mailbox, id }, &known, &with).await
+}
+
+/// A message with all its header fields.
+async fn whole(
+    inbox: &Inbox,
+    path: &MessagePath,
+    known: &Known,
+    (room, made): &(Room, Made),
+) -> Result<Response, Problem> {
+    let held = path.held(inbox, room).await?;
     let tag = Tag::message(path.id);
     if known.has(&tag) {
         return Ok(tag.not_modified());
@@ -85,34 +175,62 @@ pub(super) async fn message(
     if let Some(json) = made.with_headers(&held.0) {
         return Ok(tag.on(records::json(json.into())));
     }
-    let headers = headers_of(&inbox, &path).await?;
-    Ok(tag.on(records::object(held, &made, &mailbox_url(&inbox, &path.mailbox), &headers)))
+    let headers = headers_of(inbox, path).await?;
+    Ok(tag.on(records::object(held, made, &mailbox_url(inbox, &path.mailbox), &headers)))
 }
 
-/// `DELETE /emails/{mailbox}`.
+/// Deletes the messages of a mailbox
+///
+/// All of them, and forgets its attempts; with a filter those that match and nothing else. An empty mailbox is no error.
+#[utoipa::path(
+    delete,
+    path = "/{mailbox}",
+    operation_id = "clear_mailbox",
+    tag = "Messages",
+    params(MailboxPath, Strict<Chosen>),
+    responses((status = 200, description = "They are deleted", body = DoneView, example = json!(cleared(&"user", None)))),
+)]
 pub(super) async fn clear(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
     Strict(Chosen(filter)): Strict<Chosen>,
-) -> Result<Response, Problem> {
+) -> Result<Json<DoneView>, Problem> {
     if filter.is_empty() {
         inbox.clear(&mailbox).await?;
-        return Ok(Json(json!({ "message": format!("All messages for {mailbox} have been cleared") })).into_response());
+        return Ok(Json(cleared(&mailbox, None)));
     }
     let deleted = inbox.clear_matching(&mailbox, &filter).await?;
-    let message = format!("All messages for {mailbox} that match have been cleared");
-    Ok(Json(json!({ "message": message, "deleted": deleted })).into_response())
+    Ok(Json(cleared(&mailbox, Some(deleted))))
 }
 
-/// `DELETE /emails/{mailbox}/{id}`.
+/// Deletes one message
+///
+/// Other mailboxes that the same mail went to keep it.
+#[utoipa::path(
+    delete,
+    path = "/{mailbox}/{id}",
+    operation_id = "delete_message",
+    tag = "Messages",
+    params(ExactPath),
+    responses((status = 200, description = "It is deleted", body = DoneView, example = json!(gone(&examples::ID)))),
+)]
 pub(super) async fn delete(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
     ExactPath(path): ExactPath,
-) -> Result<Response, Problem> {
+) -> Result<Json<DoneView>, Problem> {
     let deleted = inbox.delete(&path.mailbox, path.id).await?;
     path.found(&inbox, deleted.then_some(())).await?;
-    Ok(Json(json!({ "message": format!("Message {} has been deleted", path.id) })).into_response())
+    Ok(Json(gone(&path.id)))
+}
+
+fn cleared(mailbox: &dyn Display, deleted: Option<u64>) -> DoneView {
+    let which = if deleted.is_some() { " that match" } else { "" };
+    DoneView { deleted, ..DoneView::new(format!("All messages for {mailbox}{which} have been cleared")) }
+}
+
+fn gone(id: &dyn Display) -> DoneView {
+    DoneView::new(format!("Message {id} has been deleted"))
 }
 
 /// All that a list of mailboxes says.

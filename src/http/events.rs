@@ -14,15 +14,18 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use futures_util::stream::poll_fn;
+use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use utoipa::ToSchema;
 
 use super::Settings;
 use super::held::{Place, Places};
+use super::openapi::examples;
 use super::path::MailboxPath;
 use super::problem::Problem;
-use super::query::{Parameters, Query, Strict};
+use super::query::{Parameters, Query, SEQS, Strict};
 use super::token::Grant;
 use super::view::{ArrivalView, mailbox_url};
 use super::wanted::Chosen;
@@ -43,6 +46,8 @@ const EVENTS_UNDER_WAY: usize = 1;
 
 /// What a client heard last, when it comes back (HTML standard, section 9.2.4).
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// An event of all mailboxes, as an example.
+const CURSOR: &str = "0123456789abcdef-42";
 /// Asks nginx, and others that took it over, to pass on what comes when it comes.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -74,24 +79,68 @@ impl Parameters for Followed {
     }
 }
 
+/// One event of a stream, its fields as texts.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(super) struct EventView {
+    /// `message`, or `gap` where some may have arrived that were not told of.
+    event: &'static str,
+    /// Where the stream goes on behind it.
+    id: String,
+    /// JSON on one line. Of a message `id`, `seq`, `mailbox`, `from`, `to`, `subject`, `received_at`, `expires_at`, `size`,
+    /// `header_from`, `attachments`, `code`, `link` and `url`; of a gap `detail` and `look_at`, the list that has them.
+    data: String,
+}
+
+/// An event for the description of the API.
+fn example(id: &str) -> EventView {
+    EventView { event: "message", id: id.to_owned(), data: examples::arrival().to_string() }
+}
+
+/// The place of a message in its mailbox, as a client may name it.
+struct Seq(u64);
+
+impl FromStr for Seq {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse().ok().filter(|seq| SEQS.contains(seq)).map(Self).ok_or(())
+    }
+}
+
 impl Followed {
     /// Where the stream begins: behind what the client heard last, or where it asks for. The URL of a stream stays the same
     /// when its client comes back, so the header goes first.
     fn cursor<T: FromStr>(&self, headers: &HeaderMap, allowed: &str) -> Result<Option<T>, Problem> {
-        let heard = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
-        let (name, text) = match (heard, &self.after) {
-            (Some(id), _) => ("the header Last-Event-ID", id.to_str().unwrap_or("?")),
-            (None, Some(after)) => ("the query parameter after", after.as_str()),
-            (None, None) => return Ok(None),
+        let read = |name: &str, text: &str| {
+            // Numbers would be read with a plus sign too.
+            let parsed = text.parse().ok().filter(|_| !text.starts_with('+'));
+            let wrong = || Problem::bad_request("bad cursor", format!("{name} is {text:?}; it must be {allowed}"));
+            parsed.ok_or_else(wrong)
         };
-        // Numbers would be read with a plus sign too.
-        let parsed = text.parse().ok().filter(|_| !text.starts_with('+'));
-        let wrong = || Problem::bad_request("bad cursor", format!("{name} is {text:?}; it must be {allowed}"));
-        parsed.map(Some).ok_or_else(wrong)
+        let after = self.after.as_deref().map(|after| read("the query parameter after", after)).transpose()?;
+        let heard = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
+        let heard = heard.map(|id| read("the header Last-Event-ID", id.to_str().unwrap_or("?"))).transpose()?;
+        Ok(heard.or(after))
     }
 }
 
-/// `GET /emails/{mailbox}/events`: the mail of one mailbox as it arrives.
+/// The mail of a mailbox as it arrives
+///
+/// As Server-Sent Events: `message` with one message, and `gap` where some may have arrived that were not told of. The `id` of
+/// an event is the `seq`. A stream ends after an hour, and a client comes back by itself.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/events",
+    operation_id = "stream_mailbox",
+    tag = "Messages",
+    params(
+        MailboxPath,
+        Strict<Followed>,
+        ("Last-Event-ID" = Option<String>, Header, description = "What a client heard last, when it comes back; it goes before `after`", example = json!("7")),
+    ),
+    responses((status = 200, description = "The stream", content_type = "text/event-stream", body = EventView, example = json!(example("7")))),
+)]
 pub(super) async fn of_mailbox(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
@@ -100,11 +149,25 @@ pub(super) async fn of_mailbox(
 ) -> Result<Response, Problem> {
     let after = followed.cursor(&request.headers, "a seq of the mailbox, a whole number")?;
     let place = Places::take(&request.extensions)?;
-    let feed = inbox.follow(mailbox, followed.filter, after).await?;
+    let feed = inbox.follow(mailbox, followed.filter, after.map(|Seq(seq)| seq)).await?;
     stream(inbox, feed, place, &request)
 }
 
-/// `GET /events`: the mail of all mailboxes as it arrives.
+/// The mail of all mailboxes as it arrives
+///
+/// As that of one mailbox. The `id` of an event is its place in one run of one server, which has the last 4096 of them.
+#[utoipa::path(
+    get,
+    path = "/events",
+    operation_id = "stream_all",
+    tag = "Messages",
+    params(
+        ("after" = Option<String>, Query, description = "Only what comes behind the event with this `id`", example = json!(CURSOR)),
+        Strict<Chosen>,
+        ("Last-Event-ID" = Option<String>, Header, description = "What a client heard last, when it comes back; it goes before `after`", example = json!(CURSOR)),
+    ),
+    responses((status = 200, description = "The stream", content_type = "text/event-stream", body = EventView, example = json!(example(CURSOR)))),
+)]
 pub(super) async fn all(
     State(inbox): State<Inbox>,
     Strict(followed): Strict<Followed>,
@@ -218,7 +281,7 @@ impl Writer {
         }
     }
 
-    async fn tell(&mut self, name: &str, data: &impl serde::Serialize) -> Result<(), Gone> {
+    async fn tell(&mut self, name: &str, data: &impl Serialize) -> Result<(), Gone> {
         let data = serde_json::to_string(data).unwrap_or_default();
         self.send(Event::default().event(name).id(self.feed.cursor().to_string()).data(data)).await
     }

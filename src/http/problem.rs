@@ -6,8 +6,10 @@ use std::time::Duration;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::inbox::StoreError;
 
@@ -31,15 +33,21 @@ pub(super) struct Problem {
 pub(super) struct Kind(pub(super) &'static str);
 
 /// The members of the document: those of the RFC, `error`, which scripts read, and what belongs to this problem alone.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Document<'a> {
+    /// Always `about:blank`: `error` says more.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The status.
     status: u16,
+    /// What was wrong, and what is allowed, for people.
     detail: &'a str,
+    /// What was wrong in short, for scripts.
     error: &'static str,
     #[serde(flatten)]
+    #[schema(ignore)]
     more: &'a Map<String, Value>,
 }
 
@@ -193,6 +201,11 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too many waiting requests", detail).retry_after(WAITERS_RETRY_SECS)
     }
 
+    /// What was wrong in short.
+    pub(super) const fn error(&self) -> &'static str {
+        self.error
+    }
+
     /// One more member of the document.
     pub(super) fn with(mut self, name: &str, value: Value) -> Self {
         self.more.insert(name.to_owned(), value);
@@ -215,8 +228,8 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let document = Document {
             kind: "about:blank",
             title: self.status.canonical_reason().unwrap_or_default(),
@@ -225,7 +238,21 @@ impl IntoResponse for Problem {
             error: self.error,
             more: &self.more,
         };
-        let mut response = (self.status, axum::Json(document)).into_response();
+        document.serialize(serializer)
+    }
+}
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Document::schema()
+    }
+}
+
+impl ToSchema for Problem {}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, axum::Json(&self)).into_response();
         response.extensions_mut().insert(Kind(self.error));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

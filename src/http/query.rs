@@ -1,21 +1,26 @@
 //! Query parameters, read strictly: what is not known is an error, so that a typo never becomes "no filter".
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
+use super::openapi::{self, Meaning};
 use super::path;
 use super::problem::Problem;
 use super::wanted::Latest;
 use crate::inbox::Page;
+use crate::units;
 
-const LIMIT_DEFAULT: u64 = 50;
+pub(super) const LIMIT_DEFAULT: u64 = 50;
 /// A page of a list ends before its messages have more than this, so that no answer takes the memory that a mailbox takes
 /// on the disk.
 pub(super) const PAGE_MAX_BYTES: u64 = 16 * 1024 * 1024;
-const LIMITS: RangeInclusive<u64> = 1..=200;
+pub(super) const LIMITS: RangeInclusive<u64> = 1..=200;
+/// What a `seq` may be: JSON carries no larger number exactly (RFC 8259 section 6).
+pub(super) const SEQS: RangeInclusive<u64> = 0..=(1 << 53) - 1;
 
 /// The query parameters of a route as its handler wants them. `Strict<()>` is a route that takes none.
 pub(super) struct Strict<T>(pub(super) T);
@@ -27,6 +32,11 @@ pub(super) trait Parameters: Sized {
 
     /// Reads them; those that were not sent take their default.
     fn read(query: &Query) -> Result<Self, Problem>;
+
+    /// What one of them means, for the description of the API.
+    fn meaning(name: &str) -> Option<Meaning> {
+        openapi::meaning(name)
+    }
 }
 
 /// Which part of the list of mailboxes is wanted.
@@ -62,8 +72,8 @@ impl Parameters for Page {
 
     fn read(query: &Query) -> Result<Self, Problem> {
         Ok(Self {
-            before: query.number("before", 0..=u64::MAX)?,
-            after: query.number("after", 0..=u64::MAX)?,
+            before: query.number("before", SEQS)?,
+            after: query.number("after", SEQS)?,
             limit: query.limit()?,
             max_bytes: PAGE_MAX_BYTES,
         })
@@ -75,6 +85,10 @@ impl Parameters for MailboxPage {
 
     fn read(query: &Query) -> Result<Self, Problem> {
         Ok(Self { limit: query.limit()?, after: query.value("after").map(str::to_owned) })
+    }
+
+    fn meaning(name: &str) -> Option<Meaning> {
+        if name == "after" { Some(openapi::after_mailbox()) } else { openapi::meaning(name) }
     }
 }
 
@@ -161,6 +175,18 @@ impl Query {
         }
     }
 
+    /// A time of at most `most`.
+    pub(super) fn period(&self, name: &str, most: Duration) -> Result<Option<Duration>, Problem> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        match units::duration(value) {
+            Ok(time) if time <= most => Ok(Some(time)),
+            _ => Err(bad(format!(
+                "the query parameter {name} is {value:?}; it must be a whole number with its unit, from 1s to {}s",
+                most.as_secs()
+            ))),
+        }
+    }
+
     /// What is on or off; off if it is not given.
     fn switch(&self, name: &str) -> Result<bool, Problem> {
         match self.value(name) {
@@ -202,7 +228,7 @@ fn decode(text: &str) -> Result<String, Problem> {
     }
 }
 
-fn unknown(name: &str, known: &[&str]) -> Problem {
+pub(super) fn unknown(name: &str, known: &[&str]) -> Problem {
     let allowed = match known {
         [] => "none is allowed here".to_owned(),
         [one] => format!("{one} is allowed"),

@@ -17,7 +17,7 @@ use quick_cache::sync::Cache;
 use super::pieces::Pieces;
 use super::problem::Problem;
 use super::room::{LARGE_BYTES, Room, Share, from_layer};
-use super::view::MessageView;
+use super::view::{ClaimView, MessageView};
 use crate::inbox::{Inbox, StoreError, Stored};
 use crate::mail::{HeaderField, MailboxName, MessageId};
 
@@ -172,7 +172,8 @@ impl List {
             _ => out.push(b','),
         }
         if text_bytes(&stored) > PIECE_BYTES {
-            self.current = Some(Record::new(stored, share, &self.url, None));
+            let around = MessageView::new(&stored, &self.url, None).around_bodies();
+            self.current = Some(Record::new(stored, share, around));
         } else {
             out.extend_from_slice(&self.made.of(&stored, &self.url, None));
         }
@@ -210,8 +211,8 @@ impl Pieces for List {
 }
 
 impl Record {
-    fn new(stored: Stored, share: Share, mailbox_url: &str, headers: Option<&[HeaderField]>) -> Self {
-        let (before, after) = MessageView::new(&stored, mailbox_url, headers).around_bodies();
+    /// `stored`, between what stands around its bodies.
+    fn new(stored: Stored, share: Share, (before, after): (Vec<u8>, Vec<u8>)) -> Self {
         Self { stored, _share: share, before, after, stage: Stage::Before }
     }
 
@@ -275,9 +276,22 @@ pub(super) fn object(
     headers: &[HeaderField],
 ) -> Response {
     if text_bytes(&stored) > PIECE_BYTES {
-        return json(Record::new(stored, share, mailbox_url, Some(headers)).into_body());
+        let around = MessageView::new(&stored, mailbox_url, Some(headers)).around_bodies();
+        return json(Record::new(stored, share, around).into_body());
     }
     json(made.of(&stored, mailbox_url, Some(headers)).into())
+}
+
+/// One message with the lease on it.
+pub(super) fn claimed((stored, share): (Stored, Share), mailbox_url: &str, claim: &ClaimView) -> Response {
+    let view = MessageView::new(&stored, mailbox_url, None).with_claim(claim);
+    if text_bytes(&stored) > PIECE_BYTES {
+        let around = view.around_bodies();
+        return json(Record::new(stored, share, around).into_body());
+    }
+    let mut out = Vec::new();
+    write(&view, &mut out);
+    json(out.into())
 }
 
 impl Item {

@@ -10,8 +10,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::Settings;
+use super::probes::health;
 use super::problem::Problem;
-use super::router::{guarded, health, method_not_allowed};
+use super::router::{guarded, method_not_allowed};
 use crate::metrics;
 use crate::shutdown::Shutdown;
 

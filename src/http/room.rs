@@ -61,7 +61,7 @@ impl Room {
         Share(self.0.clone().acquire_many_owned(kib).await.ok())
     }
 
-    /// A message, with the share of its texts. Where there is no room for it, it is let go and read again when there is.
+    /// A message, with the share of its texts.
     pub(super) async fn message(
         &self,
         inbox: &Inbox,
@@ -69,14 +69,22 @@ impl Room {
         id: MessageId,
     ) -> Result<Option<(Stored, Share)>, StoreError> {
         let Some(stored) = inbox.message(mailbox, id).await? else { return Ok(None) };
+        self.hold(inbox, stored).await
+    }
+
+    /// A message that was read, with the share of its texts. Where there is no room for it, it is let go and read again when
+    /// there is.
+    pub(super) async fn hold(&self, inbox: &Inbox, stored: Stored) -> Result<Option<(Stored, Share)>, StoreError> {
         let bytes = stored.message.content.text_bytes();
         let Some(kib) = kib(bytes) else { return Ok(Some((stored, Share(None)))) };
         if let Ok(permit) = self.0.clone().try_acquire_many_owned(kib) {
             return Ok(Some((stored, Share(Some(permit)))));
         }
-        drop(stored);
+        let Stored { mailbox, message, .. } = stored;
+        let id = message.id;
+        drop(message);
         let share = self.share(bytes).await;
-        Ok(inbox.message(mailbox, id).await?.map(|stored| (stored, share)))
+        Ok(inbox.message(&mailbox, id).await?.map(|stored| (stored, share)))
     }
 }
 

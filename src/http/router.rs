@@ -7,34 +7,37 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
-use axum::routing::{any, get, post};
-use axum::{Extension, Json, Router, middleware};
+use axum::routing::any;
+use axum::{Extension, Router, middleware};
 use ipnet::IpNet;
-use serde_json::{Value, json};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::events::Streams;
 use super::held::Places;
 use super::origin::Origin;
+use super::probes::Readiness;
 use super::problem::Problem;
-use super::query::{Strict, is_well_encoded};
+use super::query::is_well_encoded;
 use super::records::Made;
 use super::room::Room;
 use super::{
-    Settings, accept, addresses, attempts, client, compress, content, count, emails, events, held, key, limit, origin,
-    wanted,
+    Settings, accept, addresses, attempts, claims, client, compress, content, count, emails, events, held, key, limit,
+    openapi, origin, probes, wanted,
 };
 use crate::inbox::Inbox;
 use crate::metrics::{self, Metrics};
 use crate::shutdown::Shutdown;
-use crate::tls::{Certificate, Tls};
+use crate::tls::Tls;
 
 /// No route reads so much; of those that read no body, this is what is let pass.
 const BODY_MAX_BYTES: u64 = 64 * 1024;
@@ -66,33 +69,29 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 /// Must be called in a Tokio runtime; what it keeps going in the background runs in `tasks`.
 pub fn router(settings: &Settings, inbox: Inbox, tls: &Tls, metrics: &Metrics, tasks: &Shutdown) -> Router {
     let state = Readiness { inbox: inbox.clone(), tls: tls.clone(), tasks: tasks.clone() };
-    let readiness = Router::new().route("/ready", get(ready)).with_state(state);
-    let routes = Router::new()
-        .route("/health", get(health))
-        .merge(readiness)
-        .merge(if settings.metrics { telling(metrics) } else { Router::new() })
-        .merge(mailboxes(settings, inbox, &metrics.http, tasks))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed);
+    let rate = limit::layer(settings.rate_per_minute, tasks);
+    let open = OpenApiRouter::new()
+        .routes(routes!(probes::health))
+        .merge(OpenApiRouter::new().routes(routes!(probes::ready)).with_state(state))
+        .merge(if settings.metrics { telling(metrics) } else { OpenApiRouter::new() });
+    let (open, mut api) = open.split_for_parts();
+    let (mailboxes, behind_key) = mailboxes(settings, inbox, rate.clone(), &metrics.http, tasks);
+    api.merge(behind_key);
+    let description = openapi::routes(&openapi::finish(api)).layer(option_layer(rate));
+    let routes =
+        open.merge(mailboxes).merge(description).fallback(not_found).method_not_allowed_fallback(method_not_allowed);
     guarded(routes, settings, &metrics.http, tasks)
 }
 
 /// Nothing but the metrics, and whether the server is alive.
 pub(super) fn of_metrics(settings: &Settings, metrics: &Metrics, tasks: &Shutdown) -> Router {
-    let routes = Router::new()
-        .route("/health", get(health))
-        .merge(telling(metrics))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed);
+    let (routes, _) = OpenApiRouter::new().routes(routes!(probes::health)).merge(telling(metrics)).split_for_parts();
+    let routes = routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
     guarded(routes, settings, &metrics.http, tasks)
 }
 
-fn telling(metrics: &Metrics) -> Router {
-    Router::new().route("/metrics", get(tell)).with_state(metrics.clone())
-}
-
-async fn tell(State(metrics): State<Metrics>, Strict(()): Strict<()>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text())
+fn telling(metrics: &Metrics) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(probes::metrics)).with_state(metrics.clone())
 }
 
 /// The same for connections over TLS.
@@ -122,27 +121,34 @@ pub(super) fn guarded(routes: Router, settings: &Settings, metrics: &Arc<metrics
 
 /// Everything that needs a key, whether the path exists or not. Requests are counted before the key is looked at, so
 /// that guessing keys is slow.
-fn mailboxes(settings: &Settings, inbox: Inbox, metrics: &Arc<metrics::Http>, tasks: &Shutdown) -> Router {
+fn mailboxes(
+    settings: &Settings,
+    inbox: Inbox,
+    rate: Option<limit::Layer>,
+    metrics: &Arc<metrics::Http>,
+    tasks: &Shutdown,
+) -> (Router, OpenApi) {
     let origins: Arc<[Origin]> = settings.cors_origins.as_slice().into();
-    let gives = |kind| from_fn_with_state(kind, accept::check);
     let gate = key::Gate::new(settings, inbox.clone(), metrics.clone());
-    let below = records()
-        .route("/{mailbox}/events", get(events::of_mailbox).route_layer(gives("text/event-stream")))
-        .route("/{mailbox}/{id}/raw", get(content::raw).route_layer(gives("message/rfc822")))
-        .route("/{mailbox}/{id}/text", get(content::text).route_layer(gives("text/plain")))
-        .route("/{mailbox}/{id}/html", get(content::html).route_layer(gives("text/html")))
-        .route("/{mailbox}/{id}/code", get(content::code).route_layer(gives("text/plain")))
-        .route("/{mailbox}/{id}/link", get(content::link).route_layer(gives("text/plain")))
+    let below = OpenApiRouter::new()
+        .merge(gives("application/json", records()))
+        .merge(gives("message/rfc822", OpenApiRouter::new().routes(routes!(content::raw))))
+        .merge(gives("text/html", OpenApiRouter::new().routes(routes!(content::html))))
+        .merge(gives("text/plain", texts()))
+        .merge(gives("text/event-stream", OpenApiRouter::new().routes(routes!(events::of_mailbox))))
         // Its type is that of the attachment, which is not known before it is read.
-        .route("/{mailbox}/{id}/attachments/{index}", get(content::attachment))
+        .routes(routes!(content::attachment))
         .fallback(not_found);
-    Router::new()
+    let (routes, mut api) = OpenApiRouter::new()
         .nest("/emails", below)
+        .merge(gives("application/json", OpenApiRouter::new().routes(routes!(attempts::all))))
+        .merge(gives("application/json", OpenApiRouter::new().routes(routes!(addresses::create))))
+        .merge(gives("text/event-stream", OpenApiRouter::new().routes(routes!(events::all))))
+        .split_for_parts();
+    openapi::behind_key(&mut api);
+    let routes = routes
         // Nesting leaves this one path to the fallback outside, which asks for no key.
         .route("/emails/", any(not_found))
-        .route("/addresses", post(addresses::create).route_layer(gives("application/json")))
-        .route("/events", get(events::all).route_layer(gives("text/event-stream")))
-        .route("/attempts", get(attempts::all).route_layer(gives("application/json")))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Places::new(settings, metrics.held.clone())))
         .layer(Extension(Room::new()))
@@ -150,50 +156,36 @@ fn mailboxes(settings: &Settings, inbox: Inbox, metrics: &Arc<metrics::Http>, ta
         .layer(Extension(Streams::new(settings, tasks)))
         .layer(Extension(gate.clone()))
         .layer(from_fn_with_state(gate, key::require))
-        .layer(option_layer(limit::layer(settings.rate_per_minute, tasks)))
+        .layer(option_layer(rate))
         .layer(from_fn_with_state(origins, origin::check_origin))
-        .with_state(inbox)
+        .with_state(inbox);
+    (routes, api)
+}
+
+/// Routes whose answers are of one type, which a client has to take.
+fn gives(kind: &'static str, routes: OpenApiRouter<Inbox>) -> OpenApiRouter<Inbox> {
+    routes.route_layer(from_fn_with_state(kind, accept::check))
 }
 
 /// What is answered in JSON.
-fn records() -> Router<Inbox> {
-    Router::new()
-        .route("/", get(emails::mailboxes))
-        .route("/{mailbox}", get(emails::list).delete(emails::clear))
-        .route("/{mailbox}/attempts", get(attempts::of_mailbox))
-        .route("/{mailbox}/none", get(wanted::none))
-        .route("/{mailbox}/{id}", get(emails::message).delete(emails::delete))
-        .route("/{mailbox}/{id}/headers", get(content::headers))
-        .route_layer(from_fn_with_state("application/json", accept::check))
+fn records() -> OpenApiRouter<Inbox> {
+    OpenApiRouter::new()
+        .routes(routes!(emails::mailboxes))
+        .routes(routes!(emails::list, emails::clear))
+        .routes(routes!(attempts::of_mailbox))
+        .routes(routes!(wanted::none))
+        .routes(routes!(claims::claim))
+        .routes(routes!(emails::latest))
+        .routes(routes!(emails::message, emails::delete))
+        .routes(routes!(content::headers))
+        .routes(routes!(claims::release))
+        .routes(routes!(claims::done))
+        .routes(routes!(claims::extend))
 }
 
-/// Says that the program runs.
-pub(super) async fn health(Strict(()): Strict<()>) -> Json<Value> {
-    Json(json!({ "status": "ok" }))
-}
-
-/// What is asked for `/ready`.
-#[derive(Clone)]
-struct Readiness {
-    inbox: Inbox,
-    tls: Tls,
-    tasks: Shutdown,
-}
-
-async fn ready(State(state): State<Readiness>, Strict(()): Strict<()>) -> Result<Json<Value>, Problem> {
-    if state.tasks.is_requested() {
-        return Err(Problem::unavailable("the server is stopping"));
-    }
-    state.inbox.ready().await?;
-    let certificate = |certificate: &Certificate| {
-        let Certificate { source, names, expires_at, .. } = certificate;
-        json!({ "source": source.name(), "names": names, "expires_at": expires_at.as_secs() })
-    };
-    Ok(Json(json!({
-        "status": "ready",
-        "certificates": state.tls.certificates().iter().map(certificate).collect::<Vec<_>>(),
-        "warnings": state.tls.warnings(),
-    })))
+/// What is answered as a text.
+fn texts() -> OpenApiRouter<Inbox> {
+    OpenApiRouter::new().routes(routes!(content::text)).routes(routes!(content::code)).routes(routes!(content::link))
 }
 
 async fn not_found() -> Problem {
@@ -261,6 +253,8 @@ async fn secured(mut response: Response<Body>) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
+    use axum::http::header::CONTENT_TYPE;
+    use axum::routing::get;
     use tower::ServiceExt;
 
     use super::*;

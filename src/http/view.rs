@@ -5,8 +5,9 @@ use std::fmt::Display;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
-use crate::inbox::{Attempt, Inbox, MailboxSummary, Miss, Stored};
+use crate::inbox::{Attempt, Inbox, Lease, MailboxSummary, Miss, Stored};
 use crate::mail::{
     Address, Attachment, Body, Code, Content, Disposition, HeaderAddress, HeaderField, Link, MailParameters,
     MailboxName, MessageId, Peer, Recipient, Ret, TlsInfo, decode_xtext,
@@ -16,100 +17,212 @@ use crate::mail::{
 pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A message as one mailbox sees it: its own recipient, never the others.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Message)]
 pub(super) struct MessageView<'a> {
+    /// Its name, a UUID of version 7; one message in several mailboxes has the same in each.
     #[serde(serialize_with = "text")]
+    #[schema(value_type = String, format = Uuid)]
     id: MessageId,
+    /// The sender of the envelope, empty for a bounce.
     #[serde(serialize_with = "text_or_empty")]
+    #[schema(value_type = String)]
     from: Option<&'a Address>,
+    /// The recipient of the envelope that led to this mailbox.
     #[serde(serialize_with = "text")]
+    #[schema(value_type = String)]
     to: &'a Address,
+    /// The decoded `Subject`, or empty.
     subject: &'a str,
+    /// All inline `text/plain` parts, decoded, or empty.
     body_text: &'a str,
+    /// All inline `text/html` parts, decoded, or empty; as it was sent, scripts included.
     body_html: &'a str,
+    /// The file names of the attachments, empty for one without.
     attachments: Vec<&'a str>,
+    /// When it was received, in seconds since 1970.
     received_at: u64,
+    /// Its place in the order of arrival: larger than of all that came before, never given out again.
     seq: u64,
+    /// The name of the mailbox.
     mailbox: &'a str,
+    /// From when on it is not served any more, in seconds since 1970.
     expires_at: u64,
+    /// The size of the raw message in bytes.
     size: u64,
+    /// The attachments.
     attachment_records: Vec<AttachmentView<'a>>,
+    /// The `Message-ID` without angle brackets.
+    #[schema(required)]
     message_id: Option<&'a str>,
+    /// The `Date` in the form of RFC 3339.
+    #[schema(required)]
     date: Option<&'a str>,
+    /// The first author of `From`.
+    #[schema(required)]
     header_from: Option<&'a HeaderAddress>,
+    /// The addresses of `To`, those of groups included.
     header_to: &'a [HeaderAddress],
+    /// The addresses of `Cc`.
     cc: &'a [HeaderAddress],
+    /// The addresses of `Reply-To`.
     reply_to: &'a [HeaderAddress],
+    /// The ids of `In-Reply-To` without angle brackets.
     in_reply_to: &'a [String],
+    /// The ids of `References`, the oldest first.
     references: &'a [String],
+    /// The URIs of `List-Unsubscribe`.
     list_unsubscribe: &'a [String],
+    /// The one-time codes in it, the likeliest first.
     codes: &'a [Code],
+    /// Its links, the likeliest action first.
     links: &'a [Link],
     peer: PeerView<'a>,
     envelope: EnvelopeView<'a>,
+    /// What was wrong with the message: each an id, a colon, and the same in words for people.
     problems: &'a [String],
+    /// All header fields in order; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     headers: Option<&'a [HeaderField]>,
+    /// The lease on it; only in the answer to a claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    claim: Option<&'a ClaimView>,
+}
+
+/// A lease on a message, and where its steps are taken.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Claim)]
+pub(super) struct ClaimView {
+    /// What shows that the lease is held.
+    token: String,
+    /// When the lease ends, in seconds since 1970.
+    expires_at: u64,
+    urls: ClaimUrls,
+}
+
+/// Where the steps of a lease are taken.
+#[derive(Serialize, ToSchema)]
+struct ClaimUrls {
+    /// Gives the message back.
+    release: String,
+    /// Is done with it.
+    done: String,
+    /// Keeps it for longer.
+    extend: String,
 }
 
 /// An attachment, and where its bytes are to be had.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Attachment)]
 struct AttachmentView<'a> {
+    /// Its place among the attachments of the message, from 0.
     index: usize,
+    /// Its file name as the sender wrote it, decoded.
+    #[schema(required)]
     filename: Option<&'a str>,
+    /// Its media type, lower-cased, without parameters.
     content_type: &'a str,
+    /// How the sender wants it shown.
     disposition: Disposition,
+    /// Its `Content-ID` without angle brackets.
+    #[schema(required)]
     content_id: Option<&'a str>,
+    /// The number of its decoded bytes.
     size: u64,
+    /// The SHA-256 of its decoded bytes.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     sha256: &'a str,
+    /// The decoded `Subject` of a message that is attached.
+    #[schema(required)]
     subject: Option<&'a str>,
+    /// The path of its decoded bytes.
     url: String,
 }
 
-/// Who brought the message.
-#[derive(Serialize)]
+/// Who brought it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Peer)]
 struct PeerView<'a> {
+    /// The address that it came from, IPv4 or IPv6.
+    #[schema(value_type = String)]
     ip: std::net::IpAddr,
+    /// What it called itself; its own claim.
     helo: &'a str,
+    /// The version of TLS and the cipher suite; `null` in clear text.
     #[serde(serialize_with = "tls_text")]
+    #[schema(value_type = Option<String>, required)]
     tls: Option<&'a TlsInfo>,
 }
 
 /// What the client said in MAIL and RCPT beside the addresses; `null` is what it did not say.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Envelope)]
 struct EnvelopeView<'a> {
+    /// The size in bytes that it expected the message to have.
+    #[schema(required)]
     size: Option<u64>,
+    /// What it said of the bytes of the message.
+    #[schema(required, inline)]
     body: Option<Body>,
+    /// Whether it asked for addresses and header fields in UTF-8.
     smtputf8: bool,
+    /// How much of the message a delivery report was to return (RFC 3461).
+    #[schema(required, inline)]
     ret: Option<Ret>,
+    /// The sender's own name for the transaction.
+    #[schema(required)]
     envid: Option<String>,
+    /// When a delivery report was asked for.
+    #[schema(required)]
     notify: Option<Vec<&'a str>>,
+    /// The type of the address that the sender gave first, a semicolon, and the address.
+    #[schema(required)]
     orcpt: Option<Cow<'a, str>>,
 }
 
 /// Mail that did not get in, as its recipient sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Attempt)]
 pub(super) struct AttemptView<'a> {
+    /// When it was refused, in seconds since 1970.
     attempted_at: u64,
+    /// The sender of the envelope, empty for a bounce.
     #[serde(serialize_with = "text_or_empty")]
+    #[schema(value_type = String)]
     from: Option<&'a Address>,
+    /// The recipient; `null` where the sender was refused and none was named.
+    #[schema(required)]
     to: Option<String>,
+    /// The mailbox of the recipient; `null` where there is none.
+    #[schema(required)]
     mailbox: Option<&'a str>,
     peer: PeerView<'a>,
+    /// The first three digits of the reply; `null` where the client went away in the middle of the message.
+    #[schema(required)]
     code: Option<u16>,
+    /// The reply that kept it out, as SMTP writes it.
+    #[schema(required)]
     reply: Option<String>,
 }
 
 /// A message that is not the one that was wanted, and what it lacks.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Miss)]
 pub(super) struct MissView<'a> {
     #[serde(serialize_with = "text")]
+    #[schema(value_type = String, format = Uuid)]
     id: MessageId,
     seq: u64,
+    /// The sender of the envelope, empty for a bounce.
     #[serde(serialize_with = "text_or_empty")]
+    #[schema(value_type = String)]
     from: Option<&'a Address>,
     subject: &'a str,
+    /// When it was received, in seconds since 1970.
     received_at: u64,
+    /// The conditions that it does not meet, and what it has instead.
     misses: &'a [String],
 }
 
@@ -136,11 +249,31 @@ pub(super) struct ArrivalView<'a> {
 }
 
 /// A mailbox that holds mail.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Mailbox)]
 pub(super) struct MailboxView<'a> {
+    /// Its name.
     name: &'a str,
+    /// How many messages it holds.
     count: u64,
+    /// When the newest of them was received, in seconds since 1970.
     newest_received_at: u64,
+}
+
+/// What has been done.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Done)]
+pub(super) struct DoneView {
+    /// The same in words.
+    pub(super) message: String,
+    /// How many messages that match have been deleted; only where a filter was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) deleted: Option<u64>,
+    /// The lease with its new end; only where it is longer now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) claim: Option<ClaimView>,
 }
 
 impl<'a> MessageView<'a> {
@@ -192,7 +325,30 @@ impl<'a> MessageView<'a> {
             envelope: EnvelopeView::new(&message.parameters, &stored.rcpt_to),
             problems: &content.problems,
             headers,
+            claim: None,
         }
+    }
+
+    /// The same, with the lease on it.
+    pub(super) fn with_claim(self, claim: &'a ClaimView) -> Self {
+        Self { claim: Some(claim), ..self }
+    }
+}
+
+impl DoneView {
+    /// What has been done, in words.
+    pub(super) fn new(message: String) -> Self {
+        Self { message, deleted: None, claim: None }
+    }
+}
+
+impl ClaimView {
+    /// `lease` on the message at `message_url`.
+    pub(super) fn new(message_url: &str, lease: Lease) -> Self {
+        let Lease { token, until } = lease;
+        let url = |step| format!("{message_url}/{step}?token={token}");
+        let urls = ClaimUrls { release: url("release"), done: url("done"), extend: url("extend") };
+        Self { token: token.to_string(), expires_at: until.as_secs(), urls }
     }
 }
 

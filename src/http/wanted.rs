@@ -1,5 +1,6 @@
 //! Which messages a request means, and how long it waits for them.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,17 +8,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::held::{HELD_MAX, Place, Places};
 use super::known::Known;
+use super::openapi::{MessageFound, examples};
 use super::path::MailboxPath;
 use super::problem::Problem;
-use super::query::{self, PAGE_MAX_BYTES, Parameters, Query, Strict};
+use super::query::{self, PAGE_MAX_BYTES, Parameters, Query, SEQS, Strict};
 use super::view::{AttemptView, MessageView, MissView, mailbox_url};
 use crate::inbox::{Filter, Inbox, Listing, Page, Stored};
 use crate::mail::MailboxName;
-use crate::units;
 
 /// So many of the messages that were not meant are shown to who finds nothing.
 const MISSES_SHOWN: usize = 5;
@@ -86,7 +88,7 @@ impl Parameters for Wanted {
     fn read(query: &Query) -> Result<Self, Problem> {
         let page = Page::read(query)?;
         let count = query.number("count", 1..=page.limit as u64)?;
-        let wait = held(query, "wait")?;
+        let wait = query.period("wait", HELD_MAX)?;
         if count.is_some() && wait.is_none() {
             return Err(query::bad(
                 "the query parameter count says how many messages to wait for; give wait too".into(),
@@ -101,8 +103,8 @@ impl Parameters for Latest {
     const NAMES: &'static [&'static str] = &["after", "from", "to", "subject", "q", "wait"];
 
     fn read(query: &Query) -> Result<Self, Problem> {
-        let after = query.number("after", 0..=u64::MAX)?;
-        Ok(Self { filter: Chosen::read(query)?.0, after, wait: held(query, "wait")? })
+        let after = query.number("after", SEQS)?;
+        Ok(Self { filter: Chosen::read(query)?.0, after, wait: query.period("wait", HELD_MAX)? })
     }
 }
 
@@ -110,20 +112,9 @@ impl Parameters for Unwanted {
     const NAMES: &'static [&'static str] = &["after", "from", "to", "subject", "q", "for"];
 
     fn read(query: &Query) -> Result<Self, Problem> {
-        let period = held(query, "for")?;
+        let period = query.period("for", HELD_MAX)?;
         let period = period.ok_or_else(|| query::bad("the query parameter for is missing; write for=5s".into()))?;
-        Ok(Self { filter: Chosen::read(query)?.0, after: query.number("after", 0..=u64::MAX)?, period })
-    }
-}
-
-fn held(query: &Query, name: &str) -> Result<Option<Duration>, Problem> {
-    let Some(value) = query.value(name) else { return Ok(None) };
-    match units::duration(value) {
-        Ok(time) if time <= HELD_MAX => Ok(Some(time)),
-        _ => Err(query::bad(format!(
-            "the query parameter {name} is {value:?}; it must be a whole number with its unit, from 1s to {}s",
-            HELD_MAX.as_secs()
-        ))),
+        Ok(Self { filter: Chosen::read(query)?.0, after: query.number("after", SEQS)?, period })
     }
 }
 
@@ -156,18 +147,54 @@ impl Latest {
     /// Where there is none: what there is instead, and what each message lacks.
     pub(super) async fn find(self, parts: &Parts, inbox: &Inbox, mailbox: &MailboxName) -> Result<Stored, Problem> {
         let page = page(self.after, 1);
-        let wanted = Wanted { filter: self.filter, page, count: 1, wait: self.wait };
+        let wanted = Wanted { filter: self.filter.clone(), page, count: 1, wait: self.wait };
         let place = wanted.wait.map(|_| Places::take(&parts.extensions)).transpose()?;
         let known = Known::of(&parts.headers);
         let is_news = |found: &Listing| !found.messages.iter().any(|stored| known.has_message(stored.message.id));
         match wanted.list(inbox, mailbox, place, is_news).await?.messages.pop() {
             Some(stored) => Ok(stored),
-            None => Err(nothing_found(inbox, mailbox, &wanted).await?),
+            None => Err(self.nothing_found(inbox, mailbox, "").await?),
         }
+    }
+
+    /// Tells who finds no message `of_a_kind` what came instead, and what was kept out.
+    pub(super) async fn nothing_found(
+        &self,
+        inbox: &Inbox,
+        mailbox: &MailboxName,
+        of_a_kind: &str,
+    ) -> Result<Problem, Problem> {
+        let misses = inbox.misses(mailbox, &self.filter, page(self.after, MISSES_SHOWN)).await?;
+        let attempts = inbox.attempts(mailbox, None, ATTEMPTS_SHOWN);
+        let condition = if self.filter.is_empty() { "" } else { " that matches" };
+        let waited = self.wait.map(|time| format!("; waited for {} s", time.as_secs())).unwrap_or_default();
+        let after = self.after.map(|seq| format!(" after seq {seq}")).unwrap_or_default();
+        let detail = format!(
+            "there is no message{condition}{of_a_kind} in mailbox {mailbox}{after}{waited}; arrived has what came instead, attempts what was refused"
+        );
+        let arrived: Vec<_> = misses.iter().map(MissView::from).collect();
+        let attempts: Vec<_> = attempts.iter().map(|attempt| AttemptView::from(&**attempt)).collect();
+        let members = [("arrived", serde_json::to_value(arrived)), ("attempts", serde_json::to_value(attempts))];
+        let problem = Problem::not_found("message not found", detail);
+        Ok(members.into_iter().fold(problem, |problem, (name, value)| problem.with(name, value.unwrap_or_default())))
     }
 }
 
-/// `GET /emails/{mailbox}/none`: nothing that matches comes for so long.
+/// Expects nothing
+///
+/// The request is held for the time that `for` says, and answered as soon as a message that matches is there. Without
+/// `after` one that is there already counts.
+#[utoipa::path(
+    get,
+    path = "/{mailbox}/none",
+    operation_id = "expect_none",
+    tag = "Messages",
+    params(MailboxPath, Strict<Unwanted>),
+    responses(
+        (status = 204, description = "No message that matches was there"),
+        (status = 409, description = "There is one, as `message`", body = MessageFound<'_>, example = json!(conflict(examples::of_list(), &"user"))),
+    ),
+)]
 pub(super) async fn none(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
@@ -181,27 +208,14 @@ pub(super) async fn none(
     let Some(offender) = found.messages.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let url = mailbox_url(&inbox, &mailbox);
     let view = serde_json::to_value(MessageView::new(offender, &url, None)).unwrap_or_default();
+    Err(conflict(view, &mailbox))
+}
+
+fn conflict(message: Value, mailbox: &dyn Display) -> Problem {
     let detail = format!("there is a message in mailbox {mailbox} that was not to come");
-    Err(Problem::conflict("message found", detail).with("message", view))
+    Problem::conflict("message found", detail).with("message", message)
 }
 
 fn page(after: Option<u64>, limit: usize) -> Page {
     Page { before: None, after, limit, max_bytes: PAGE_MAX_BYTES }
-}
-
-/// Tells who finds nothing what came instead, and what was kept out.
-async fn nothing_found(inbox: &Inbox, mailbox: &MailboxName, wanted: &Wanted) -> Result<Problem, Problem> {
-    let misses = inbox.misses(mailbox, &wanted.filter, page(wanted.page.after, MISSES_SHOWN)).await?;
-    let attempts = inbox.attempts(mailbox, None, ATTEMPTS_SHOWN);
-    let condition = if wanted.filter.is_empty() { "" } else { " that matches" };
-    let waited = wanted.wait.map(|time| format!("; waited for {} s", time.as_secs())).unwrap_or_default();
-    let after = wanted.page.after.map(|seq| format!(" after seq {seq}")).unwrap_or_default();
-    let detail = format!(
-        "there is no message{condition} in mailbox {mailbox}{after}{waited}; arrived has what came instead, attempts what was refused"
-    );
-    let arrived: Vec<_> = misses.iter().map(MissView::from).collect();
-    let attempts: Vec<_> = attempts.iter().map(|attempt| AttemptView::from(&**attempt)).collect();
-    let members = [("arrived", serde_json::to_value(arrived)), ("attempts", serde_json::to_value(attempts))];
-    let problem = Problem::not_found("message not found", detail);
-    Ok(members.into_iter().fold(problem, |problem, (name, value)| problem.with(name, value.unwrap_or_default())))
 }

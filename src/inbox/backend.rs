@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::rate::TooFast;
 use super::{Attempt, INLINE_MAX_BYTES, Inbox};
-use crate::mail::{self, Address, Content, Domain, Envelope, Message, MessageId, Peer, Recipient};
+use crate::mail::{self, Address, Budgets, Content, Domain, Envelope, Message, MessageId, Peer, Recipient};
 use crate::smtp::{self, Backend, Reply};
 use crate::store::{Delivery, StoreError};
 
@@ -84,7 +84,7 @@ impl Inbox {
 
     async fn parsed(&self, raw: Bytes) -> Content {
         let (size, budgets) = (raw.len(), self.settings.mime);
-        let parse = move || contained(|| mail::parse(&raw, &budgets));
+        let parse = move || record_of(&raw, &budgets);
         if size <= INLINE_MAX_BYTES {
             return parse();
         }
@@ -124,6 +124,12 @@ fn route(local: &str) -> impl Iterator<Item = Domain> {
     hops.filter(|hop| hop.contains('.') || hop.starts_with('[')).filter_map(|hop| hop.parse().ok())
 }
 
+/// What is read out of a message, whatever it is made of.
+#[must_use]
+pub fn record_of(raw: &[u8], budgets: &Budgets) -> Content {
+    contained(|| mail::parse(raw, budgets))
+}
+
 /// Contains a panic: the bytes come from strangers, and much of the reading is done by code that is not ours. The message is
 /// kept all the same.
 fn contained(parse: impl FnOnce() -> Content) -> Content {
@@ -149,7 +155,6 @@ mod tests {
     use super::*;
     use crate::inbox::tests::{RETENTION, envelope, inbox, settings};
     use crate::inbox::{Page, Settings};
-    use crate::mail::Budgets;
 
     fn refused(answer: Result<impl Sized, Reply>) -> (u16, Option<(u8, u16, u16)>) {
         let Err(reply) = answer else { panic!("not refused") };

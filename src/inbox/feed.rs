@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Inbox;
 use super::filter::Filter;
-use crate::mail::{HeaderField, MailboxName};
+use crate::mail::MailboxName;
 use crate::store::{Event, Lagged, Mark, Page, StoreError, Stored, Subscription, Watch};
 
 /// So many messages of a mailbox are read in one go, and so many bytes of records: each feed may hold them.
@@ -94,17 +94,6 @@ impl Inbox {
     pub async fn newest(&self, mailbox: &MailboxName) -> Result<Option<u64>, StoreError> {
         let page = Page { before: None, after: None, limit: 1, max_bytes: BATCH_MAX_BYTES };
         Ok(self.store.list(mailbox, page).await?.messages.first().map(|stored| stored.seq))
-    }
-
-    /// Those of `messages` that meet `filter`.
-    async fn matching(&self, filter: &Arc<Filter>, messages: Vec<Stored>) -> Result<Vec<Stored>, StoreError> {
-        if filter.is_empty() {
-            return Ok(messages);
-        }
-        let meets = |filter: &Filter, stored: Stored, headers: &[HeaderField]| {
-            filter.matches(&stored, headers).then_some(stored)
-        };
-        self.look_at(filter, messages, meets).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod backend;
+mod claims;
 mod domains;
 mod feed;
 mod filter;
@@ -18,12 +19,17 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 pub use self::attempts::Attempt;
+pub use self::backend::record_of;
+pub use self::claims::{Claim, Taken};
 pub use self::domains::{DomainPattern, Domains};
 pub use self::feed::{Cursor, Feed, News};
 pub use self::filter::{Filter, FilterError};
 pub use self::fresh::FreshError;
 pub use self::search::Miss;
-pub use crate::store::{Gone, GoneReason, Listing, MailboxSummary, Mark, Page, Raw, StoreError, Stored};
+pub use crate::store::{
+    Gone, GoneReason, Lease, LeaseOutcome, LeaseStep, LeaseToken, Listing, MailboxSummary, Mark, Page, Raw, StoreError,
+    Stored,
+};
 
 use self::attempts::{Ledger, Limits};
 use self::rate::Rates;

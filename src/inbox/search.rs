@@ -126,10 +126,7 @@ impl Inbox {
             let batch = self.store.list(mailbox, rest).await?;
             found.newest = found.newest.max(batch.messages.first().map(|stored| stored.seq));
             rest.before = batch.messages.last().map(|stored| stored.seq);
-            let meets = |filter: &Filter, stored: Stored, headers: &[HeaderField]| {
-                filter.matches(&stored, headers).then_some(stored)
-            };
-            for stored in self.look_at(filter, batch.messages, meets).await? {
+            for stored in self.matching(filter, batch.messages).await? {
                 bytes += stored.message.content.text_bytes() as u64;
                 let is_full = !found.listing.messages.is_empty() && bytes > page.max_bytes;
                 if found.listing.messages.len() == page.limit || is_full {
@@ -144,8 +141,23 @@ impl Inbox {
         }
     }
 
+    /// Those of `messages` that meet `filter`.
+    pub(super) async fn matching(
+        &self,
+        filter: &Arc<Filter>,
+        messages: Vec<Stored>,
+    ) -> Result<Vec<Stored>, StoreError> {
+        if filter.is_empty() {
+            return Ok(messages);
+        }
+        let meets = |filter: &Filter, stored: Stored, headers: &[HeaderField]| {
+            filter.matches(&stored, headers).then_some(stored)
+        };
+        self.look_at(filter, messages, meets).await
+    }
+
     /// What `look` makes of each message of `batch`, where it holds up nobody.
-    pub(super) async fn look_at<T: Send + 'static>(
+    async fn look_at<T: Send + 'static>(
         &self,
         filter: &Arc<Filter>,
         batch: Vec<Stored>,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::address::{Address, AddressError, unquote};
 
@@ -70,7 +71,7 @@ pub struct MailParameters {
 }
 
 /// What the client says of the bytes of the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Body {
     /// ASCII.
     #[serde(rename = "7BIT")]
@@ -81,7 +82,7 @@ pub enum Body {
 }
 
 /// How much of the message a report of its failure shall return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Ret {
     /// All of it.

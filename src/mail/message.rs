@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::address::Address;
@@ -136,11 +137,13 @@ impl Content {
 }
 
 /// One address of a header field such as `From`, as far as it could be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HeaderAddress {
     /// The decoded display name.
+    #[schema(required)]
     pub name: Option<String>,
     /// The address as it stands in the header.
+    #[schema(required)]
     pub address: Option<String>,
 }
 
@@ -173,7 +176,7 @@ pub struct Attachment {
 }
 
 /// `Content-Disposition` (RFC 2183).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Disposition {
     /// To be shown where it stands; also what a `multipart/related` refers to by its `Content-ID`, if it has no disposition.
@@ -197,7 +200,7 @@ pub enum TransferEncoding {
 }
 
 /// One field of a message header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HeaderField {
     /// The field name as the sender wrote it.
     pub name: String,

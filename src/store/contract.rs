@@ -72,6 +72,28 @@ impl Lab {
         self.store.raw(&name(mailbox), id).await.unwrap()
     }
 
+    /// Leases the first of `ids` for a minute.
+    pub(in crate::store) async fn claim(&self, mailbox: &str, ids: &[MessageId]) -> Option<(MessageId, LeaseToken)> {
+        let lease = Lease { token: LeaseToken::random(), until: self.clock.now().after(LEASE) };
+        let claimed = self.store.claim(&name(mailbox), ids.to_vec(), lease).await.unwrap();
+        claimed.map(|id| (id, lease.token))
+    }
+
+    pub(in crate::store) async fn step(
+        &self,
+        mailbox: &str,
+        id: MessageId,
+        token: LeaseToken,
+        step: LeaseStep,
+    ) -> LeaseOutcome {
+        self.store.step(&name(mailbox), id, token, step).await.unwrap()
+    }
+
+    async fn unclaimed(&self, mailbox: &str, page: Page, unwanted: &[u64]) -> Unclaimed {
+        let unwanted = Arc::new(unwanted.iter().copied().collect());
+        self.store.unclaimed(&name(mailbox), page, unwanted).await.unwrap()
+    }
+
     /// How a message went, and how long after the start.
     pub(in crate::store) async fn gone(&self, mailbox: &str, id: MessageId) -> Option<(GoneReason, Duration)> {
         let gone = self.store.gone(&name(mailbox), id).await.unwrap();
@@ -157,6 +179,14 @@ contract! {
     what_is_gone_is_forgotten_after_as_long_as_it_was_kept
     so_many_messages_that_are_gone_are_remembered
     a_message_that_is_kept_again_is_not_gone
+    a_message_is_leased_once_until_its_lease_ends
+    only_the_token_of_a_live_lease_takes_a_step
+    what_is_done_is_never_claimed_again_and_stays_readable
+    what_can_be_claimed_is_listed_oldest_first
+    a_lease_goes_with_its_message
+    each_mailbox_of_a_message_has_its_own_lease
+    workers_at_once_never_get_the_same_message
+    a_message_that_is_given_back_wakes_those_who_watch
     a_full_store_refuses_until_mail_has_expired
     a_message_that_is_shared_is_held_once
     a_message_too_large_does_not_keep_others_out
@@ -586,6 +616,199 @@ async fn a_message_that_is_kept_again_is_not_gone(subject: Subject) {
     }
 }
 
+const LEASE: Duration = Duration::from_secs(60);
+
+async fn a_message_is_leased_once_until_its_lease_ends(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let ((first_seq, first), (second_seq, second)) =
+        (lab.deliver("alice", b"1").await, lab.deliver("alice", b"2").await);
+    let ids = vec![first, second];
+    let (taken, _) = lab.claim("alice", &ids).await.unwrap();
+    assert_eq!(taken, first, "the first that is free");
+    lab.clock.advance(LEASE / 2);
+    assert_eq!(lab.claim("alice", &ids).await.unwrap().0, second);
+    assert_eq!(lab.claim("alice", &ids).await, None);
+    let mut claimed = lab.store.claimed(&name("alice")).await.unwrap();
+    claimed.sort_by_key(|claimed| claimed.seq);
+    let until = |after: Duration| Some(Timestamp::from_millis(START_MS).after(after));
+    assert_eq!(
+        claimed,
+        [Claimed { seq: first_seq, until: until(LEASE) }, Claimed { seq: second_seq, until: until(LEASE + LEASE / 2) },]
+    );
+    lab.clock.advance(LEASE / 2 - Duration::from_millis(1));
+    assert_eq!(lab.claim("alice", &ids).await, None, "a millisecond is left");
+    lab.clock.advance(Duration::from_millis(1));
+    assert_eq!(lab.claim("alice", &ids).await.unwrap().0, first, "its worker has gone");
+    for id in [MessageId::new(lab.clock.now()), second] {
+        assert_eq!(lab.claim("alice", &[id]).await, None);
+    }
+    assert_eq!(lab.claim("bob", &ids).await, None);
+}
+
+async fn only_the_token_of_a_live_lease_takes_a_step(subject: Subject) {
+    use LeaseOutcome::{Missing, Refused, Stepped};
+    let lab = Lab::open(subject).await;
+    let (_, id) = lab.deliver("alice", b"hello").await;
+    let later = || LeaseStep::Extend(lab.clock.now().after(LEASE));
+    assert_eq!(lab.step("alice", id, LeaseToken::random(), LeaseStep::Finish).await, Refused, "nobody has it");
+    let (_, token) = lab.claim("alice", &[id]).await.unwrap();
+    for step in [LeaseStep::Release, LeaseStep::Finish, later()] {
+        assert_eq!(lab.step("alice", id, LeaseToken::random(), step).await, Refused, "{step:?}");
+        assert_eq!(lab.step("bob", id, token, step).await, Missing, "{step:?}");
+        assert_eq!(lab.step("alice", MessageId::new(lab.clock.now()), token, step).await, Missing, "{step:?}");
+    }
+    lab.clock.advance(LEASE / 2);
+    assert_eq!(lab.step("alice", id, token, later()).await, Stepped);
+    lab.clock.advance(LEASE - Duration::from_millis(1));
+    assert_eq!(lab.claim("alice", &[id]).await, None, "it was made longer");
+    for _ in 0..2 {
+        assert_eq!(lab.step("alice", id, token, LeaseStep::Release).await, Stepped, "an answer may be lost");
+        assert_eq!(lab.step("alice", id, token, later()).await, Refused);
+        assert_eq!(lab.step("alice", id, token, LeaseStep::Finish).await, Refused);
+    }
+    let released = token;
+    let (_, token) = lab.claim("alice", &[id]).await.unwrap();
+    assert_eq!(lab.step("alice", id, released, LeaseStep::Release).await, Refused, "another has it");
+    lab.clock.advance(LEASE);
+    for step in [LeaseStep::Release, LeaseStep::Finish, later()] {
+        assert_eq!(lab.step("alice", id, token, step).await, Refused, "the lease has ended: {step:?}");
+    }
+    assert!(lab.claim("alice", &[id]).await.is_some());
+    lab.clock.advance(TTL);
+    assert_eq!(lab.step("alice", id, token, LeaseStep::Finish).await, Missing, "the message has expired");
+}
+
+async fn what_is_done_is_never_claimed_again_and_stays_readable(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (seq, id) = lab.deliver("alice", b"hello").await;
+    let (_, token) = lab.claim("alice", &[id]).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(
+            lab.step("alice", id, token, LeaseStep::Finish).await,
+            LeaseOutcome::Stepped,
+            "an answer may be lost"
+        );
+        lab.clock.advance(LEASE * 2);
+    }
+    let longer = LeaseStep::Extend(lab.clock.now().after(LEASE));
+    for (token, step) in [(token, LeaseStep::Release), (token, longer), (LeaseToken::random(), LeaseStep::Finish)] {
+        assert_eq!(lab.step("alice", id, token, step).await, LeaseOutcome::Refused, "{step:?}");
+    }
+    assert_eq!(lab.claim("alice", &[id]).await, None);
+    let unclaimed = lab.unclaimed("alice", ALL, &[]).await;
+    assert_eq!((unclaimed.listing.messages, unclaimed.next_free_at), (Vec::new(), None));
+    assert_eq!(lab.store.claimed(&name("alice")).await.unwrap(), [Claimed { seq, until: None }]);
+    assert_eq!(lab.raw("alice", id).await.unwrap(), b"hello"[..]);
+}
+
+async fn what_can_be_claimed_is_listed_oldest_first(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (mut seqs, mut ids) = (Vec::new(), Vec::new());
+    for _ in 0..7 {
+        let (seq, id) = lab.deliver("alice", b"hello").await;
+        seqs.push(seq);
+        ids.push(id);
+        lab.deliver("bob", b"not hers").await;
+    }
+    lab.claim("alice", &ids[1..2]).await.unwrap();
+    let (_, token) = lab.claim("alice", &ids[3..4]).await.unwrap();
+    lab.step("alice", ids[3], token, LeaseStep::Finish).await;
+    let next_free_at = Some(lab.clock.now().after(LEASE));
+    let page = Page { limit: 2, ..ALL };
+    for (page, unwanted, expected, more) in [
+        (ALL, &[][..], vec![0, 2, 4, 5, 6], false),
+        (page, &[], vec![0, 2], true),
+        (page, &[0, 4], vec![2, 5], true),
+        (Page { after: Some(seqs[2]), ..page }, &[], vec![4, 5], true),
+        (Page { after: Some(seqs[4]), ..page }, &[], vec![5, 6], false),
+        (Page { after: Some(seqs[2]), before: Some(seqs[6]), ..ALL }, &[], vec![4, 5], false),
+        (Page { after: Some(seqs[6]), ..ALL }, &[], vec![], false),
+        (ALL, &[0, 2, 4, 5, 6], vec![], false),
+        (Page { max_bytes: 0, ..ALL }, &[0], vec![2], true),
+    ] {
+        let unwanted: Vec<_> = unwanted.iter().map(|place: &usize| seqs[*place]).collect();
+        let found = lab.unclaimed("alice", page, &unwanted).await;
+        let listed: Vec<_> = found.listing.messages.iter().map(|stored| stored.seq).collect();
+        let expected: Vec<_> = expected.into_iter().map(|place: usize| seqs[place]).collect();
+        assert_eq!((listed, found.listing.more), (expected, more), "{page:?}");
+        assert_eq!(found.next_free_at, next_free_at);
+    }
+    lab.clock.advance(LEASE);
+    let found = lab.unclaimed("alice", page, &[]).await;
+    assert_eq!(found.listing.messages[1].seq, seqs[1]);
+    assert_eq!(found.next_free_at, None);
+}
+
+async fn a_lease_goes_with_its_message(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let message = lab.message();
+    for _ in 0..2 {
+        lab.store.append(to(&["alice"]), message.clone(), Bytes::new()).await.unwrap();
+        let (_, token) = lab.claim("alice", &[message.id]).await.unwrap();
+        lab.store.append(to(&["alice"]), message.clone(), Bytes::new()).await.unwrap();
+        assert_eq!(lab.claim("alice", &[message.id]).await, None, "it was there already");
+        lab.step("alice", message.id, token, LeaseStep::Finish).await;
+        assert!(lab.store.delete(&name("alice"), message.id).await.unwrap());
+        assert_eq!(lab.step("alice", message.id, token, LeaseStep::Finish).await, LeaseOutcome::Missing);
+        assert!(lab.store.claimed(&name("alice")).await.unwrap().is_empty());
+    }
+}
+
+async fn each_mailbox_of_a_message_has_its_own_lease(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let message = lab.message();
+    let id = message.id;
+    lab.store.append(to(&["alice", "bob"]), message, Bytes::new()).await.unwrap();
+    let (_, hers) = lab.claim("alice", &[id]).await.unwrap();
+    let (_, his) = lab.claim("bob", &[id]).await.unwrap();
+    assert_eq!(lab.step("bob", id, hers, LeaseStep::Finish).await, LeaseOutcome::Refused);
+    assert_eq!(lab.step("alice", id, hers, LeaseStep::Finish).await, LeaseOutcome::Stepped);
+    assert_eq!(lab.step("bob", id, his, LeaseStep::Release).await, LeaseOutcome::Stepped);
+    assert!(lab.claim("bob", &[id]).await.is_some());
+}
+
+async fn workers_at_once_never_get_the_same_message(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let mut ids = Vec::new();
+    for _ in 0..100 {
+        ids.push(lab.deliver("alice", b"hello").await.1);
+    }
+    let (got, mut all_got) = tokio::sync::mpsc::unbounded_channel();
+    let workers = (0..8).map(|_| {
+        let (store, ids, got, until) = (lab.store.clone(), ids.clone(), got.clone(), lab.clock.now().after(LEASE));
+        async move {
+            let lease = || Lease { token: LeaseToken::random(), until };
+            while let Some(id) = store.claim(&name("alice"), ids.clone(), lease()).await.unwrap() {
+                got.send(id).unwrap();
+            }
+        }
+    });
+    all(&lab.tasks, workers).await;
+    drop(got);
+    let mut claimed = Vec::new();
+    while let Some(id) = all_got.recv().await {
+        claimed.push(id);
+    }
+    claimed.sort_unstable();
+    ids.sort_unstable();
+    assert_eq!(claimed, ids);
+}
+
+async fn a_message_that_is_given_back_wakes_those_who_watch(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (_, id) = lab.deliver("alice", b"hello").await;
+    let (_, token) = lab.claim("alice", &[id]).await.unwrap();
+    let later = LeaseStep::Extend(lab.clock.now().after(Duration::from_secs(1)));
+    for step in [later, LeaseStep::Release] {
+        let mut watch = lab.store.watch(name("alice"));
+        lab.step("alice", id, token, step).await;
+        tokio::time::timeout(Duration::from_secs(20), watch.change()).await.unwrap();
+    }
+    let mut watch = lab.store.watch(name("alice"));
+    lab.deliver("alice", b"hello").await;
+    tokio::time::timeout(Duration::from_secs(20), watch.change()).await.unwrap();
+}
+
 async fn a_full_store_refuses_until_mail_has_expired(subject: Subject) {
     let lab = Lab::with_limits(subject, 500, 2 * MIB + MIB / 2).await;
     let raw = Bytes::from(noise(1, MIB as usize));
@@ -803,6 +1026,11 @@ async fn a_closed_store_is_unavailable(subject: Subject) {
     assert!(unavailable(store.message(&alice, id).await.err()));
     assert!(unavailable(store.raw(&alice, id).await.err()));
     assert!(unavailable(store.gone(&alice, id).await.err()));
+    let token = LeaseToken::random();
+    assert!(unavailable(store.unclaimed(&alice, ALL, Arc::default()).await.err()));
+    assert!(unavailable(store.claimed(&alice).await.err()));
+    assert!(unavailable(store.claim(&alice, vec![id], Lease { token, until: lab.clock.now() }).await.err()));
+    assert!(unavailable(store.step(&alice, id, token, LeaseStep::Finish).await.err()));
     assert!(unavailable(store.delete(&alice, id).await.err()));
     assert!(unavailable(store.clear(&alice).await.err()));
     assert!(unavailable(store.mailboxes(None, 1).await.err()));

@@ -61,6 +61,8 @@ pub struct Lagged;
 /// A mailbox that somebody waits at. An event wakes those who wait at its mailbox and nobody else, however many wait.
 struct Watched {
     arrivals: watch::Sender<()>,
+    /// Wakes those who wait for a message that can be claimed.
+    releases: watch::Sender<()>,
     watchers: usize,
 }
 
@@ -69,6 +71,7 @@ pub struct Watch {
     events: Events,
     mailbox: MailboxName,
     arrivals: watch::Receiver<()>,
+    releases: watch::Receiver<()>,
 }
 
 impl Events {
@@ -88,10 +91,20 @@ impl Events {
         self.arrivals.send_replace(());
     }
 
+    /// Tells those who wait for a message of this mailbox that can be claimed: one may be earlier than it was to be.
+    pub(super) fn released(&self, mailbox: &MailboxName) {
+        if let Some(watched) = self.watched().get(mailbox) {
+            watched.releases.send_replace(());
+        }
+    }
+
     /// Events may have been lost on their way here: everybody who listens has to look again.
     #[cfg_attr(not(test), expect(dead_code, reason = "events of the local backends have no way to go"))]
     pub(super) fn lost(&self) {
-        self.watched().values().for_each(|watched| watched.arrivals.send_replace(()));
+        for Watched { arrivals, releases, .. } in self.watched().values() {
+            arrivals.send_replace(());
+            releases.send_replace(());
+        }
         self.recent().push(None);
         self.arrivals.send_replace(());
     }
@@ -112,10 +125,13 @@ impl Events {
 
     pub(super) fn watch(&self, mailbox: MailboxName) -> Watch {
         let mut watched = self.watched();
-        let place =
-            watched.entry(mailbox.clone()).or_insert_with(|| Watched { arrivals: watch::channel(()).0, watchers: 0 });
+        let place = watched.entry(mailbox.clone()).or_insert_with(|| {
+            let [arrivals, releases] = [(); 2].map(|()| watch::channel(()).0);
+            Watched { arrivals, releases, watchers: 0 }
+        });
         place.watchers += 1;
-        Watch { events: self.clone(), mailbox, arrivals: place.arrivals.subscribe() }
+        let (arrivals, releases) = (place.arrivals.subscribe(), place.releases.subscribe());
+        Watch { events: self.clone(), mailbox, arrivals, releases }
     }
 
     fn watched(&self) -> MutexGuard<'_, HashMap<MailboxName, Watched>> {
@@ -203,6 +219,15 @@ impl Watch {
     pub async fn arrival(&mut self) {
         // The sender lives as long as there is a watch.
         let _ = self.arrivals.changed().await;
+    }
+
+    /// Waits until mail has arrived, or a message has been given back that was leased, in the same way.
+    pub async fn change(&mut self) {
+        let Self { arrivals, releases, .. } = self;
+        tokio::select! {
+            _ = arrivals.changed() => {}
+            _ = releases.changed() => {}
+        }
     }
 }
 

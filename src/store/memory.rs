@@ -1,11 +1,12 @@
 //! The store in memory: what is kept is gone with the process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Unclaimed};
 use super::gone::{Gone, GoneReason, Lifetime, Tombstones};
 use super::{Delivery, Event, Events, Listing, MailboxSummary, Page, Raw, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
@@ -45,6 +46,7 @@ struct Mailbox {
 
 struct Entry {
     rcpt_to: Recipient,
+    lease: Option<Lease>,
     body: Arc<Body>,
 }
 
@@ -160,6 +162,81 @@ impl Memory {
         Ok(live.len() as u64)
     }
 
+    pub(super) fn unclaimed(
+        &self,
+        mailbox: &MailboxName,
+        page: Page,
+        unwanted: &HashSet<u64>,
+        now: Timestamp,
+    ) -> Result<Unclaimed, StoreError> {
+        let state = self.open_state()?;
+        let mut listing = Listing { messages: Vec::new(), more: false };
+        let Some(found) = state.mailboxes.get(mailbox) else { return Ok(Unclaimed { listing, next_free_at: None }) };
+        let leases = found.messages.values().filter_map(|entry| entry.live_lease(now)?.ends_at());
+        let next_free_at = leases.min();
+        let after = page.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let newer = found.messages.range((after, Bound::Unbounded));
+        let wanted = newer.take_while(|(seq, _)| page.before.is_none_or(|before| **seq < before));
+        let mut bytes = 0;
+        for (seq, entry) in wanted {
+            if !entry.is_live(now) || entry.live_lease(now).is_some() || unwanted.contains(seq) {
+                continue;
+            }
+            bytes += entry.body.record_bytes();
+            listing.more = page.is_full(listing.messages.len(), bytes);
+            if listing.more {
+                break;
+            }
+            listing.messages.push(entry.stored(*seq, mailbox));
+        }
+        Ok(Unclaimed { listing, next_free_at })
+    }
+
+    pub(super) fn claimed(&self, mailbox: &MailboxName, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
+        let state = self.open_state()?;
+        let entries = state.mailboxes.get(mailbox).into_iter().flat_map(|found| &found.messages);
+        let live = entries.filter(|(_, entry)| entry.is_live(now));
+        Ok(live
+            .filter_map(|(seq, entry)| Some(Claimed { seq: *seq, until: entry.live_lease(now)?.ends_at() }))
+            .collect())
+    }
+
+    pub(super) fn claim(
+        &self,
+        mailbox: &MailboxName,
+        ids: &[MessageId],
+        lease: Lease,
+        now: Timestamp,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let mut state = self.open_state()?;
+        for id in ids {
+            if let Some(entry) = state.live_entry(mailbox, *id, now)
+                && entry.live_lease(now).is_none()
+            {
+                entry.lease = Some(lease);
+                return Ok(Some(*id));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn step(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        token: LeaseToken,
+        step: LeaseStep,
+        now: Timestamp,
+    ) -> Result<LeaseOutcome, StoreError> {
+        let mut state = self.open_state()?;
+        let Some(entry) = state.live_entry(mailbox, id, now) else { return Ok(LeaseOutcome::Missing) };
+        let Some(until) = entry.lease.and_then(|lease| lease.step(token, step, now)) else {
+            return Ok(LeaseOutcome::Refused);
+        };
+        entry.lease = Some(Lease { token, until });
+        Ok(LeaseOutcome::Stepped)
+    }
+
     pub(super) fn mailboxes(
         &self,
         after: Option<&MailboxName>,
@@ -216,7 +293,7 @@ impl State {
         self.last_seq += 1;
         let seq = self.last_seq;
         mailbox.seqs.insert(body.message.id, seq);
-        mailbox.messages.insert(seq, Entry { rcpt_to: delivery.rcpt_to.clone(), body: body.clone() });
+        mailbox.messages.insert(seq, Entry { rcpt_to: delivery.rcpt_to.clone(), lease: None, body: body.clone() });
         self.due.insert((body.message.expires_at, seq), delivery.mailbox.clone());
         (seq, true)
     }
@@ -235,6 +312,12 @@ impl State {
 
     fn find(&self, mailbox: &MailboxName, id: MessageId, now: Timestamp) -> Option<(u64, &Entry)> {
         self.entry(mailbox, id).filter(|(_, entry)| entry.is_live(now))
+    }
+
+    fn live_entry(&mut self, mailbox: &MailboxName, id: MessageId, now: Timestamp) -> Option<&mut Entry> {
+        let found = self.mailboxes.get_mut(mailbox)?;
+        let seq = found.seqs.get(&id)?;
+        found.messages.get_mut(seq).filter(|entry| entry.is_live(now))
     }
 
     /// A message, expired or not.
@@ -293,6 +376,11 @@ impl Mailbox {
 impl Entry {
     fn is_live(&self, now: Timestamp) -> bool {
         self.body.message.expires_at > now
+    }
+
+    /// What keeps others from claiming it.
+    fn live_lease(&self, now: Timestamp) -> Option<Lease> {
+        self.lease.filter(|lease| lease.is_live(now))
     }
 
     fn lifetime(&self) -> Lifetime {

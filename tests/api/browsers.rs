@@ -35,7 +35,7 @@ async fn a_page_that_the_operator_has_named_may_ask() {
     let request = request.header("Access-Control-Request-Method", "DELETE");
     let answer = Answer::of(request.header("Access-Control-Request-Headers", "x-api-key")).await;
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, FRIEND));
-    for method in ["POST", "DELETE"] {
+    for method in ["GET", "POST", "DELETE"] {
         assert!(answer.header("access-control-allow-methods").contains(method), "{method}");
     }
     for header in ["x-api-key", "content-type", "last-event-id"] {

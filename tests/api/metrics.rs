@@ -26,7 +26,7 @@ async fn requests_are_counted_by_the_template_of_their_route() {
     };
     assert_eq!(requests("/emails/{mailbox}", "2xx"), 2.0);
     assert_eq!(requests("/emails/{mailbox}", "4xx"), 1.0);
-    assert_eq!(requests("/emails/{mailbox}/{id}", "4xx"), 1.0);
+    assert_eq!(requests("/emails/{mailbox}/latest", "4xx"), 1.0);
     assert_eq!(told.value("restante_http_problems_total{error=\"unknown query parameter\"}"), 1.0);
     assert_eq!(told.value("restante_http_request_duration_seconds_count{route=\"/emails/{mailbox}\"}"), 3.0);
     assert_eq!(told.value("restante_http_requests_in_progress"), 1.0, "this one");

@@ -7,6 +7,7 @@ mod context;
 pub(super) mod words;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use self::context::{Part, Tone};
 use super::page::Page;
@@ -21,11 +22,12 @@ const TEXT_MAX_BYTES: usize = 256 * 1024;
 const CONTEXT_MAX_CHARS: usize = 40;
 
 /// A one-time code that was found in a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Code {
     /// What to type in: digits in ASCII, those of an all-digit code without spaces and dashes; others as written.
     pub value: String,
     /// How likely it is a code, from 50 to 100.
+    #[schema(minimum = 50, maximum = 100)]
     pub score: u8,
     /// Where it stands.
     pub source: CodeSource,
@@ -34,7 +36,7 @@ pub struct Code {
 }
 
 /// The part of a message in which a code stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CodeSource {
     /// The `Subject`.

@@ -8,6 +8,7 @@ mod words;
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::page::{Page, PageLink, PageLinkKind};
 
@@ -24,7 +25,7 @@ const TEXT_MAX_CHARS: usize = 200;
 const TEXT_MAX_BYTES: usize = 256 * 1024;
 
 /// A link that was found in a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Link {
     /// The address as the message has it, HTML character references decoded.
     pub href: String,
@@ -33,11 +34,12 @@ pub struct Link {
     /// What it is for.
     pub kind: LinkKind,
     /// How likely it is the one that the message was sent for, from 0 to 100; from 50 on it is an action.
+    #[schema(minimum = 0, maximum = 100)]
     pub score: u8,
 }
 
 /// What a link is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LinkKind {
     /// To do what the message asks for: confirm, sign in, set a password, accept, pay, see the order.

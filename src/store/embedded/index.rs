@@ -139,6 +139,11 @@ impl<'a> Update<'a> {
         Ok(Done { freed: self.freed, evicted: self.evicted })
     }
 
+    /// For what changes rows and removes none.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.transaction
+    }
+
     /// Takes in all that is pending, and notes up to where the segments have been read with it.
     pub(super) fn index(&mut self, pending: &Pending, last_seq: u64, max_messages: u64) -> rusqlite::Result<()> {
         for message in pending.messages() {

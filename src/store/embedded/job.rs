@@ -2,11 +2,13 @@
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::claims;
 use super::entry::{Entry, Recipient};
 use super::index::Update;
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
 use crate::store::StoreError;
+use crate::store::claims::{Lease, LeaseOutcome, LeaseStep, LeaseToken};
 
 /// The most jobs, and the most bytes, that are done together: so long at most the first of them waits for the others.
 const BATCH_JOBS: usize = 512;
@@ -40,6 +42,8 @@ pub(super) enum Chore {
     Delete(MailboxName, MessageId, Timestamp, Answer<bool>),
     Clear(MailboxName, Timestamp, Answer<u64>),
     Expire(Timestamp, Answer<u64>),
+    Claim(MailboxName, Vec<MessageId>, Lease, Timestamp, Answer<Option<MessageId>>),
+    Step(MailboxName, MessageId, LeaseToken, LeaseStep, Timestamp, Answer<LeaseOutcome>),
 }
 
 /// An answer that is found before it is known to hold.
@@ -66,6 +70,12 @@ impl Chore {
             Self::Delete(mailbox, id, now, answer) => answer.value = update.delete(mailbox, *id, *now)?,
             Self::Clear(mailbox, now, answer) => answer.value = update.clear(mailbox, *now)?,
             Self::Expire(now, answer) => answer.value = update.expire(*now)?,
+            Self::Claim(mailbox, ids, lease, now, answer) => {
+                answer.value = claims::claim(update.connection(), mailbox, ids, *lease, *now)?;
+            }
+            Self::Step(mailbox, id, token, step, now, answer) => {
+                answer.value = claims::step(update.connection(), mailbox, *id, *token, *step, *now)?;
+            }
         }
         Ok(())
     }
@@ -74,6 +84,8 @@ impl Chore {
         match self {
             Self::Delete(.., answer) => answer.give(done),
             Self::Clear(.., answer) | Self::Expire(.., answer) => answer.give(done),
+            Self::Claim(.., answer) => answer.give(done),
+            Self::Step(.., answer) => answer.give(done),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! read   ─► is anything pending? have it indexed ─► a connection of the pool ─► index row ─► bytes of a segment
 //! ```
 
+mod claims;
 mod directory;
 mod entry;
 mod extent;
@@ -24,6 +25,7 @@ mod tests;
 mod tombstones;
 mod writer;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +47,7 @@ use self::quota::Quota;
 use self::reader::Reader;
 use self::segments::SegmentFiles;
 use self::writer::Writer;
+use super::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Unclaimed};
 use super::{
     Delivery, Events, Gone, Listing, MailboxSummary, OpenError, Page, Raw, Settings, StoreError, Stored, closing,
 };
@@ -203,6 +206,45 @@ impl Embedded {
     pub(super) async fn clear(&self, mailbox: &MailboxName, now: Timestamp) -> Result<u64, StoreError> {
         let (answer, answered) = Answer::channel();
         self.ask(Job::Chore(Chore::Clear(mailbox.clone(), now, answer)), answered).await
+    }
+
+    pub(super) async fn unclaimed(
+        &self,
+        mailbox: &MailboxName,
+        page: Page,
+        unwanted: Arc<HashSet<u64>>,
+        now: Timestamp,
+    ) -> Result<Unclaimed, StoreError> {
+        let mailbox = mailbox.clone();
+        self.read(move |reader, connection| claims::unclaimed(reader, connection, &mailbox, page, &unwanted, now)).await
+    }
+
+    pub(super) async fn claimed(&self, mailbox: &MailboxName, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
+        let mailbox = mailbox.clone();
+        self.read(move |_, connection| Ok(claims::claimed(connection, &mailbox, now)?)).await
+    }
+
+    pub(super) async fn claim(
+        &self,
+        mailbox: &MailboxName,
+        ids: Vec<MessageId>,
+        lease: Lease,
+        now: Timestamp,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let (answer, answered) = Answer::channel();
+        self.ask(Job::Chore(Chore::Claim(mailbox.clone(), ids, lease, now, answer)), answered).await
+    }
+
+    pub(super) async fn step(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        token: LeaseToken,
+        step: LeaseStep,
+        now: Timestamp,
+    ) -> Result<LeaseOutcome, StoreError> {
+        let (answer, answered) = Answer::channel();
+        self.ask(Job::Chore(Chore::Step(mailbox.clone(), id, token, step, now, answer)), answered).await
     }
 
     pub(super) async fn mailboxes(

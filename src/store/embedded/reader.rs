@@ -32,6 +32,8 @@ macro_rules! lookup {
     };
 }
 
+pub(super) use lookup;
+
 // The plus keeps SQLite from going by the index of the expiry, by which nearly every message would have to be looked at.
 const LIST: &str =
     lookup!("WHERE mailbox = ?1 AND seq < ?2 AND seq > ?3 AND +expires_ms > ?4 ORDER BY seq DESC LIMIT ?5");
@@ -49,8 +51,8 @@ pub(super) struct Reader {
 }
 
 /// A message of a mailbox as the index knows it.
-struct Found {
-    seq: u64,
+pub(super) struct Found {
+    pub(super) seq: u64,
     id: MessageId,
     rcpt_to: String,
     place: Place,
@@ -113,15 +115,28 @@ impl Reader {
         page: Page,
         now: Timestamp,
     ) -> Result<Listing, StoreError> {
-        let mut messages = Vec::new();
-        let (mut before, mut bytes) = (page.before, 0);
+        let mut before = page.before;
+        self.page(connection, mailbox, page, |wanted| {
+            let rows = Found::rows(connection, LIST, mailbox, Page { before, limit: wanted, ..page }, now)?;
+            before = rows.last().map(|row| row.seq);
+            let was_last = rows.len() < wanted;
+            Ok((rows, was_last))
+        })
+    }
+
+    /// Reads as much as `page` has place for of what `next` gives: so many rows, and whether they are the last.
+    pub(super) fn page(
+        &self,
+        connection: &Connection,
+        mailbox: &MailboxName,
+        page: Page,
+        mut next: impl FnMut(usize) -> rusqlite::Result<(Vec<Found>, bool)>,
+    ) -> Result<Listing, StoreError> {
+        let (mut messages, mut bytes) = (Vec::new(), 0);
         loop {
             // What cannot be read is left out, and the page filled up with what comes behind it; one row more than there
             // is place for tells whether the mailbox goes on.
-            let wanted = page.limit - messages.len() + 1;
-            let rows = rows(connection, mailbox, Page { before, limit: wanted, ..page }, now)?;
-            before = rows.last().map(|row| row.seq);
-            let was_last = rows.len() < wanted;
+            let (rows, was_last) = next(page.limit - messages.len() + 1)?;
             for row in rows {
                 bytes += row.record_len;
                 if page.is_full(messages.len(), bytes) {
@@ -195,6 +210,29 @@ impl Reader {
 }
 
 impl Found {
+    /// The rows of a part of a mailbox that `question` asks for.
+    pub(super) fn rows(
+        connection: &Connection,
+        question: &str,
+        mailbox: &MailboxName,
+        page: Page,
+        now: Timestamp,
+    ) -> rusqlite::Result<Vec<Self>> {
+        connection
+            .prepare_cached(question)?
+            .query_map(
+                params![
+                    mailbox.as_str(),
+                    page.before.map_or(i64::MAX, to_row),
+                    page.after.map_or(0, to_row),
+                    to_row(now.as_millis()),
+                    to_row(page.limit as u64),
+                ],
+                Self::from_row,
+            )?
+            .collect()
+    }
+
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             seq: from_row(row.get(0)?),
@@ -213,22 +251,6 @@ impl Found {
         let place = Place { start: self.place.start + self.front_len, ..self.place };
         Bounds { seq: self.seq, id: self.id, place, len: self.raw_len, checksum: self.checksum }
     }
-}
-
-fn rows(connection: &Connection, mailbox: &MailboxName, page: Page, now: Timestamp) -> rusqlite::Result<Vec<Found>> {
-    connection
-        .prepare_cached(LIST)?
-        .query_map(
-            params![
-                mailbox.as_str(),
-                page.before.map_or(i64::MAX, to_row),
-                page.after.map_or(0, to_row),
-                to_row(now.as_millis()),
-                to_row(page.limit as u64),
-            ],
-            Found::from_row,
-        )?
-        .collect()
 }
 
 fn row(

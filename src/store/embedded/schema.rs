@@ -42,7 +42,8 @@ const FORMAT_1: &str = "
     INSERT INTO counter VALUES (0, 0);
 ";
 
-/// Each row is a message that is not in its mailbox any more. The numbers are the order in which they went.
+/// Each row of `gone` is a message that is not in its mailbox any more. The numbers are the order in which they went. A message
+/// that was claimed has a token, and an end of its lease, which is the end of time where it is done.
 const FORMAT_2: &str = "
     CREATE TABLE gone (
         number INTEGER PRIMARY KEY,
@@ -53,6 +54,9 @@ const FORMAT_2: &str = "
         until_ms INTEGER NOT NULL
     );
     CREATE UNIQUE INDEX gone_message ON gone (mailbox, id);
+    ALTER TABLE message ADD COLUMN claim_token BLOB;
+    ALTER TABLE message ADD COLUMN claimed_until_ms INTEGER;
+    CREATE INDEX message_claimed ON message (mailbox, claimed_until_ms) WHERE claimed_until_ms IS NOT NULL;
 ";
 
 /// How many entries of each segment are referred to, and their bytes: the start does not count them.

@@ -177,6 +177,9 @@ async fn a_directory_of_the_first_format_is_taken_over_with_all_that_is_in_it() 
 
     let next = store.append(to(&["alice"]), lab.message(), Bytes::new()).await.unwrap();
     assert!(next[0] > 4, "{next:?}");
+    let lease = Lease { token: LeaseToken::random(), until: lab.clock.now().after(DAY) };
+    let id = bob.message.id;
+    assert_eq!(store.claim(&name("bob"), vec![id], lease).await.unwrap(), Some(id));
     assert!(store.delete(&name("bob"), bob.message.id).await.unwrap());
     assert!(store.gone(&name("bob"), bob.message.id).await.unwrap().is_some());
     lab.clock.advance(DAY - Duration::from_secs(10));
@@ -185,6 +188,27 @@ async fn a_directory_of_the_first_format_is_taken_over_with_all_that_is_in_it() 
     lab.clock.advance(DAY);
     assert_eq!(store.sweep().await.unwrap(), 1);
     assert_eq!(segments(&old).len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_done_and_what_is_leased_stays_so_over_a_kill() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(lab.deliver("alice", b"hello").await.1);
+    }
+    let (done, token) = lab.claim("alice", &ids).await.unwrap();
+    let (leased, _) = lab.claim("alice", &ids).await.unwrap();
+    assert_eq!(lab.step("alice", done, token, LeaseStep::Finish).await, LeaseOutcome::Stepped);
+    let crashed = lab.dir.path().join("crashed");
+    power::copy_index(&lab.data_dir(), &crashed);
+    power::copy_segments(&lab.data_dir(), &crashed, |bytes| bytes);
+    let store = lab.open_copy(&crashed).await;
+    let lease = || Lease { token: LeaseToken::random(), until: lab.clock.now().after(DAY) };
+    assert_eq!(store.claim(&name("alice"), ids.clone(), lease()).await.unwrap(), Some(ids[2]));
+    lab.clock.advance(DAY / 2);
+    assert_eq!(store.claim(&name("alice"), ids.clone(), lease()).await.unwrap(), Some(leased));
+    assert_eq!(store.claim(&name("alice"), ids, lease()).await.unwrap(), None);
 }
 
 #[tokio::test]

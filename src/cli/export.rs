@@ -1,0 +1,116 @@
+//! Mail of the store into files.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::runtime::Runtime;
+
+use super::files::write::Writer;
+use super::{Failure, Format};
+use crate::config::Config;
+use crate::mail::{MailboxName, MessageId};
+use crate::store::{Page, Store, StoreError};
+
+/// So many mailboxes, and messages of one, are asked for at a time.
+const PAGE: usize = 200;
+/// So many bytes of their records at a time.
+const PAGE_MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What is exported, and where to.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The directory to write to; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// How to write it
+    #[arg(long, value_enum)]
+    format: Format,
+    /// Only this mailbox, a name or an address; may be given several times
+    #[arg(long, value_name = "NAME")]
+    mailbox: Vec<String>,
+}
+
+/// What has been done.
+#[derive(Default)]
+struct Count {
+    messages: u64,
+    mailboxes: u64,
+    bytes: u64,
+}
+
+/// Exports, mailbox by mailbox and message by message.
+pub(super) fn run(arguments: &Arguments, runtime: &Runtime, store: &Store, config: &Config) -> Result<(), Failure> {
+    let named = arguments.mailbox.iter().map(|name| config.inbox.naming.parse(name));
+    let named = named.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::Setup(format!("--mailbox: {error}")))?;
+    let mut export = Export { arguments, runtime, store, count: Count::default() };
+    let done = if named.is_empty() { export.all() } else { named.iter().try_for_each(|name| export.mailbox(name)) };
+    let Count { messages, mailboxes, bytes } = export.count;
+    eprintln!("exported {messages} messages of {mailboxes} mailboxes, {bytes} bytes, to {}", arguments.to.display());
+    done.map_err(Failure::NotDone)
+}
+
+struct Export<'a> {
+    arguments: &'a Arguments,
+    runtime: &'a Runtime,
+    store: &'a Store,
+    count: Count,
+}
+
+impl Export<'_> {
+    fn all(&mut self) -> Result<(), String> {
+        let mut last = None;
+        loop {
+            let page = self.runtime.block_on(self.store.mailboxes(last.as_ref(), PAGE)).map_err(said)?;
+            for summary in &page {
+                self.mailbox(&summary.mailbox)?;
+            }
+            match page.into_iter().last() {
+                Some(summary) => last = Some(summary.mailbox),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Writes the messages of a mailbox, the oldest first, so that they come back in their order.
+    fn mailbox(&mut self, mailbox: &MailboxName) -> Result<(), String> {
+        let failed = |error| format!("mailbox {mailbox} was not written: {error}");
+        let ids = self.ids(mailbox).map_err(said)?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let to = &self.arguments.to;
+        let mut files = Writer::begin(self.arguments.format, to, mailbox).map_err(failed)?;
+        for id in ids.into_iter().rev() {
+            let read = async { Ok((self.store.message(mailbox, id).await?, self.store.raw(mailbox, id).await?)) };
+            let (Some(stored), Some(raw)) = self.runtime.block_on(read).map_err(said)? else {
+                // It has expired meanwhile.
+                continue;
+            };
+            files.write(&stored, &raw).map_err(failed)?;
+            self.count.messages += 1;
+            self.count.bytes += raw.len() as u64;
+        }
+        files.finish().map_err(failed)?;
+        self.count.mailboxes += 1;
+        Ok(())
+    }
+
+    /// The messages of a mailbox, newest first.
+    fn ids(&self, mailbox: &MailboxName) -> Result<Vec<MessageId>, StoreError> {
+        let mut ids = Vec::new();
+        let mut before = None;
+        loop {
+            let page = Page { before, after: None, limit: PAGE, max_bytes: PAGE_MAX_BYTES };
+            let listing = self.runtime.block_on(self.store.list(mailbox, page))?;
+            before = listing.messages.last().map(|stored| stored.seq);
+            ids.extend(listing.messages.iter().map(|stored| stored.message.id));
+            if !listing.more || before.is_none() {
+                return Ok(ids);
+            }
+        }
+    }
+}
+
+fn said(error: StoreError) -> String {
+    error.to_string()
+}

@@ -1,0 +1,182 @@
+//! The commands beside the server: mail moved between a store and files, waited for, and sent.
+
+mod client;
+mod compose;
+mod export;
+mod files;
+mod foreign;
+mod import;
+mod send;
+mod wait;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
+
+use crate::clock::Clock;
+use crate::config::{Client, Config};
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+use crate::store::{Kind, Store};
+
+/// Not all was done, or what was waited for has not come.
+const EXIT_NOT_DONE: u8 = 1;
+/// The command or the configuration is wrong; nothing was done.
+const EXIT_SETUP: u8 = 2;
+/// The server cannot be reached, or does not let us in.
+const EXIT_UNREACHABLE: u8 = 3;
+
+/// What the program can do beside serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the configuration, secrets hidden, and exit
+    Config,
+    /// Write mail of the store into files
+    ///
+    /// The server must not run: the embedded store belongs to one program at a time. Each message is written byte for byte,
+    /// with its envelope and its times beside it, so that `restante import` brings it back as it was. The store is the one of
+    /// the configuration (STORE, DATA_DIR).
+    ///
+    /// Exit codes: 0 all was written, 1 some was not, 2 the command or the configuration is wrong.
+    Export(export::Arguments),
+    /// Take mail from files into the store
+    ///
+    /// What `restante export` has written comes back as it was: bytes, envelope, times, id. Other .eml files, mbox files and
+    /// Maildirs are taken too. Mail that is there already is not taken twice. The server must not run.
+    ///
+    /// Exit codes: 0 all was taken, was there already or had expired, 1 some could not be taken, 2 the command or the
+    /// configuration is wrong.
+    Import(import::Arguments),
+    /// Wait for mail at a running server, and print it or a part of it
+    ///
+    /// Exit codes: 0 found, 1 not found in time (what came instead is told on standard error), or found without the part that
+    /// was asked for, 2 the command is wrong, 3 the server cannot be reached or does not accept the key.
+    Wait(wait::Arguments),
+    /// Send a small mail by SMTP
+    ///
+    /// Exit codes: 0 the server has taken it, 1 the server has refused it, 2 the command is wrong, 3 the server cannot be
+    /// reached.
+    Send(send::Arguments),
+}
+
+/// How mail lies in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A file for each message, as it was sent.
+    Eml,
+    /// A Maildir for each mailbox.
+    Maildir,
+    /// An mbox file for each mailbox (mboxrd).
+    Mbox,
+}
+
+/// Why a command ended without what it was asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    NotDone(String),
+    Setup(String),
+    Unreachable(String),
+}
+
+impl Failure {
+    fn setup(error: &impl fmt::Display) -> Self {
+        Self::Setup(error.to_string())
+    }
+
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotDone(_) => EXIT_NOT_DONE,
+            Self::Setup(_) => EXIT_SETUP,
+            Self::Unreachable(_) => EXIT_UNREACHABLE,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::NotDone(text) | Self::Setup(text) | Self::Unreachable(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// Does what is asked for; says with what code the program is to end.
+#[must_use]
+pub fn run(command: Command) -> ExitCode {
+    let done = match command {
+        Command::Config => show_config(),
+        Command::Export(arguments) => {
+            with_store_that_is_there(|runtime, store, config| export::run(&arguments, runtime, store, config))
+        }
+        Command::Import(arguments) => {
+            with_store(|runtime, store, config| import::run(&arguments, runtime, store, config))
+        }
+        Command::Wait(arguments) => with_client(|runtime, client| runtime.block_on(wait::run(&arguments, client))),
+        Command::Send(arguments) => send::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("restante: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn show_config() -> Result<(), Failure> {
+    for (name, value) in Config::load().map_err(|mistakes| Failure::setup(&mistakes))?.shown() {
+        println!("{name}={value}");
+    }
+    Ok(())
+}
+
+fn with_client(work: impl FnOnce(&Runtime, &Client) -> Result<(), Failure>) -> Result<(), Failure> {
+    let client = Client::load().map_err(|mistakes| Failure::setup(&mistakes))?;
+    work(&runtime().map_err(|error| Failure::setup(&error))?, &client)
+}
+
+/// Opens the store of the configuration, and closes it at the end, whatever that is.
+fn with_store(work: impl FnOnce(&Runtime, &Store, &Config) -> Result<(), Failure>) -> Result<(), Failure> {
+    let config = Config::load().map_err(|mistakes| Failure::setup(&mistakes))?;
+    let runtime = runtime().map_err(|error| Failure::setup(&error))?;
+    let (clock, tasks) = (Clock::system(), Shutdown::new());
+    let metrics = Metrics::new(clock.now());
+    if matches!(config.store.kind, Kind::Memory) {
+        let text = "STORE=memory: what is in memory is the server's alone, and gone with it";
+        return Err(Failure::Setup(text.to_owned()));
+    }
+    let opening = Store::open(&config.store, clock, metrics.store, &tasks);
+    let store = runtime.block_on(opening).map_err(|error| Failure::setup(&error))?;
+    let done = work(&runtime, &store, &config);
+    runtime.block_on(async {
+        tasks.request();
+        store.close().await;
+    });
+    done
+}
+
+/// To look for mail makes no directory where there is none.
+fn with_store_that_is_there(
+    work: impl FnOnce(&Runtime, &Store, &Config) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let config = Config::load().map_err(|mistakes| Failure::setup(&mistakes))?;
+    match &config.store.kind {
+        Kind::Embedded { data_dir, .. } if !data_dir.exists() => {
+            Err(Failure::Setup(format!("there is no data directory {}; is DATA_DIR right?", data_dir.display())))
+        }
+        _ => with_store(work),
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+}
+
+/// What went wrong with a file.
+fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> String {
+    let path = path.into();
+    move |error| format!("{}: {error}", path.display())
+}

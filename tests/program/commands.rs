@@ -1,0 +1,143 @@
+//! `restante wait` and `restante send`, against a running server.
+
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use tempfile::TempDir;
+
+use crate::process::{Restante, command};
+use crate::programs::{Ended, file, run, until, wait};
+use crate::tls::{certificate, signed_certificate};
+
+/// Runs a command in the directory of a server, which has its key.
+fn restante(dir: &Path, arguments: &[&str]) -> Ended {
+    run(command(dir, &[]).args(arguments), b"")
+}
+
+fn send(dir: &Path, server: &Restante, arguments: &[&str]) -> Ended {
+    let place = ["send", "--server", &server.smtp.to_string(), "--to", "user@example.com"].map(str::to_owned);
+    run(command(dir, &[]).args(place).args(arguments), b"")
+}
+
+/// Begins to wait; returns when the server holds the request.
+fn begin(dir: &Path, server: &Restante, arguments: &[&str]) -> Child {
+    let mut command = command(dir, &[("RESTANTE_URL", &server.url(""))]);
+    command.args(["wait", "--mailbox", "user"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    until("the request", || {
+        let told = String::from_utf8(run(crate::api::curl().arg("-s").arg(server.url("/metrics")), b"").stdout);
+        told.unwrap().contains("restante_http_held_requests 1\n").then_some(())
+    });
+    child
+}
+
+fn printed(mut child: Child) -> (Option<i32>, String) {
+    let code = wait(&mut child, "restante wait").code();
+    (code, std::io::read_to_string(child.stdout.take().unwrap()).unwrap())
+}
+
+#[test]
+fn a_script_waits_for_its_mail_and_gets_the_part_that_it_wants() {
+    let (server, dir) = Restante::start_anywhere(&[]);
+    let waiting = begin(dir.path(), &server, &["--match", "subject:Verify", "--print", "code", "--timeout", "2m"]);
+    send(dir.path(), &server, &["--subject", "Other"]).ok();
+    let html = "<p>Your code is 482913.</p><a href=\"https://example.com/confirm?token=8f2a9c40d7be\">Confirm</a>";
+    let text = "Your code is 482913.";
+    let sent =
+        send(dir.path(), &server, &["--subject", "Verify ä", "--text", text, "--html", html, "--header", "X-Run: 7"]);
+    assert!(sent.ok().starts_with("250 2.0.0 kept as "), "{}", sent.text());
+    assert_eq!(printed(waiting), (Some(0), "482913\n".to_owned()));
+
+    let url = server.url("/");
+    let print = |part: &str| restante(dir.path(), &["wait", "--url", &url, "--mailbox", "user", "--print", part]);
+    assert_eq!(print("link").ok(), "https://example.com/confirm?token=8f2a9c40d7be\n");
+    assert!(print("text").ok().contains(text) && print("html").ok().contains("<p>Your code"));
+    let raw = print("raw").ok();
+    assert!(raw.contains("\r\nX-Run: 7\r\n") && raw.contains("multipart/alternative"), "{raw}");
+    let id = print("id").ok();
+    let json: serde_json::Value = serde_json::from_str(&print("json").ok()).unwrap();
+    assert_eq!((json["id"].as_str(), json["subject"].as_str()), (Some(id.trim()), Some("Verify ä")));
+    let both = ["wait", "--url", &url, "--mailbox", "user", "--print", "json", "--count", "2", "--after", "0"];
+    let both = restante(dir.path(), &both).ok();
+    let subjects: Vec<_> = both.lines().map(|line| line.contains("Verify")).collect();
+    assert_eq!(subjects, [false, true], "{both}");
+}
+
+#[test]
+fn who_waits_in_vain_is_told_why_by_code_and_text() {
+    let (server, dir) = Restante::start_anywhere(&[("DOMAIN", "example.com")]);
+    send(dir.path(), &server, &["--subject", "Reset your password"]).ok();
+    let url = server.url("");
+    let wait = |arguments: &[&str]| {
+        let all = [&["wait", "--url", &url, "--mailbox", "user", "--timeout", "1s"], arguments].concat();
+        restante(dir.path(), &all)
+    };
+    let other = wait(&["--match", "subject:Verify"]);
+    assert_eq!((other.code, other.stdout.len()), (Some(1), 0));
+    assert!(other.stderr.contains("no such mail in user within 1s"), "{}", other.stderr);
+    assert!(other.stderr.contains("Reset your password") && other.stderr.contains("wanted"), "{}", other.stderr);
+    let part = wait(&["--print", "code"]);
+    assert!(part.code == Some(1) && part.stderr.contains("has no code"), "{}", part.text());
+    let few = wait(&["--count", "2"]);
+    assert!(few.code == Some(1) && few.stderr.contains("1 of 2 messages came"), "{}", few.text());
+    let query = wait(&["--match", "subject:("]);
+    assert!(query.code == Some(2) && query.stderr.contains("query parameter q"), "{}", query.text());
+    let key = wait(&["--key", "wrong"]);
+    assert!(key.code == Some(3) && key.stderr.contains("invalid API key (401)"), "{}", key.text());
+    let nowhere = restante(dir.path(), &["wait", "--url", "http://127.0.0.1:1", "--mailbox", "user"]);
+    assert!(nowhere.code == Some(3) && nowhere.stderr.contains("cannot be reached"), "{}", nowhere.text());
+    let no_key = restante(TempDir::new().unwrap().path(), &["wait", "--mailbox", "user"]);
+    assert!(no_key.code == Some(2) && no_key.stderr.contains("set RESTANTE_API_KEY"), "{}", no_key.text());
+}
+
+#[test]
+fn a_server_with_a_certificate_is_asked_where_it_is_vouched_for() {
+    let dir = TempDir::new().unwrap();
+    let ca = signed_certificate(dir.path(), "localhost");
+    let server = Restante::start(dir.path(), &[("HTTPS_ADDR", "127.0.0.1:0"), ("SMTPS_ADDR", "127.0.0.1:0")]);
+    let smtps = format!("localhost:{}", server.smtps.unwrap().port());
+    let implicit = |trust: &[&str]| {
+        let arguments =
+            [&["send", "--server", &smtps, "--to", "user@example.com", "--tls", "implicit"], trust].concat();
+        restante(dir.path(), &arguments)
+    };
+    implicit(&["--ca-file", &ca]).ok();
+    assert_eq!(implicit(&[]).code, Some(3));
+    let url = format!("https://localhost:{}", server.https.unwrap().port());
+    let wait = |trust: &[&str]| {
+        restante(dir.path(), &[&["wait", "--url", &url, "--mailbox", "user", "--print", "id"], trust].concat())
+    };
+    let id = wait(&["--ca-file", &ca]).ok();
+    assert_eq!(wait(&["--insecure"]).ok(), id);
+    assert_eq!(wait(&[]).code, Some(3));
+    let clear = restante(dir.path(), &["wait", "--url", &server.url(""), "--mailbox", "user"]);
+    assert!(clear.code == Some(3) && clear.stderr.contains("--url"), "{}", clear.text());
+}
+
+#[test]
+fn a_mail_is_sent_with_what_it_was_given_or_the_reason_is_printed() {
+    let dir = TempDir::new().unwrap();
+    certificate(dir.path());
+    let server = Restante::start(dir.path(), &[("DOMAIN", "example.com")]);
+    let pdf = file(dir.path(), "ä.pdf", b"%PDF-1.7\0\xff");
+    send(dir.path(), &server, &["--from", "", "--attach", &pdf, "--html", "<p>x</p>", "--to", "ada@example.com"]).ok();
+    let mail = server.mail("user");
+    assert_eq!((&mail["from"], &mail["attachments"][0]), (&"".into(), &"ä.pdf".into()));
+    assert!(mail["peer"]["tls"].is_string() && server.mails("ada").len() == 1);
+    assert_eq!(server.get(mail["attachment_records"][0]["url"].as_str().unwrap()), b"%PDF-1.7\0\xff");
+
+    let off = send(dir.path(), &server, &["--tls", "off", "--subject", "clear"]);
+    off.ok();
+    assert!(server.mails("user")[0]["peer"]["tls"].is_null());
+    let relay = send(dir.path(), &server, &["--to", "x@elsewhere.example"]);
+    assert!(relay.code == Some(1) && relay.stderr.contains("relaying denied"), "{}", relay.text());
+    let nowhere = restante(dir.path(), &["send", "--server", "127.0.0.1:1", "--to", "a@example.com"]);
+    assert_eq!(nowhere.code, Some(3), "{}", nowhere.text());
+    for wrong in
+        [&["--header", "no colon"][..], &["--from", "nobody"], &["--attach", "nowhere.pdf"], &["--header", "A B: c"]]
+    {
+        let ended = send(dir.path(), &server, wrong);
+        assert_eq!(ended.code, Some(2), "{wrong:?}: {}", ended.text());
+    }
+    assert_eq!(server.mails("user").len(), 2);
+}
