@@ -29,6 +29,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("std::time::Instant", &["clock"]),
     ("tokio::spawn", &["shutdown"]),
     ("rusqlite", &["store"]),
+    ("fred", &["store"]),
     ("mail_parser", &["mail"]),
     ("prometheus_client", &["metrics"]),
     ("axum", &["http"]),

@@ -179,7 +179,7 @@ fn is_self_signed(tls: &Tls) -> bool {
 
 fn data_dir(store: &store::Settings) -> Option<&PathBuf> {
     match &store.kind {
-        Kind::Memory => None,
+        Kind::Memory | Kind::Redis(_) => None,
         Kind::Embedded { data_dir, .. } => Some(data_dir),
     }
 }

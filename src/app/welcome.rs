@@ -91,6 +91,7 @@ impl App {
         let place = match &self.config.store.kind {
             Kind::Memory => "in memory, gone when the server stops".to_owned(),
             Kind::Embedded { data_dir, .. } => data_dir.display().to_string(),
+            Kind::Redis(redis) => redis.server.to_string(),
         };
         format!("{place}  (each mail is kept for {})", spoken(self.config.inbox.retention))
     }

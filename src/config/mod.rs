@@ -3,6 +3,7 @@
 mod certificates;
 mod client;
 mod reader;
+mod store;
 mod value;
 mod variables;
 
@@ -24,7 +25,6 @@ use self::reader::Reader;
 use crate::inbox::{self, DomainPattern, Domains};
 use crate::mail::{Budgets, Domain, Naming, NamingScheme, PlusAddressing};
 use crate::smtp::{self, BareLf, SessionSettings};
-use crate::store::{self, Kind};
 use crate::{http, tls, units};
 
 /// The file that is read beside the environment, from the working directory.
@@ -52,7 +52,7 @@ pub struct Config {
     /// What is accepted.
     pub inbox: inbox::Settings,
     /// How it is kept.
-    pub store: store::Settings,
+    pub store: crate::store::Settings,
     /// The certificate.
     pub tls: tls::Settings,
     /// How long a stop waits for what is in progress.
@@ -131,7 +131,7 @@ impl Config {
             http: http_settings(reader),
             tls: certificates::settings(reader, &hostname),
             inbox: inbox_settings(reader, domains, hostname),
-            store: store_settings(reader),
+            store: store::settings(reader),
             shutdown_grace: reader.read("SHUTDOWN_GRACE", units::duration),
             log: Log {
                 filter: reader.read("LOG_LEVEL", log_filter),
@@ -259,17 +259,6 @@ fn inbox_settings(reader: &mut Reader<'_>, domains: Domains, hostname: String) -
         // A list of the API has no more entries.
         attempts_per_mailbox: reader.read("ATTEMPTS_PER_MAILBOX", value::number(1, 200)),
         attempts_max: reader.read("ATTEMPTS_MAX", value::number(0, 1_000_000)),
-    }
-}
-
-fn store_settings(reader: &mut Reader<'_>) -> store::Settings {
-    let data_dir = reader.read("DATA_DIR", path);
-    let min_free_bytes = reader.read("STORE_MIN_FREE", units::size);
-    let embedded = reader.read("STORE", value::choice(&[("embedded", true), ("memory", false)]));
-    store::Settings {
-        kind: if embedded { Kind::Embedded { data_dir, min_free_bytes } } else { Kind::Memory },
-        mailbox_max_messages: reader.read("MAILBOX_MAX_MESSAGES", value::number(1, 1_000_000)),
-        max_bytes: reader.read("STORE_MAX_BYTES", units::size),
     }
 }
 

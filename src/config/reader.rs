@@ -6,7 +6,7 @@ use super::value::Parsed;
 use super::variables::{VARIABLES, Variable};
 
 /// Beginnings of names that are most probably meant for us; a name that begins so and is not ours is a slip of the pen.
-const OUR_PREFIXES: [&str; 21] = [
+const OUR_PREFIXES: [&str; 22] = [
     "ACME_",
     "API_",
     "ATTEMPTS_",
@@ -21,6 +21,7 @@ const OUR_PREFIXES: [&str; 21] = [
     "MIME_",
     "PLUS_",
     "PROXY_",
+    "REDIS_",
     "RESTANTE_",
     "SHUTDOWN_",
     "SMTPS_",

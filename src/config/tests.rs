@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::Kind;
 
 fn config(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -64,7 +65,7 @@ fn all_mistakes_are_reported_at_once_with_name_value_and_what_is_allowed() {
         "SMTP_ADDR=\"localhost\": ",
         "127.0.0.1:2525",
         "RETENTION=\"soon\": ",
-        "STORE=\"postgres\": write one of: embedded, memory",
+        "STORE=\"postgres\": write one of: embedded, memory, redis",
         "SMTP_MAX_RECIPIENTS=\"0\": write a whole number from 1 to 10000",
         "DOMAIN=\"exa mple\": ",
         "LOG_LEVEL=",
@@ -130,7 +131,36 @@ fn every_default_is_valid_and_every_variable_is_read() {
     assert_eq!(shown.len(), VARIABLES.len());
     for variable in VARIABLES {
         let mistakes = config(&[(variable.name, "\u{7f}!")]);
-        let path = matches!(variable.name, "ACME_CA_FILE" | "DATA_DIR" | "TLS_CERT_FILE" | "TLS_KEY_FILE");
+        let path =
+            matches!(variable.name, "ACME_CA_FILE" | "REDIS_CA_FILE" | "DATA_DIR" | "TLS_CERT_FILE" | "TLS_KEY_FILE");
         assert_eq!(mistakes.is_err(), !path, "{} is not read", variable.name);
+    }
+}
+
+#[test]
+fn redis_is_a_url_or_an_address_and_its_password_is_in_one_place() {
+    let server = |variables: &[(&str, &str)]| match config(variables).unwrap().store.kind {
+        Kind::Redis(redis) => redis,
+        other => panic!("{other:?}"),
+    };
+    let store = ("STORE", "redis");
+    let redis = server(&[store, ("REDIS_URL", "redis://:hunter2@redis.example.com/2"), ("STORE_DURABILITY", "strict")]);
+    assert_eq!(redis.server.to_string(), "redis://redis.example.com:6379/2");
+    assert_eq!((redis.prefix.as_str(), redis.durability), ("rst", crate::store::Durability::Strict));
+    let redis = server(&[store, ("REDIS_ADDR", "127.0.0.1:6379"), ("REDIS_PASSWORD", "hunter2")]);
+    assert!(redis.server.has_password());
+    for (variables, expected) in [
+        (&[store][..], "STORE=redis needs REDIS_URL"),
+        (&[("REDIS_URL", "redis://a")], "REDIS_URL is set, but mail is not kept there"),
+        (&[("REDIS_ADDR", "a:1")], "REDIS_ADDR is set, but mail is not kept there"),
+        (&[store, ("REDIS_URL", "redis://a"), ("REDIS_ADDR", "a:1")], "REDIS_URL and REDIS_ADDR are both set"),
+        (&[store, ("REDIS_URL", "redis://:x@a"), ("REDIS_PASSWORD", "y")], "write it in one place"),
+        (&[store, ("REDIS_URL", "redis://a"), ("REDIS_CA_FILE", "ca.pem")], "REDIS_CA_FILE is set"),
+        (&[store, ("REDIS_URL", "http://hunter2@a")], "REDIS_URL=(hidden): write redis://"),
+        (&[store, ("REDIS_ADDR", "redis")], "REDIS_ADDR=\"redis\": write host:port"),
+        (&[store, ("REDIS_URL", "redis://a"), ("REDIS_PREFIX", "{a}")], "REDIS_PREFIX=\"{a}\": write"),
+    ] {
+        let mistakes = config(variables).unwrap_err().to_string();
+        assert!(mistakes.contains(expected) && !mistakes.contains("hunter2"), "{mistakes}");
     }
 }

@@ -94,11 +94,40 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "Certificates in PEM that vouch for the server of the authority itself. Nothing means those that browsers trust.",
     ),
-    variable("STORE", "embedded", "Where mail is kept: `embedded` in files below `DATA_DIR`, or `memory`."),
+    variable(
+        "STORE",
+        "embedded",
+        "Where mail is kept: `embedded` in files below `DATA_DIR`, `redis` in a Redis that several servers may share, or \
+         `memory`.",
+    ),
     variable(
         "DATA_DIR",
         "./data",
         "The directory of the embedded store, of the generated key and of certificates by ACME; made if it is not there.",
+    ),
+    secret(
+        "REDIS_URL",
+        "The Redis of `STORE=redis`: `redis://user:password@host:port/database`, `redis-sentinel://host:port` with \
+         `?sentinelServiceName=name`, or `redis-cluster://host:port`; with `&node=host:port` for each further node, and \
+         `rediss` in the place of `redis` for TLS.",
+    ),
+    variable("REDIS_ADDR", "", "The same as an address alone: `host:port`."),
+    secret("REDIS_PASSWORD", "The password, where `REDIS_URL` has none."),
+    variable(
+        "REDIS_CA_FILE",
+        "",
+        "Certificates in PEM that vouch for Redis. Nothing means those that the system trusts.",
+    ),
+    variable(
+        "REDIS_PREFIX",
+        "rst",
+        "What the names of all keys begin with; servers with the same prefix share their mail.",
+    ),
+    variable(
+        "STORE_DURABILITY",
+        "warn",
+        "What is done where Redis is set so that it could lose mail that was acknowledged: `warn` says so in the log, `strict` \
+         does not start.",
     ),
     variable(
         "RETENTION",
@@ -120,7 +149,7 @@ pub const VARIABLES: &[Variable] = &[
         "STORE_MAX_BYTES",
         "10GiB",
         "The most bytes of mail that the store holds; more is refused with `452` until mail expires. With `STORE=memory` \
-         set it below the memory of the machine.",
+         set it below the memory of the machine; with `STORE=redis` the limit is the `maxmemory` of Redis.",
     ),
     variable(
         "STORE_MIN_FREE",

@@ -99,14 +99,18 @@ impl Events {
     }
 
     /// Events may have been lost on their way here: everybody who listens has to look again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "events of the local backends have no way to go"))]
     pub(super) fn lost(&self) {
+        self.wake_watchers();
+        self.recent().push(None);
+        self.arrivals.send_replace(());
+    }
+
+    /// Everybody who waits at a mailbox looks again.
+    pub(super) fn wake_watchers(&self) {
         for Watched { arrivals, releases, .. } in self.watched().values() {
             arrivals.send_replace(());
             releases.send_replace(());
         }
-        self.recent().push(None);
-        self.arrivals.send_replace(());
     }
 
     /// All events behind `mark`; without one, from now on.

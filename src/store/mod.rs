@@ -10,6 +10,7 @@ mod events;
 mod gone;
 mod memory;
 mod raw;
+mod redis;
 mod sweeper;
 
 use std::collections::HashSet;
@@ -23,10 +24,12 @@ pub use self::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Uncl
 pub use self::events::{Lagged, Mark, Subscription, Watch};
 pub use self::gone::{Gone, GoneReason};
 pub use self::raw::{CHUNK_BYTES, Raw};
+pub use self::redis::{Durability, RedisServer, RedisSettings};
 
 use self::embedded::Embedded;
 use self::events::Events;
 use self::memory::Memory;
+use self::redis::Redis;
 use crate::clock::{Clock, Timestamp};
 use crate::mail::{MailboxName, Message, MessageId, Recipient};
 use crate::metrics::{self, Failure, Removal, level};
@@ -44,7 +47,7 @@ pub struct Delivery {
 /// A message as one mailbox sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
-    /// Its place in the order of arrival: given out by the store at commit, always growing, never used again.
+    /// Its place in the order of arrival in its mailbox: given out by the store at commit, always growing, never used again.
     pub seq: u64,
     /// The mailbox.
     pub mailbox: MailboxName,
@@ -129,7 +132,8 @@ pub struct Settings {
     pub kind: Kind,
     /// The most messages that a mailbox holds; the oldest go.
     pub mailbox_max_messages: usize,
-    /// The most bytes that the store holds, raw mail and records together; more is refused as [`StoreError::Full`].
+    /// The most bytes that the store holds, raw mail and records together; more is refused as [`StoreError::Full`]. In Redis
+    /// the limit is its own `maxmemory`.
     pub max_bytes: u64,
 }
 
@@ -145,6 +149,8 @@ pub enum Kind {
         /// Mail is refused as [`StoreError::Full`] where it would leave fewer free bytes than this on the disk.
         min_free_bytes: u64,
     },
+    /// In Redis, which several programs may share.
+    Redis(RedisSettings),
 }
 
 /// Messages, by mailbox. Clones share the same store.
@@ -160,6 +166,7 @@ pub struct Store {
 enum Backend {
     Memory(Arc<Memory>),
     Embedded(Arc<Embedded>),
+    Redis(Arc<Redis>),
 }
 
 impl Store {
@@ -188,6 +195,9 @@ impl Store {
                 )
                 .await?,
             )),
+            Kind::Redis(redis) => {
+                Backend::Redis(Redis::open(settings, redis, events.clone(), metrics.clone(), tasks).await?)
+            }
         };
         let store = Self { backend, events, clock, metrics };
         tasks.spawn(sweeper::run(store.clone(), sweeper::INTERVAL, tasks.clone()));
@@ -210,6 +220,7 @@ impl Store {
         let appended = match &self.backend {
             Backend::Memory(memory) => memory.append(deliveries, message, raw),
             Backend::Embedded(embedded) => embedded.append(deliveries, message, raw).await,
+            Backend::Redis(redis) => redis.append(&deliveries, message, raw, self.clock.now()).await,
         };
         if let Ok(seqs) = &appended {
             self.metrics.append.observe(start.elapsed());
@@ -227,6 +238,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.list(mailbox, page, now),
             Backend::Embedded(embedded) => embedded.list(mailbox, page, now).await,
+            Backend::Redis(redis) => redis.list(mailbox, page, now).await,
         })
     }
 
@@ -239,6 +251,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.message(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.message(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.message(mailbox, id, now).await,
         })
     }
 
@@ -252,6 +265,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.open_raw(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.open_raw(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.open_raw(mailbox, id, now).await,
         })
     }
 
@@ -267,7 +281,8 @@ impl Store {
     }
 
     /// How a message of this mailbox went that is not there any more; `None` if it is there, if it never was, and if it is
-    /// not remembered: each is for as long as it was to be kept, of at most 1,000 messages of a mailbox and 100,000 in all.
+    /// not remembered: each is for as long as it was to be kept, of at most 1,000 messages of a mailbox and, but in Redis,
+    /// 100,000 in all.
     ///
     /// # Errors
     /// Where the store cannot be read.
@@ -276,6 +291,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.gone(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.gone(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.gone(mailbox, id, now).await,
         })
     }
 
@@ -288,6 +304,7 @@ impl Store {
         let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.delete(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.delete(mailbox, id, now).await,
+            Backend::Redis(redis) => redis.delete(mailbox, id, now).await,
         })?;
         self.metrics.removed.of(Removal::Deleted).inc_by(u64::from(removed));
         Ok(removed)
@@ -302,6 +319,7 @@ impl Store {
         let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.clear(mailbox, now),
             Backend::Embedded(embedded) => embedded.clear(mailbox, now).await,
+            Backend::Redis(redis) => redis.clear(mailbox, now).await,
         })?;
         self.metrics.removed.of(Removal::Deleted).inc_by(removed);
         Ok(removed)
@@ -322,6 +340,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.unclaimed(mailbox, page, &unwanted, now),
             Backend::Embedded(embedded) => embedded.unclaimed(mailbox, page, unwanted, now).await,
+            Backend::Redis(redis) => redis.unclaimed(mailbox, page, &unwanted, now).await,
         }
     }
 
@@ -334,6 +353,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.claimed(mailbox, now),
             Backend::Embedded(embedded) => embedded.claimed(mailbox, now).await,
+            Backend::Redis(redis) => redis.claimed(mailbox, now).await,
         }
     }
 
@@ -352,6 +372,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.claim(mailbox, &ids, lease, now),
             Backend::Embedded(embedded) => embedded.claim(mailbox, ids, lease, now).await,
+            Backend::Redis(redis) => redis.claim(mailbox, &ids, lease, now).await,
         }
     }
 
@@ -370,6 +391,7 @@ impl Store {
         let outcome = match &self.backend {
             Backend::Memory(memory) => memory.step(mailbox, id, token, step, now),
             Backend::Embedded(embedded) => embedded.step(mailbox, id, token, step, now).await,
+            Backend::Redis(redis) => redis.step(mailbox, id, token, step, now).await,
         }?;
         // A lease may be made shorter too.
         if outcome == LeaseOutcome::Stepped && step != LeaseStep::Finish {
@@ -391,6 +413,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.mailboxes(after, limit, now),
             Backend::Embedded(embedded) => embedded.mailboxes(after, limit, now).await,
+            Backend::Redis(redis) => redis.mailboxes(after, limit, now).await,
         })
     }
 
@@ -416,6 +439,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.ready(),
             Backend::Embedded(embedded) => embedded.ready().await,
+            Backend::Redis(redis) => redis.ready().await,
         }
     }
 
@@ -429,6 +453,7 @@ impl Store {
         let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.sweep(now),
             Backend::Embedded(embedded) => embedded.sweep(now).await,
+            Backend::Redis(redis) => redis.sweep(now).await,
         })?;
         self.metrics.removed.of(Removal::Expired).inc_by(removed);
         Ok(removed)
@@ -439,6 +464,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.close(),
             Backend::Embedded(embedded) => embedded.close().await,
+            Backend::Redis(redis) => redis.close().await,
         }
     }
 
@@ -454,6 +480,20 @@ impl Store {
         }
         done
     }
+}
+
+/// One delivery for each mailbox, and which of them each of `deliveries` is.
+fn distinct(deliveries: &[Delivery]) -> (Vec<&Delivery>, Vec<usize>) {
+    let mut recipients: Vec<&Delivery> = Vec::with_capacity(deliveries.len());
+    let mut places = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        let known = recipients.iter().position(|recipient| recipient.mailbox == delivery.mailbox);
+        places.push(known.unwrap_or(recipients.len()));
+        if known.is_none() {
+            recipients.push(delivery);
+        }
+    }
+    (recipients, places)
 }
 
 /// What every call is told once the store is being closed.

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::StoreError;
-use super::embedded;
+use super::{StoreError, embedded, redis};
 
 /// How much of a large message is in memory at a time.
 pub const CHUNK_BYTES: usize = 256 * 1024;
@@ -23,6 +22,7 @@ enum Source {
     /// Bytes that are in memory already, and whole; and how many of them have been read.
     Held(Bytes, usize),
     Embedded(embedded::Extent),
+    Redis(redis::Body),
 }
 
 impl Raw {
@@ -33,6 +33,10 @@ impl Raw {
 
     pub(super) fn embedded(extent: embedded::Extent) -> Self {
         Self { len: extent.len(), source: Source::Embedded(extent) }
+    }
+
+    pub(super) fn redis(body: redis::Body) -> Self {
+        Self { len: body.len(), source: Source::Redis(body) }
     }
 
     /// How many bytes it has.
@@ -59,6 +63,7 @@ impl Raw {
                 Source::Held(bytes.slice(place(start)..place(end)), 0)
             }
             Source::Embedded(extent) => Source::Embedded(extent.part(start..end)),
+            Source::Redis(body) => Source::Redis(body.part(start..end)),
         };
         Self { len: end - start, source }
     }
@@ -75,6 +80,7 @@ impl Raw {
                 Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
             }
             Source::Embedded(extent) => extent.chunk().await.map_err(StoreError::from),
+            Source::Redis(body) => body.chunk().await.map_err(StoreError::from),
         }
     }
 
@@ -83,6 +89,7 @@ impl Raw {
         match &mut self.source {
             Source::Held(_, at) => *at = 0,
             Source::Embedded(extent) => extent.rewind(),
+            Source::Redis(body) => body.rewind(),
         }
     }
 
@@ -95,6 +102,7 @@ impl Raw {
         match &self.source {
             Source::Held(bytes, _) => Ok(Some(bytes.slice(..len.min(bytes.len())))),
             Source::Embedded(extent) => unless_deleted(extent.front(len).await),
+            Source::Redis(body) => unless_deleted(body.front(len).await),
         }
     }
 
@@ -106,6 +114,7 @@ impl Raw {
         match self.source {
             Source::Held(bytes, _) => Ok(Some(bytes)),
             Source::Embedded(extent) => unless_deleted(extent.into_bytes().await),
+            Source::Redis(body) => unless_deleted(body.into_bytes().await),
         }
     }
 }

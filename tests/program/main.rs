@@ -7,14 +7,12 @@ mod api;
 mod attempts;
 mod browser;
 mod clients;
-mod commands;
 mod curl;
 mod dialogue;
 mod events;
 #[path = "../support/exposition.rs"]
 mod exposition;
 mod faults;
-mod files;
 mod https;
 mod idle;
 mod metrics;
@@ -25,6 +23,14 @@ mod proxy;
 mod pypi;
 mod python;
 mod readers;
+#[path = "../support/redis.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod redis;
+#[path = "../support/redis_cluster.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod redis_cluster;
+#[path = "../support/redis_sentinel.rs"]
+mod redis_sentinel;
 mod relay;
 mod setup;
 mod signals;
@@ -32,3 +38,5 @@ mod signals;
 mod small_disk;
 mod soak;
 mod tls;
+#[path = "../support/way.rs"]
+mod way;

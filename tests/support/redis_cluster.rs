@@ -40,9 +40,11 @@ impl Cluster {
         cluster
     }
 
-    /// What `REDIS_URL` is to be: two nodes of it, as an operator would write.
+    /// What `REDIS_URL` is to be: some of its nodes, as an operator would write.
     pub(crate) fn url(&self) -> String {
-        format!("redis-cluster://{}?node={}", self.nodes[0].addr(), self.nodes[1].addr())
+        let (first, others) = self.nodes.split_first().unwrap();
+        let others: Vec<_> = others.iter().take(2).map(|node| format!("node={}", node.addr())).collect();
+        format!("redis-cluster://{}?{}", first.addr(), others.join("&"))
     }
 
     /// The node that serves `key` now.

@@ -50,6 +50,7 @@ use self::writer::Writer;
 use super::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Unclaimed};
 use super::{
     Delivery, Events, Gone, Listing, MailboxSummary, OpenError, Page, Raw, Settings, StoreError, Stored, closing,
+    distinct,
 };
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message, MessageId};
@@ -139,6 +140,7 @@ impl Embedded {
         raw: Bytes,
     ) -> Result<Vec<u64>, StoreError> {
         let (recipients, places) = distinct(&deliveries);
+        let recipients: Vec<_> = recipients.into_iter().map(Recipient::from).collect();
         if recipients.is_empty() {
             return Ok(Vec::new());
         }
@@ -342,20 +344,6 @@ impl Embedded {
         self.queue.send(job).await.map_err(|_| closing())?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has stopped".to_owned())))
     }
-}
-
-/// One copy for each mailbox, and which of them each delivery leads to.
-fn distinct(deliveries: &[Delivery]) -> (Vec<Recipient>, Vec<usize>) {
-    let mut recipients: Vec<Recipient> = Vec::with_capacity(deliveries.len());
-    let mut places = Vec::with_capacity(deliveries.len());
-    for delivery in deliveries {
-        let known = recipients.iter().position(|recipient| recipient.mailbox == delivery.mailbox);
-        places.push(known.unwrap_or(recipients.len()));
-        if known.is_none() {
-            recipients.push(Recipient::from(delivery));
-        }
-    }
-    (recipients, places)
 }
 
 impl From<io::Error> for StoreError {

@@ -18,12 +18,12 @@ use crate::programs::DEADLINE;
 /// How many clients send at the same time.
 const CLIENTS: usize = 6;
 /// A mailbox that every other mail goes to, beside its own ones.
-const SHARED: &str = "everybody";
+pub(crate) const SHARED: &str = "everybody";
 /// One mail of so many is large, and one of so many is deleted from its first mailbox again.
 const LARGE_EVERY: u64 = 8;
 const DELETED_EVERY: u64 = 5;
 const LARGE_MAX_BYTES: u64 = 1024 * 1024;
-/// How long a client that was refused waits before it sends again.
+/// How long a client waits before it sends again: all that is sent has to be verified.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// No limit that would stand in the way of a load.
@@ -153,6 +153,32 @@ impl Account {
 
     /// All that was acknowledged is there and is what was sent; of the rest nothing is there by half.
     pub(crate) fn verify(&self, reader: &Reader) {
+        self.check(reader).unwrap();
+    }
+
+    /// The same, once what was not acknowledged has been taken back.
+    pub(crate) fn verify_soon(&self, reader: &Reader) {
+        let mut last = String::new();
+        for _ in 0..DEADLINE.as_secs() {
+            match self.check(reader) {
+                Ok(()) => return,
+                Err(error) => last = error,
+            }
+            thread::sleep(Duration::from_secs(1));
+        }
+        panic!("{last}");
+    }
+
+    /// What is acknowledged now, and not about to be deleted: what comes later may be lost.
+    pub(crate) fn settled(&self) -> Self {
+        let entries = self.0.lock().unwrap();
+        let stays = |name: &String, known: &Known| known.acknowledged && !Mail(name.clone()).is_to_be_deleted();
+        let mails = entries.mails.iter().filter(|(name, known)| stays(name, known));
+        let mails = mails.map(|(name, known)| (name.clone(), known.clone())).collect();
+        Self(Arc::new(Mutex::new(Entries { mails, refusals: BTreeMap::new() })))
+    }
+
+    fn check(&self, reader: &Reader) -> Result<(), String> {
         let mut shared = HashMap::new();
         let mut before = u64::MAX;
         for mail in reader.all(SHARED) {
@@ -160,40 +186,47 @@ impl Account {
             assert!(seq < before, "the newest come first");
             before = seq;
             let name = mail["subject"].as_str().unwrap().to_owned();
-            assert!(shared.insert(name.clone(), mail).is_none(), "{name} is there twice");
+            if shared.insert(name.clone(), mail).is_some() {
+                return Err(format!("{name} is there twice"));
+            }
         }
-        for (name, known) in &self.0.lock().unwrap().mails {
-            verify(reader, &Mail(name.clone()), known, shared.remove(name));
+        let entries = self.0.lock().unwrap();
+        for (name, known) in &entries.mails {
+            check(reader, &Mail(name.clone()), known, shared.remove(name))?;
         }
-        assert!(shared.is_empty(), "nobody has sent {:?}", shared.keys());
+        Ok(())
     }
 }
 
-fn verify(reader: &Reader, mail: &Mail, known: &Known, shared: Option<Value>) {
+fn check(reader: &Reader, mail: &Mail, known: &Known, shared: Option<Value>) -> Result<(), String> {
     let mut found: Vec<(String, Option<Value>)> = Vec::new();
     for mailbox in mail.own() {
         let mut mails = reader.json(&format!("/emails/{mailbox}"));
-        assert!(mails.len() <= 1, "{mailbox} has it {} times", mails.len());
+        if mails.len() > 1 {
+            return Err(format!("{mailbox} has it {} times", mails.len()));
+        }
         found.push((mailbox, mails.pop()));
     }
     if mail.is_shared() {
         found.push((SHARED.to_owned(), shared));
     }
-    found.retain(|(mailbox, mail)| match known.deletions.get(mailbox) {
-        None => true,
-        Some(is_confirmed) => {
-            assert!(!is_confirmed || mail.is_none(), "{known:?} was deleted from {mailbox}");
-            false
-        }
-    });
+    if let Some((mailbox, _)) =
+        found.iter().find(|(mailbox, mail)| known.deletions.get(mailbox) == Some(&true) && mail.is_some())
+    {
+        return Err(format!("{mail:?} was deleted from {mailbox}"));
+    }
+    found.retain(|(mailbox, _)| !known.deletions.contains_key(mailbox));
     let there = found.iter().filter(|(_, mail)| mail.is_some()).count();
-    let is_whole = there == found.len() || (there == 0 && !known.acknowledged);
-    assert!(is_whole, "{mail:?}, {known:?}, is in {there} mailboxes of {}", found.len());
+    if there != found.len() && (there > 0 || known.acknowledged) {
+        let missing: Vec<_> = found.iter().filter(|(_, mail)| mail.is_none()).map(|(mailbox, _)| mailbox).collect();
+        return Err(format!("{mail:?}, {known:?}, is not in {missing:?} of {} mailboxes", found.len()));
+    }
     for (mailbox, one) in found {
         let Some(one) = one else { continue };
         let raw = reader.get(&format!("/emails/{mailbox}/{}/raw", one["id"].as_str().unwrap()));
         assert!(raw == mail.message(), "{mail:?} in {mailbox} is not what was sent");
     }
+    Ok(())
 }
 
 /// Clients at work.
@@ -229,6 +262,11 @@ impl Load {
         for _ in 0..acknowledgements {
             self.acknowledgements.recv_timeout(DEADLINE).expect("mail is taken");
         }
+    }
+
+    /// Forgets the acknowledgements up to now.
+    pub(crate) fn forget(&self) {
+        while self.acknowledgements.try_recv().is_ok() {}
     }
 
     /// Lets the clients end the mail in hand.
@@ -278,10 +316,10 @@ impl Client {
                 Told::Refused(reply) => {
                     *self.account.0.lock().unwrap().refusals.entry(reply).or_default() += 1;
                     self.session = None;
-                    thread::sleep(PAUSE);
                 }
                 Told::Nothing => self.session = None,
             }
+            thread::sleep(PAUSE);
         }
     }
 

@@ -1,4 +1,6 @@
-//! Messages, mailboxes and attempts as the API shows them. The first eight keys of a message are the contract of existing scripts.
+//! What the API shows, first of all messages. The first eight keys of a message are the contract of existing scripts.
+
+mod beside;
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -7,7 +9,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::inbox::{Attempt, Inbox, Lease, MailboxSummary, Miss, Stored};
+pub(super) use self::beside::{AttemptView, ClaimView, DoneView, MailboxView, MissView};
+
+use crate::inbox::{Inbox, Stored};
 use crate::mail::{
     Address, Attachment, Body, Code, Content, Disposition, HeaderAddress, HeaderField, Link, MailParameters,
     MailboxName, MessageId, Peer, Recipient, Ret, TlsInfo, decode_xtext,
@@ -91,28 +95,6 @@ pub(super) struct MessageView<'a> {
     claim: Option<&'a ClaimView>,
 }
 
-/// A lease on a message, and where its steps are taken.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Claim)]
-pub(super) struct ClaimView {
-    /// What shows that the lease is held.
-    token: String,
-    /// When the lease ends, in seconds since 1970.
-    expires_at: u64,
-    urls: ClaimUrls,
-}
-
-/// Where the steps of a lease are taken.
-#[derive(Serialize, ToSchema)]
-struct ClaimUrls {
-    /// Gives the message back.
-    release: String,
-    /// Is done with it.
-    done: String,
-    /// Keeps it for longer.
-    extend: String,
-}
-
 /// An attachment, and where its bytes are to be had.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Attachment)]
@@ -182,50 +164,6 @@ struct EnvelopeView<'a> {
     orcpt: Option<Cow<'a, str>>,
 }
 
-/// Mail that did not get in, as its recipient sees it.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Attempt)]
-pub(super) struct AttemptView<'a> {
-    /// When it was refused, in seconds since 1970.
-    attempted_at: u64,
-    /// The sender of the envelope, empty for a bounce.
-    #[serde(serialize_with = "text_or_empty")]
-    #[schema(value_type = String)]
-    from: Option<&'a Address>,
-    /// The recipient; `null` where the sender was refused and none was named.
-    #[schema(required)]
-    to: Option<String>,
-    /// The mailbox of the recipient; `null` where there is none.
-    #[schema(required)]
-    mailbox: Option<&'a str>,
-    peer: PeerView<'a>,
-    /// The first three digits of the reply; `null` where the client went away in the middle of the message.
-    #[schema(required)]
-    code: Option<u16>,
-    /// The reply that kept it out, as SMTP writes it.
-    #[schema(required)]
-    reply: Option<String>,
-}
-
-/// A message that is not the one that was wanted, and what it lacks.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Miss)]
-pub(super) struct MissView<'a> {
-    #[serde(serialize_with = "text")]
-    #[schema(value_type = String, format = Uuid)]
-    id: MessageId,
-    seq: u64,
-    /// The sender of the envelope, empty for a bounce.
-    #[serde(serialize_with = "text_or_empty")]
-    #[schema(value_type = String)]
-    from: Option<&'a Address>,
-    subject: &'a str,
-    /// When it was received, in seconds since 1970.
-    received_at: u64,
-    /// The conditions that it does not meet, and what it has instead.
-    misses: &'a [String],
-}
-
 /// A message that has just arrived: what tells whether it is the one, and where the whole of it is.
 #[derive(Serialize)]
 pub(super) struct ArrivalView<'a> {
@@ -246,34 +184,6 @@ pub(super) struct ArrivalView<'a> {
     code: Option<&'a str>,
     link: Option<&'a str>,
     url: String,
-}
-
-/// A mailbox that holds mail.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Mailbox)]
-pub(super) struct MailboxView<'a> {
-    /// Its name.
-    name: &'a str,
-    /// How many messages it holds.
-    count: u64,
-    /// When the newest of them was received, in seconds since 1970.
-    newest_received_at: u64,
-}
-
-/// What has been done.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Done)]
-pub(super) struct DoneView {
-    /// The same in words.
-    pub(super) message: String,
-    /// How many messages that match have been deleted; only where a filter was given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(super) deleted: Option<u64>,
-    /// The lease with its new end; only where it is longer now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(super) claim: Option<ClaimView>,
 }
 
 impl<'a> MessageView<'a> {
@@ -335,23 +245,6 @@ impl<'a> MessageView<'a> {
     }
 }
 
-impl DoneView {
-    /// What has been done, in words.
-    pub(super) fn new(message: String) -> Self {
-        Self { message, deleted: None, claim: None }
-    }
-}
-
-impl ClaimView {
-    /// `lease` on the message at `message_url`.
-    pub(super) fn new(message_url: &str, lease: Lease) -> Self {
-        let Lease { token, until } = lease;
-        let url = |step| format!("{message_url}/{step}?token={token}");
-        let urls = ClaimUrls { release: url("release"), done: url("done"), extend: url("extend") };
-        Self { token: token.to_string(), expires_at: until.as_secs(), urls }
-    }
-}
-
 impl<'a> ArrivalView<'a> {
     pub(super) fn new(stored: &'a Stored, mailbox_url: &str) -> Self {
         let message = &*stored.message;
@@ -409,44 +302,6 @@ impl<'a> EnvelopeView<'a> {
             notify: recipient.notify.as_deref().map(|words| words.split(',').collect()),
             // An address in UTF-8 is not in xtext.
             orcpt: recipient.orcpt.as_deref().map(|sent| decode_xtext(sent).map_or_else(|| sent.into(), Into::into)),
-        }
-    }
-}
-
-impl<'a> From<&'a Attempt> for AttemptView<'a> {
-    fn from(attempt: &'a Attempt) -> Self {
-        Self {
-            attempted_at: attempt.attempted_at.as_secs(),
-            from: attempt.mail_from.as_ref(),
-            to: attempt.rcpt_to.as_ref().map(Address::to_string),
-            mailbox: attempt.mailbox.as_ref().map(MailboxName::as_str),
-            peer: PeerView::new(&attempt.peer),
-            code: attempt.reply.as_ref().map(|reply| reply.code),
-            reply: attempt.reply.as_ref().map(ToString::to_string),
-        }
-    }
-}
-
-impl<'a> From<&'a Miss> for MissView<'a> {
-    fn from(Miss { stored, misses }: &'a Miss) -> Self {
-        let message = &*stored.message;
-        Self {
-            id: message.id,
-            seq: stored.seq,
-            from: message.mail_from.as_ref(),
-            subject: message.content.subject.as_deref().unwrap_or_default(),
-            received_at: message.received_at.as_secs(),
-            misses,
-        }
-    }
-}
-
-impl<'a> From<&'a MailboxSummary> for MailboxView<'a> {
-    fn from(summary: &'a MailboxSummary) -> Self {
-        Self {
-            name: summary.mailbox.as_str(),
-            count: summary.count,
-            newest_received_at: summary.newest_received_at.as_secs(),
         }
     }
 }

@@ -1,0 +1,189 @@
+//! What readers ask for: lists and single messages, by records alone.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use fred::types::Value;
+
+use super::Redis;
+use super::body::Body;
+use super::keys::Part;
+use super::member::Member;
+use super::value::{HEAD_BYTES, Head};
+use super::{pieces, reply, value};
+use crate::clock::Timestamp;
+use crate::mail::{MailboxName, MessageId};
+use crate::store::{Listing, Page, Raw, StoreError, Stored};
+
+/// How many members of an index, and how many records, are read at a time.
+const STEP: usize = 100;
+/// How many bytes of records are read at a time, unless one alone has more.
+const STEP_MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// What a record takes beside its texts in the reckoning of pages, as with the other backends.
+const RECORD_OVERHEAD_BYTES: u64 = 1024;
+
+impl Redis {
+    pub(in crate::store) async fn list(
+        &self,
+        mailbox: &MailboxName,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<Listing, StoreError> {
+        let mut listing = Listing { messages: Vec::new(), more: false };
+        let (mut before, mut bytes) = (page.before, 0);
+        // One more than is wanted: whether the mailbox goes on is to be known.
+        while listing.messages.len() <= page.limit {
+            let wanted = (page.limit - listing.messages.len()).saturating_add(1).min(STEP);
+            let found = self.index(mailbox, before, page.after, wanted).await?;
+            let is_end = found.len() < wanted;
+            before = found.last().map(|(seq, _)| *seq);
+            let live: Vec<_> =
+                found.into_iter().map(|(_, member)| member).filter(|member| member.is_live(now)).collect();
+            let mut rest = &live[..];
+            while !rest.is_empty() {
+                let (some, others) = rest.split_at(fitting(rest, listing.messages.len(), page, bytes));
+                if some.is_empty() {
+                    listing.more = true;
+                    return Ok(listing);
+                }
+                rest = others;
+                for (stored, record_bytes) in self.records(mailbox, some).await? {
+                    bytes += record_bytes;
+                    listing.messages.push(stored);
+                }
+            }
+            if is_end {
+                break;
+            }
+        }
+        Ok(listing)
+    }
+
+    /// The newest messages of a mailbox in these bounds, and their seqs.
+    pub(super) async fn index(
+        &self,
+        mailbox: &MailboxName,
+        before: Option<u64>,
+        after: Option<u64>,
+        count: usize,
+    ) -> Result<Vec<(u64, Member)>, StoreError> {
+        let key = self.keys.mailbox(mailbox).index();
+        let bound = |seq: Option<u64>, open: &str| seq.map_or_else(|| open.to_owned(), |seq| format!("({seq}"));
+        let (newest, oldest) = (bound(before, "+inf"), bound(after, "-inf"));
+        let count = i64::try_from(count).unwrap_or(-1).to_string();
+        let args = [&key, &newest, &oldest, "WITHSCORES", "LIMIT", "0", &count].map(Value::from);
+        let mut found = reply::bytes(self.link.call(&key, "ZREVRANGEBYSCORE", args.to_vec()).await?)?.into_iter();
+        let mut members = Vec::new();
+        while let (Some(member), Some(score)) = (found.next(), found.next()) {
+            let seq = str::from_utf8(&score).ok().and_then(|score| score.parse().ok());
+            let (Some(seq), Some(member)) = (seq, Member::read(&member)) else {
+                return Err(StoreError::Damaged(format!("the index of mailbox {mailbox} cannot be read")));
+            };
+            members.push((seq, member));
+        }
+        Ok(members)
+    }
+
+    /// These messages, as far as they are still there, and how long their records are.
+    pub(super) async fn records(
+        &self,
+        mailbox: &MailboxName,
+        members: &[Member],
+    ) -> Result<Vec<(Stored, u64)>, StoreError> {
+        let of_mailbox = self.keys.mailbox(mailbox);
+        let keys: Vec<_> = members.iter().map(|member| of_mailbox.message(member.id)).collect();
+        let args: Vec<_> = keys.iter().map(|key| Value::from(key.as_str())).collect();
+        let values = reply::array(self.link.call(&keys[0], "MGET", args).await?)?;
+        let mut found = Vec::with_capacity(members.len());
+        for (member, value) in members.iter().zip(values) {
+            // Deleted or expired since the index was read.
+            let Some(value) = value.into_bytes() else { continue };
+            let Some(head) = Head::read(&value) else { continue };
+            if let Some(stored) = self.stored(mailbox, &head, &value).await? {
+                found.push((stored, u64::from(member.record_len) + RECORD_OVERHEAD_BYTES));
+            }
+        }
+        Ok(found)
+    }
+
+    /// One message out of its value; `None` where its record, kept elsewhere, has gone meanwhile.
+    async fn stored(&self, mailbox: &MailboxName, head: &Head, value: &Bytes) -> Result<Option<Stored>, StoreError> {
+        if !head.member.shares_record {
+            return value::stored(mailbox, head, value, None).map(Some);
+        }
+        let mut record = BytesMut::with_capacity(usize::try_from(head.member.record_len).unwrap_or(0));
+        for at in 0..pieces::count(u64::from(head.member.record_len)) {
+            let Some(piece) = self.piece(head.member.id, Part::Record, at).await? else { return Ok(None) };
+            record.extend_from_slice(&piece);
+        }
+        let (mailbox, head, value) = (mailbox.clone(), head.clone(), value.clone());
+        tokio::task::spawn_blocking(move || value::stored(&mailbox, &head, &value, Some(&record)))
+            .await
+            .unwrap_or_else(|error| Err(StoreError::Unavailable(format!("not read: {error}"))))
+            .map(Some)
+    }
+
+    /// A piece of what mailboxes share; `None` if it is not there.
+    pub(super) async fn piece(&self, id: MessageId, part: Part, at: usize) -> Result<Option<Bytes>, StoreError> {
+        let key = self.keys.piece(id, part, at);
+        let packed = self.link.call_bulk(&key, "GET", vec![Value::from(key.as_str())]).await?;
+        let Some(packed) = packed.into_bytes() else { return Ok(None) };
+        let piece = pieces::unpack_elsewhere(packed).await;
+        piece.map(Some).ok_or_else(|| StoreError::Damaged(format!("{key} cannot be read")))
+    }
+
+    pub(in crate::store) async fn message(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Stored>, StoreError> {
+        let key = self.keys.mailbox(mailbox).message(id);
+        let value = self.link.call(&key, "GET", vec![Value::from(key.as_str())]).await?;
+        let Some(value) = value.into_bytes() else { return Ok(None) };
+        match Head::read_live(&value, now) {
+            Some(head) => self.stored(mailbox, &head, &value).await,
+            None => Ok(None),
+        }
+    }
+
+    pub(in crate::store) async fn open_raw(
+        self: &Arc<Self>,
+        mailbox: &MailboxName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Raw>, StoreError> {
+        let of_mailbox = self.keys.mailbox(mailbox);
+        let (message, raw) = (of_mailbox.message(id), of_mailbox.raw(id));
+        let last = (HEAD_BYTES - 1).to_string();
+        let head = [&message, "0", &last].map(Value::from).to_vec();
+        // Most raw bytes are small: they come with the head.
+        let (head, raw) = tokio::try_join!(
+            self.link.call(&message, "GETRANGE", head),
+            self.link.call(&raw, "GET", vec![Value::from(raw.as_str())]),
+        )?;
+        let Some(head) = head.as_bytes().and_then(|head| Head::read_live(head, now)) else { return Ok(None) };
+        if head.member.shares_raw {
+            return Ok(Some(Raw::redis(Body::new(self.clone(), id, head.raw_len))));
+        }
+        // It goes together with the message: where it is not there, that has just been deleted.
+        let Some(packed) = raw.into_bytes() else { return Ok(None) };
+        let bytes = pieces::unpack(&packed)
+            .filter(|bytes| bytes.len() as u64 == head.raw_len)
+            .ok_or_else(|| StoreError::Damaged(format!("the raw bytes of message {id} have changed")))?;
+        Ok(Some(Raw::held(bytes.into())))
+    }
+}
+
+/// How many of these records are read together: as many as the page has room for, by what the index knows of them.
+fn fitting(members: &[Member], listed: usize, page: Page, bytes: u64) -> usize {
+    let (mut count, mut sum) = (0, 0_u64);
+    for member in members {
+        sum += u64::from(member.record_len) + RECORD_OVERHEAD_BYTES;
+        if page.is_full(listed + count, bytes.saturating_add(sum)) || (count > 0 && sum > STEP_MAX_BYTES) {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
