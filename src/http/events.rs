@@ -189,7 +189,7 @@ fn stream(inbox: Inbox, feed: Feed, place: Place, request: &Parts) -> Result<Res
     let left = request.extensions.get().map(|grant: &Grant| grant.left(inbox.now().as_secs()));
     let until = Instant::now() + left.unwrap_or(STREAM_MAX).min(STREAM_MAX);
     let (events, mut sent) = mpsc::channel(EVENTS_UNDER_WAY);
-    let writer = Writer { inbox, feed, events, patience };
+    let writer = Writer::new(inbox, feed, events, patience);
     let group = tasks.clone();
     // A task of its own, as the connection asks for nothing while its client takes nothing: then nobody would look at the
     // time, and a client that has gone to sleep would keep its place.
@@ -213,12 +213,18 @@ struct Writer {
     feed: Feed,
     events: mpsc::Sender<Event>,
     patience: Duration,
+    /// When the client is to hear something, be it nothing new. Mail that does not match does not put it off.
+    due: Instant,
 }
 
 /// The client is gone, or takes nothing any more.
 struct Gone;
 
 impl Writer {
+    fn new(inbox: Inbox, feed: Feed, events: mpsc::Sender<Event>, patience: Duration) -> Self {
+        Self { inbox, feed, events, patience, due: Instant::now() }
+    }
+
     /// Until the client is gone, or at most until `until`.
     async fn run(mut self, until: Instant) {
         let events = self.events.clone();
@@ -246,7 +252,7 @@ impl Writer {
                 }
                 Ok(News::Nothing) => {}
                 Err(StoreError::Unavailable(cause)) => {
-                    tracing::warn!(cause, "the store cannot be read for a stream; it will be tried again");
+                    tracing::debug!(cause, "the store cannot be read for a stream; it will be tried again");
                     sleep(STORE_PAUSE).await;
                 }
                 Err(error) => {
@@ -259,24 +265,31 @@ impl Writer {
 
     /// What the feed tells next; as long as it has nothing to tell, the client is kept awake.
     async fn next(&mut self) -> Result<Result<News, StoreError>, Gone> {
-        let (events, patience, cursor) = (self.events.clone(), self.patience, self.feed.cursor());
-        let mut next = pin!(self.feed.next());
+        let Self { feed, events, patience, due, .. } = self;
+        let cursor = feed.cursor().to_string();
+        let mut next = pin!(feed.next());
         loop {
             tokio::select! {
-                news = &mut next => return Ok(news),
+                biased;
                 // With the place, which moves on over what does not match.
-                () = sleep(HEARTBEAT) => send(&events, patience, Event::default().comment("").id(cursor.to_string())).await?,
+                () = sleep_until(*due) => {
+                    send(events, *patience, Event::default().comment("").id(&cursor)).await?;
+                    *due = Instant::now() + HEARTBEAT;
+                }
+                news = &mut next => return Ok(news),
             }
         }
     }
 
-    async fn tell(&self, name: &str, data: &impl Serialize) -> Result<(), Gone> {
+    async fn tell(&mut self, name: &str, data: &impl Serialize) -> Result<(), Gone> {
         let data = serde_json::to_string(data).unwrap_or_default();
         self.send(Event::default().event(name).id(self.feed.cursor().to_string()).data(data)).await
     }
 
-    async fn send(&self, event: Event) -> Result<(), Gone> {
-        send(&self.events, self.patience, event).await
+    async fn send(&mut self, event: Event) -> Result<(), Gone> {
+        send(&self.events, self.patience, event).await?;
+        self.due = Instant::now() + HEARTBEAT;
+        Ok(())
     }
 }
 
@@ -290,14 +303,15 @@ async fn send(events: &mpsc::Sender<Event>, patience: Duration, event: Event) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inbox::tests::{inbox, settings};
+    use crate::inbox::tests::{envelope, inbox, settings};
+    use crate::smtp::Backend;
 
     /// What is written in this time of a stream on which nothing arrives.
     async fn written(within: Duration) -> (usize, bool) {
         let inbox = inbox(settings(), u64::MAX).await;
         let feed = inbox.follow_all(Arc::default(), None);
         let (events, mut sent) = mpsc::channel(EVENTS_UNDER_WAY);
-        let writer = Writer { inbox, feed, events, patience: HEARTBEAT };
+        let writer = Writer::new(inbox, feed, events, HEARTBEAT);
         let mut written = 0;
         let counting = async {
             while sent.recv().await.is_some() {
@@ -312,6 +326,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_on_which_nothing_arrives_is_kept_awake() {
         assert_eq!(written(3 * HEARTBEAT + Duration::from_secs(1)).await, (1 + 3, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_kept_awake_while_mail_arrives_that_does_not_match() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let filter = Arc::new("subject:verify".parse().unwrap());
+        let feed = inbox.follow_all(filter, None);
+        let (events, mut sent) = mpsc::channel(EVENTS_UNDER_WAY);
+        let writer = Writer::new(inbox.clone(), feed, events, HEARTBEAT);
+        let mut written = 0;
+        let counting = async {
+            while sent.recv().await.is_some() {
+                written += 1
+            }
+        };
+        let arriving = async {
+            loop {
+                sleep(HEARTBEAT / 3).await;
+                let raw = bytes::Bytes::from_static(b"Subject: News\r\n\r\n");
+                Backend::deliver(&inbox, &envelope(&["user@example.com"]), raw).await.unwrap();
+            }
+        };
+        let all = async { tokio::join!(counting, writer.run(Instant::now() + STREAM_MAX), arriving) };
+        assert!(timeout(3 * HEARTBEAT + Duration::from_secs(1), all).await.is_err());
+        assert_eq!(written, 1 + 3);
     }
 
     #[tokio::test(start_paused = true)]

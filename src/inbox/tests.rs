@@ -33,7 +33,7 @@ pub(crate) async fn inbox(settings: Settings, max_bytes: u64) -> Inbox {
     Inbox::new(settings, store, clock, Arc::default())
 }
 
-pub(super) fn envelope(rcpt_to: &[&str]) -> Envelope {
+pub(crate) fn envelope(rcpt_to: &[&str]) -> Envelope {
     let addr = SocketAddr::from(([192, 0, 2, 1], 25));
     Envelope {
         peer: Peer { addr, local: addr, helo: "client.example".into(), tls: None },
