@@ -1,6 +1,7 @@
 //! What every backend must keep to, whatever it is made of: one suite, run on each of them.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -225,6 +226,7 @@ contract! {
     mailboxes_are_listed_by_name_with_their_mail
     odd_names_are_mailboxes_of_their_own
     mail_that_arrives_at_once_is_all_kept
+    a_change_is_seen_at_once_by_who_looks_all_the_time
     a_mailbox_that_is_cleared_while_mail_arrives_loses_nothing_uncounted
     a_closed_store_is_unavailable
     the_store_sweeps_by_itself
@@ -988,6 +990,44 @@ async fn odd_names_are_mailboxes_of_their_own(subject: Subject) {
     }
     for mailbox in odd {
         assert_eq!(lab.store.clear(&name(mailbox)).await.unwrap(), 1, "{mailbox}");
+    }
+}
+
+async fn a_change_is_seen_at_once_by_who_looks_all_the_time(subject: Subject) {
+    let lab = Lab::with_limits(subject, 3, u64::MAX).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let looking: Vec<_> = (0..4)
+        .map(|_| {
+            let (store, over) = (lab.store.clone(), over.clone());
+            lab.tasks.spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    let found = store.list(&name("alice"), ALL).await.unwrap().messages;
+                    for stored in found {
+                        store.message(&name("alice"), stored.message.id).await.unwrap();
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    let has = async |id| lab.store.message(&name("alice"), id).await.unwrap().is_some();
+    for _ in 0..25 {
+        assert!(lab.seqs("alice").await.is_empty());
+        let (first, first_id) = lab.deliver("alice", b"first").await;
+        assert!(lab.seqs("alice").await == [first] && has(first_id).await);
+        let (second, second_id) = lab.deliver("alice", b"second").await;
+        assert!(lab.seqs("alice").await == [second, first] && has(second_id).await);
+        assert!(lab.store.delete(&name("alice"), first_id).await.unwrap());
+        assert!(lab.seqs("alice").await == [second] && !has(first_id).await);
+        for _ in 0..3 {
+            lab.deliver("alice", b"more").await;
+        }
+        assert!(lab.seqs("alice").await.len() == 3 && !has(second_id).await, "it was pushed out");
+        assert_eq!(lab.store.clear(&name("alice")).await.unwrap(), 3);
+    }
+    over.store(true, Ordering::Relaxed);
+    for task in looking {
+        task.await.unwrap();
     }
 }
 

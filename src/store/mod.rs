@@ -58,7 +58,7 @@ pub struct Stored {
 }
 
 /// Which part of a mailbox to list. The newest come first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Page {
     /// Only messages with a smaller `seq`.
     pub before: Option<u64>,

@@ -2,6 +2,7 @@
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::answers::Changes;
 use super::claims;
 use super::entry::{Entry, Recipient};
 use super::index::Update;
@@ -78,6 +79,15 @@ impl Chore {
             }
         }
         Ok(())
+    }
+
+    /// Counts what it has changed of what is found in mailboxes; a lease is not a part of that.
+    pub(super) fn note(&self, changes: &Changes) {
+        match self {
+            Self::Delete(mailbox, ..) | Self::Clear(mailbox, ..) => changes.note(mailbox),
+            Self::Expire(_, answer) if answer.value > 0 => changes.note_all(),
+            Self::Expire(..) | Self::Claim(..) | Self::Step(..) => {}
+        }
     }
 
     pub(super) fn give(self, done: Result<(), StoreError>) {

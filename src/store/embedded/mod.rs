@@ -5,6 +5,7 @@
 //! read   ─► is anything pending? have it indexed ─► a connection of the pool ─► index row ─► bytes of a segment
 //! ```
 
+mod answers;
 mod claims;
 mod directory;
 mod entry;
@@ -37,6 +38,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub(in crate::store) use self::extent::Extent;
 
+use self::answers::{Changes, Question};
 use self::directory::Directory;
 use self::entry::{Entry, Recipient};
 use self::health::Health;
@@ -107,7 +109,8 @@ impl Embedded {
         let quota = Arc::new(quota.map_err(|error| failed(&error))?);
         let health = Arc::new(Health::new(directory.path()));
         let files = Arc::new(SegmentFiles::new(&directory.segments()));
-        let reader = Arc::new(Reader::new(directory.index(), files.clone()));
+        let changes = Changes::default();
+        let reader = Arc::new(Reader::new(directory.index(), files.clone(), changes.clone()));
         let max_messages = settings.mailbox_max_messages as u64;
         let backlog = Backlog::shown_by(metrics.unindexed.clone());
         let parts = writer::Parts {
@@ -116,6 +119,7 @@ impl Embedded {
             quota: quota.clone(),
             health: health.clone(),
             files,
+            changes,
             events,
             metrics: metrics.clone(),
             max_messages,
@@ -161,8 +165,8 @@ impl Embedded {
     }
 
     pub(super) async fn list(&self, mailbox: &MailboxName, page: Page, now: Timestamp) -> Result<Listing, StoreError> {
-        let mailbox = mailbox.clone();
-        self.read(move |reader, connection| reader.list(connection, &mailbox, page, now)).await
+        let found = self.find(Question::List(mailbox.clone(), page), now).await?;
+        Ok(Arc::unwrap_or_clone(found))
     }
 
     pub(super) async fn message(
@@ -171,8 +175,8 @@ impl Embedded {
         id: MessageId,
         now: Timestamp,
     ) -> Result<Option<Stored>, StoreError> {
-        let mailbox = mailbox.clone();
-        self.read(move |reader, connection| reader.message(connection, &mailbox, id, now)).await
+        let found = self.find(Question::Message(mailbox.clone(), id), now).await?;
+        Ok(found.messages.first().cloned())
     }
 
     pub(super) async fn open_raw(
@@ -320,6 +324,14 @@ impl Embedded {
         let _ = self.queue.send(Job::Close).await;
         if let Ok(Err(_)) = tokio::task::spawn_blocking(move || thread.join()).await {
             tracing::error!("the writer of the store had panicked");
+        }
+    }
+
+    /// What there is to a question, as it was found lately or is now.
+    async fn find(&self, question: Question, now: Timestamp) -> Result<Arc<Listing>, StoreError> {
+        match self.reader.recall(question, now)? {
+            Ok(found) => Ok(found),
+            Err(asked) => self.read(move |reader, connection| reader.find(connection, asked)).await,
         }
     }
 

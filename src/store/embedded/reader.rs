@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::Semaphore;
 
+use super::answers::{Answers, Changes, Question, Unanswered};
 use super::entry::{self, HEAD_BYTES};
 use super::extent::{Bounds, Extent};
 use super::index::{from_row, to_row};
@@ -48,6 +49,7 @@ pub(super) struct Reader {
     turns: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
     records: Records,
+    answers: Answers,
 }
 
 /// A message of a mailbox as the index knows it.
@@ -63,9 +65,34 @@ pub(super) struct Found {
 }
 
 impl Reader {
-    pub(super) fn new(index: PathBuf, files: Arc<SegmentFiles>) -> Self {
+    pub(super) fn new(index: PathBuf, files: Arc<SegmentFiles>, changes: Changes) -> Self {
         let turns = Arc::new(Semaphore::new(CONNECTIONS));
-        Self { index, files, turns, idle: Mutex::default(), records: Records::new() }
+        let answers = Answers::new(changes);
+        Self { index, files, turns, idle: Mutex::default(), records: Records::new(), answers }
+    }
+
+    /// What there is to a question, where that is known without a look.
+    pub(super) fn recall(
+        &self,
+        question: Question,
+        now: Timestamp,
+    ) -> Result<Result<Arc<Listing>, Unanswered>, StoreError> {
+        if self.turns.is_closed() { Err(closing()) } else { Ok(self.answers.recall(question, now)) }
+    }
+
+    /// What there is to a question.
+    pub(super) fn find(&self, connection: &Connection, asked: Unanswered) -> Result<Arc<Listing>, StoreError> {
+        let now = asked.now;
+        let found = match &asked.question {
+            Question::List(mailbox, page) => self.list(connection, mailbox, *page, now)?,
+            Question::Message(mailbox, id) => {
+                let message = self.message(connection, mailbox, *id, now)?;
+                Listing { messages: message.into_iter().collect(), more: false }
+            }
+        };
+        let found = Arc::new(found);
+        self.answers.keep(asked, found.clone());
+        Ok(found)
     }
 
     /// Runs `work` with a connection on a thread that may block.
@@ -108,7 +135,7 @@ impl Reader {
         self.idle().clear();
     }
 
-    pub(super) fn list(
+    fn list(
         &self,
         connection: &Connection,
         mailbox: &MailboxName,
@@ -156,7 +183,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn message(
+    fn message(
         &self,
         connection: &Connection,
         mailbox: &MailboxName,

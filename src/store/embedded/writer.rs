@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc;
 
+use super::answers::Changes;
 use super::directory::Directory;
 use super::health::Health;
 use super::held::{self, Held, Known};
@@ -42,6 +43,7 @@ pub(super) struct Parts {
     pub(super) quota: Arc<Quota>,
     pub(super) health: Arc<Health>,
     pub(super) files: Arc<SegmentFiles>,
+    pub(super) changes: Changes,
     pub(super) events: Events,
     pub(super) metrics: Arc<metrics::Store>,
     pub(super) max_messages: u64,
@@ -260,6 +262,7 @@ impl Writer {
         // First of all it must be found by whoever is told of it.
         self.hold(Unindexed { head, recipients, place });
         for event in events {
+            self.parts.changes.note(&event.mailbox);
             self.parts.events.send(event);
         }
         answer.give(Ok(()));
@@ -300,6 +303,7 @@ impl Writer {
         match self.commit(adds, chores) {
             Ok(Done { freed, evicted }) => {
                 self.parts.metrics.removed.of(Removal::Evicted).inc_by(evicted);
+                chores.iter().for_each(|chore| chore.note(&self.parts.changes));
                 if adds {
                     let ids = self.pending.messages().iter().map(|message| message.head.id);
                     self.largest_id = self.largest_id.max(ids.max());
@@ -484,7 +488,9 @@ mod tests {
         let events = Events::new();
         let health = Arc::new(Health::new(directory.path()));
         let metrics = Arc::default();
-        let parts = Parts { directory, connection, quota, health, files, events, metrics, max_messages: 500 };
+        let changes = Changes::default();
+        let parts =
+            Parts { directory, connection, quota, health, files, changes, events, metrics, max_messages: 500 };
         Writer::open(parts, Backlog::default(), Timestamp::from_millis(0)).unwrap()
     }
 
