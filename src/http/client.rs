@@ -1,12 +1,9 @@
 //! Who asks: the other end of the connection, or whom a proxy of ours names.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, Response};
-use axum::middleware::Next;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::HeaderMap;
 use ipnet::IpNet;
 
 use crate::connections::is_of;
@@ -24,12 +21,11 @@ impl Client {
 }
 
 /// Finds out who asks, for all that comes behind.
-pub(super) async fn identify(State(proxies): State<Arc<[IpNet]>>, mut request: Request, next: Next) -> Response<Body> {
+pub(super) fn identify(request: &mut Request, proxies: &[IpNet]) {
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        let client = Client(origin(peer.ip(), request.headers(), &proxies));
+        let client = Client(origin(peer.ip(), request.headers(), proxies));
         request.extensions_mut().insert(client);
     }
-    next.run(request).await
 }
 
 /// Each proxy adds at the end of `X-Forwarded-For` whom it has seen. So the list is read from its end as long as those in it

@@ -3,34 +3,46 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::Response;
-use axum::middleware::Next;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{Method, Response};
 use tokio::time::Instant;
 
 use super::held;
 use super::problem::Kind;
 use crate::metrics::{self, Answered, Present};
 
-/// Counts a request and its answer. Nothing of what the client wrote is kept: of the path only the template of its route,
-/// and of the method only whether it is a known one.
-pub(super) async fn requests(
-    State(metrics): State<Arc<metrics::Http>>,
-    request: Request,
-    next: Next,
-) -> Response<Body> {
-    let _present = Present::new(&metrics.in_progress);
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
-    let may_be_held = held::asked_by(request.uri()).is_some();
-    let start = Instant::now();
-    let response = next.run(request).await;
-    metrics.answered(Answered {
-        route: route.as_ref().map(MatchedPath::as_str),
-        method: method.as_str(),
-        status: response.status().as_u16(),
-        problem: response.extensions().get::<Kind>().map(|kind| kind.0),
-        took: (!may_be_held).then(|| start.elapsed()),
-    });
-    response
+/// A request that is counted. Nothing of what the client wrote is kept: of the path only the template of its route, and of the
+/// method only whether it is a known one.
+pub(super) struct Counted {
+    metrics: Arc<metrics::Http>,
+    route: Option<MatchedPath>,
+    method: Method,
+    may_be_held: bool,
+    start: Instant,
+    _present: Present,
+}
+
+impl Counted {
+    /// `request` comes in.
+    pub(super) fn new(metrics: &Arc<metrics::Http>, request: &Request) -> Self {
+        Self {
+            metrics: metrics.clone(),
+            route: request.extensions().get().cloned(),
+            method: request.method().clone(),
+            may_be_held: held::asked_by(request.uri()).is_some(),
+            start: Instant::now(),
+            _present: Present::new(&metrics.in_progress),
+        }
+    }
+
+    /// It has its answer.
+    pub(super) fn answered(self, response: &Response<Body>) {
+        self.metrics.answered(Answered {
+            route: self.route.as_ref().map(MatchedPath::as_str),
+            method: self.method.as_str(),
+            status: response.status().as_u16(),
+            problem: response.extensions().get::<Kind>().map(|kind| kind.0),
+            took: (!self.may_be_held).then(|| self.start.elapsed()),
+        });
+    }
 }

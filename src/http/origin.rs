@@ -128,20 +128,16 @@ pub(super) enum Names {
 ///
 /// A page from elsewhere may have a name that leads to loopback when it is looked up the second time (DNS rebinding): to the
 /// browser it then asks its own host. That name is what gives it away.
-pub(super) async fn check_host(
-    State(hosts): State<Arc<[String]>>,
-    request: Request,
-    next: Next,
-) -> Result<Response<Body>, Problem> {
+pub(super) fn check_host(request: &Request, hosts: &[String]) -> Result<(), Problem> {
     let lines = request.headers().get_all(HOST).iter().count();
     if lines > 1 || (lines == 0 && request.version() == Version::HTTP_11) {
         return Err(Problem::bad_request("bad host", "a request has one Host header (RFC 9112 section 3.2)"));
     }
-    let asked = authority(&request);
-    if request.extensions().get() == Some(&Names::Ours) && !asked.is_none_or(|asked| is_ours(asked, &hosts)) {
+    let asked = authority(request);
+    if request.extensions().get() == Some(&Names::Ours) && !asked.is_none_or(|asked| is_ours(asked, hosts)) {
         return Err(Problem::misdirected());
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// The host, perhaps with a port, that a request is for: of its target, or else of its header (RFC 9112 section 3.3).

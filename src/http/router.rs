@@ -1,6 +1,7 @@
 //! Which path leads where, and what every request passes on its way.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,17 +12,19 @@ use axum::http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Response};
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::any;
-use axum::{Extension, Router, middleware};
+use axum::{Extension, Router};
+use futures_util::FutureExt;
 use ipnet::IpNet;
+use tower::ServiceBuilder;
 use tower::util::option_layer;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::count::Counted;
 use super::events::Streams;
 use super::held::Places;
 use super::origin::Origin;
@@ -31,7 +34,7 @@ use super::query::is_well_encoded;
 use super::records::Made;
 use super::room::Room;
 use super::{
-    Settings, accept, addresses, attempts, claims, client, compress, content, count, emails, events, held, key, limit,
+    Settings, accept, addresses, attempts, claims, client, compress, content, emails, events, held, key, limit,
     openapi, origin, probes, wanted,
 };
 use crate::inbox::Inbox;
@@ -102,21 +105,24 @@ pub(super) fn over_tls(routes: Router) -> Router {
     }))
 }
 
-/// What every request passes, the last line first.
+/// What every request passes, the first line first.
+///
+/// It is one layer of the router: each is a box that is cloned for every request, with all that lies below it.
 pub(super) fn guarded(routes: Router, settings: &Settings, metrics: &Arc<metrics::Http>, tasks: &Shutdown) -> Router {
-    let counted = metrics.clone();
-    let hosts: Arc<[String]> = settings.hosts.as_slice().into();
-    let proxies: Arc<[IpNet]> = settings.trusted_proxies.as_slice().into();
-    routes
-        .layer(compress::layer())
-        .layer(from_fn(check))
-        .layer(option_layer(origin::cors(&settings.cors_origins)))
-        .layer(from_fn_with_state(hosts, origin::check_host))
-        .layer(from_fn_with_state(proxies, client::identify))
-        .layer(from_fn_with_state((settings.request_timeout, tasks.clone()), in_time))
-        .layer(CatchPanicLayer::custom(move |cause| panicked(cause, &counted)))
-        .layer(map_response(secured))
-        .layer(from_fn_with_state(metrics.clone(), count::requests))
+    let front = Front {
+        request_timeout: settings.request_timeout,
+        hosts: settings.hosts.clone(),
+        proxies: settings.trusted_proxies.clone(),
+        metrics: metrics.clone(),
+        tasks: tasks.clone(),
+    };
+    routes.layer(
+        ServiceBuilder::new()
+            .layer(from_fn_with_state(Arc::new(front), pass))
+            .layer(option_layer(origin::cors(&settings.cors_origins)))
+            .layer(from_fn(check))
+            .layer(compress::layer()),
+    )
 }
 
 /// Everything that needs a key, whether the path exists or not. Requests are counted before the key is looked at, so
@@ -150,14 +156,17 @@ fn mailboxes(
         // Nesting leaves this one path to the fallback outside, which asks for no key.
         .route("/emails/", any(not_found))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(Extension(Places::new(settings, metrics.held.clone())))
-        .layer(Extension(Room::new()))
-        .layer(Extension(Made::new()))
-        .layer(Extension(Streams::new(settings, tasks)))
-        .layer(Extension(gate.clone()))
-        .layer(from_fn_with_state(gate, key::require))
-        .layer(option_layer(rate))
-        .layer(from_fn_with_state(origins, origin::check_origin))
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn_with_state(origins, origin::check_origin))
+                .layer(option_layer(rate))
+                .layer(from_fn_with_state(gate.clone(), key::require))
+                .layer(Extension(gate))
+                .layer(Extension(Streams::new(settings, tasks)))
+                .layer(Extension(Made::new()))
+                .layer(Extension(Room::new()))
+                .layer(Extension(Places::new(settings, metrics.held.clone()))),
+        )
         .with_state(inbox);
     (routes, api)
 }
@@ -196,8 +205,41 @@ pub(super) async fn method_not_allowed() -> Problem {
     Problem::method_not_allowed()
 }
 
+/// What is needed to receive a request, and to see it off.
+struct Front {
+    request_timeout: Duration,
+    hosts: Vec<String>,
+    proxies: Vec<IpNet>,
+    metrics: Arc<metrics::Http>,
+    tasks: Shutdown,
+}
+
+/// Whatever becomes of a request, it is counted, and its answer is one that harms no browser.
+async fn pass(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response<Body> {
+    let counted = Counted::new(&front.metrics, &request);
+    let answered = AssertUnwindSafe(front.answer(request, next)).catch_unwind().await;
+    let answered = answered.unwrap_or_else(|cause| Err(panicked(&*cause, &front.metrics)));
+    let response = secured(answered.into_response());
+    counted.answered(&response);
+    response
+}
+
+impl Front {
+    /// A request that is held ends at once when the server stops; others are in hand, and are finished.
+    async fn answer(&self, mut request: Request, next: Next) -> Result<Response<Body>, Problem> {
+        client::identify(&mut request, &self.proxies);
+        origin::check_host(&request, &self.hosts)?;
+        let held = held::asked_by(request.uri());
+        let limit = self.request_timeout + held.unwrap_or_default();
+        tokio::select! {
+            () = self.tasks.requested(), if held.is_some() => Err(Problem::unavailable("the server is stopping")),
+            answered = tokio::time::timeout(limit, next.run(request)) => answered.map_err(|_| Problem::timeout(limit)),
+        }
+    }
+}
+
 /// Refuses what no route could read.
-async fn check(request: Request, next: middleware::Next) -> Result<Response<Body>, Problem> {
+async fn check(request: Request, next: Next) -> Result<Response<Body>, Problem> {
     let uri = request.uri();
     if uri.path_and_query().is_some_and(|path| path.as_str().len() > URI_MAX_BYTES) {
         return Err(Problem::uri_too_long(URI_MAX_BYTES));
@@ -221,29 +263,15 @@ fn header_bytes(request: &Request) -> usize {
     request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-/// A request that is held ends at once when the server stops; others are in hand, and are finished.
-async fn in_time(
-    State((limit, tasks)): State<(Duration, Shutdown)>,
-    request: Request,
-    next: middleware::Next,
-) -> Result<Response<Body>, Problem> {
-    let held = held::asked_by(request.uri());
-    let limit = limit + held.unwrap_or_default();
-    tokio::select! {
-        () = tasks.requested(), if held.is_some() => Err(Problem::unavailable("the server is stopping")),
-        answered = tokio::time::timeout(limit, next.run(request)) => answered.map_err(|_| Problem::timeout(limit)),
-    }
-}
-
 /// One request that breaks must not take others with it.
-fn panicked(cause: Box<dyn Any + Send>, metrics: &metrics::Http) -> Response<Body> {
+fn panicked(cause: &(dyn Any + Send), metrics: &metrics::Http) -> Problem {
     metrics.panics.inc();
     let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
     tracing::error!(cause = text.unwrap_or_default(), "request panicked");
-    Problem::internal().into_response()
+    Problem::internal()
 }
 
-async fn secured(mut response: Response<Body>) -> Response<Body> {
+fn secured(mut response: Response<Body>) -> Response<Body> {
     for (name, value) in SECURITY_HEADERS {
         response.headers_mut().entry(name).or_insert(value);
     }
