@@ -144,7 +144,8 @@ async fn message(params: &RawPathParams, parts: &Parts, inbox: &Inbox) -> Result
         return Ok(MessagePath { mailbox, id: id(params)? });
     }
     let latest = Latest::read(&Query::of(parts)?)?;
-    let id = latest.find(parts, inbox, &mailbox).await?.message.id;
+    // In a box: it may be waited for, and most paths have an id.
+    let id = Box::pin(latest.find(parts, inbox, &mailbox)).await?.message.id;
     Ok(MessagePath { mailbox, id })
 }
 

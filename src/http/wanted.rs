@@ -153,7 +153,7 @@ impl Latest {
         let is_news = |found: &Listing| !found.messages.iter().any(|stored| known.has_message(stored.message.id));
         match wanted.list(inbox, mailbox, place, is_news).await?.messages.pop() {
             Some(stored) => Ok(stored),
-            None => Err(self.nothing_found(inbox, mailbox, "").await?),
+            None => Err(Box::pin(self.nothing_found(inbox, mailbox, "")).await?),
         }
     }
 

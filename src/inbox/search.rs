@@ -55,7 +55,8 @@ impl Inbox {
     ) -> Result<Listing, StoreError> {
         // Before the first look: what arrives between the two is not missed.
         let mut watch = self.store.watch(mailbox.clone());
-        let mut found = self.find(mailbox, filter, page).await?;
+        // In boxes: who waits takes no more room than waiting needs.
+        let mut found = Box::pin(self.find(mailbox, filter, page)).await?;
         loop {
             // A page may be full of bytes before it has so many messages.
             if (found.listing.messages.len() >= count || found.listing.more) && is_news(&found.listing) {
@@ -63,15 +64,15 @@ impl Inbox {
             }
             if timeout_at(until, watch.arrival()).await.is_err() {
                 // What was found may have expired or been deleted meanwhile.
-                return self.search(mailbox, filter, page).await;
+                return Box::pin(self.search(mailbox, filter, page)).await;
             }
             // What did not meet the filter will not do so later: it is enough to look at what is new.
             let after = page.after.max(found.newest);
-            let new = self.find(mailbox, filter, Page { after, ..page }).await?;
+            let new = Box::pin(self.find(mailbox, filter, Page { after, ..page })).await?;
             found.newest = found.newest.max(new.newest);
             if !new.listing.messages.is_empty() {
                 // All of it anew: what was found before may have been deleted.
-                found = self.find(mailbox, filter, page).await?;
+                found = Box::pin(self.find(mailbox, filter, page)).await?;
             }
         }
     }
@@ -184,7 +185,8 @@ impl Inbox {
         if !filter.wants_headers() {
             return Ok(Vec::new());
         }
-        let fields = self.header_fields(&stored.mailbox, stored.message.id).await?;
+        // In a box: it is large, and hardly any search comes here.
+        let fields = Box::pin(self.header_fields(&stored.mailbox, stored.message.id)).await?;
         Ok(fields.unwrap_or_default())
     }
 }

@@ -162,6 +162,7 @@ pub struct Store {
     metrics: Arc<metrics::Store>,
 }
 
+/// What is waited for in Redis lies in a box: it is large, and would be a part of all that waits for anything in the store.
 #[derive(Clone)]
 enum Backend {
     Memory(Arc<Memory>),
@@ -220,7 +221,7 @@ impl Store {
         let appended = match &self.backend {
             Backend::Memory(memory) => memory.append(deliveries, message, raw),
             Backend::Embedded(embedded) => embedded.append(deliveries, message, raw).await,
-            Backend::Redis(redis) => redis.append(&deliveries, message, raw, self.clock.now()).await,
+            Backend::Redis(redis) => Box::pin(redis.append(&deliveries, message, raw, self.clock.now())).await,
         };
         if let Ok(seqs) = &appended {
             self.metrics.append.observe(start.elapsed());
@@ -238,7 +239,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.list(mailbox, page, now),
             Backend::Embedded(embedded) => embedded.list(mailbox, page, now).await,
-            Backend::Redis(redis) => redis.list(mailbox, page, now).await,
+            Backend::Redis(redis) => Box::pin(redis.list(mailbox, page, now)).await,
         })
     }
 
@@ -251,7 +252,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.message(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.message(mailbox, id, now).await,
-            Backend::Redis(redis) => redis.message(mailbox, id, now).await,
+            Backend::Redis(redis) => Box::pin(redis.message(mailbox, id, now)).await,
         })
     }
 
@@ -265,7 +266,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.open_raw(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.open_raw(mailbox, id, now).await,
-            Backend::Redis(redis) => redis.open_raw(mailbox, id, now).await,
+            Backend::Redis(redis) => Box::pin(redis.open_raw(mailbox, id, now)).await,
         })
     }
 
@@ -291,7 +292,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.gone(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.gone(mailbox, id, now).await,
-            Backend::Redis(redis) => redis.gone(mailbox, id, now).await,
+            Backend::Redis(redis) => Box::pin(redis.gone(mailbox, id, now)).await,
         })
     }
 
@@ -304,7 +305,7 @@ impl Store {
         let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.delete(mailbox, id, now),
             Backend::Embedded(embedded) => embedded.delete(mailbox, id, now).await,
-            Backend::Redis(redis) => redis.delete(mailbox, id, now).await,
+            Backend::Redis(redis) => Box::pin(redis.delete(mailbox, id, now)).await,
         })?;
         self.metrics.removed.of(Removal::Deleted).inc_by(u64::from(removed));
         Ok(removed)
@@ -319,7 +320,7 @@ impl Store {
         let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.clear(mailbox, now),
             Backend::Embedded(embedded) => embedded.clear(mailbox, now).await,
-            Backend::Redis(redis) => redis.clear(mailbox, now).await,
+            Backend::Redis(redis) => Box::pin(redis.clear(mailbox, now)).await,
         })?;
         self.metrics.removed.of(Removal::Deleted).inc_by(removed);
         Ok(removed)
@@ -340,7 +341,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.unclaimed(mailbox, page, &unwanted, now),
             Backend::Embedded(embedded) => embedded.unclaimed(mailbox, page, unwanted, now).await,
-            Backend::Redis(redis) => redis.unclaimed(mailbox, page, &unwanted, now).await,
+            Backend::Redis(redis) => Box::pin(redis.unclaimed(mailbox, page, &unwanted, now)).await,
         }
     }
 
@@ -353,7 +354,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.claimed(mailbox, now),
             Backend::Embedded(embedded) => embedded.claimed(mailbox, now).await,
-            Backend::Redis(redis) => redis.claimed(mailbox, now).await,
+            Backend::Redis(redis) => Box::pin(redis.claimed(mailbox, now)).await,
         }
     }
 
@@ -372,7 +373,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.claim(mailbox, &ids, lease, now),
             Backend::Embedded(embedded) => embedded.claim(mailbox, ids, lease, now).await,
-            Backend::Redis(redis) => redis.claim(mailbox, &ids, lease, now).await,
+            Backend::Redis(redis) => Box::pin(redis.claim(mailbox, &ids, lease, now)).await,
         }
     }
 
@@ -391,7 +392,7 @@ impl Store {
         let outcome = match &self.backend {
             Backend::Memory(memory) => memory.step(mailbox, id, token, step, now),
             Backend::Embedded(embedded) => embedded.step(mailbox, id, token, step, now).await,
-            Backend::Redis(redis) => redis.step(mailbox, id, token, step, now).await,
+            Backend::Redis(redis) => Box::pin(redis.step(mailbox, id, token, step, now)).await,
         }?;
         // A lease may be made shorter too.
         if outcome == LeaseOutcome::Stepped && step != LeaseStep::Finish {
@@ -413,7 +414,7 @@ impl Store {
         self.counted(match &self.backend {
             Backend::Memory(memory) => memory.mailboxes(after, limit, now),
             Backend::Embedded(embedded) => embedded.mailboxes(after, limit, now).await,
-            Backend::Redis(redis) => redis.mailboxes(after, limit, now).await,
+            Backend::Redis(redis) => Box::pin(redis.mailboxes(after, limit, now)).await,
         })
     }
 
@@ -439,7 +440,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.ready(),
             Backend::Embedded(embedded) => embedded.ready().await,
-            Backend::Redis(redis) => redis.ready().await,
+            Backend::Redis(redis) => Box::pin(redis.ready()).await,
         }
     }
 
@@ -453,7 +454,7 @@ impl Store {
         let removed = self.counted(match &self.backend {
             Backend::Memory(memory) => memory.sweep(now),
             Backend::Embedded(embedded) => embedded.sweep(now).await,
-            Backend::Redis(redis) => redis.sweep(now).await,
+            Backend::Redis(redis) => Box::pin(redis.sweep(now)).await,
         })?;
         self.metrics.removed.of(Removal::Expired).inc_by(removed);
         Ok(removed)
@@ -464,7 +465,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.close(),
             Backend::Embedded(embedded) => embedded.close().await,
-            Backend::Redis(redis) => redis.close().await,
+            Backend::Redis(redis) => Box::pin(redis.close()).await,
         }
     }
 
