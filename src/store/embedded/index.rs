@@ -274,7 +274,7 @@ impl<'a> Update<'a> {
 }
 
 /// Whether the next transactions are synced. What was found in the log need not be, it is found there again; but what was
-/// removed must stay so, and its bytes may be given back only when a replay of the log will not come by them any more.
+/// deleted must stay so, and bytes may be given back only when a replay of the log will not come by them any more.
 pub(super) fn set_durable(connection: &Connection, is_durable: bool) -> rusqlite::Result<()> {
     connection.execute_batch(if is_durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })
 }

@@ -32,6 +32,8 @@ const PENDING_MAX_ROWS: usize = 8192;
 const QUIET: Duration = Duration::from_millis(20);
 /// An index that could not be written is tried again after so long.
 const RETRY: Duration = Duration::from_secs(1);
+/// So many entries of expired mail wait for their room to be given back, at most: that takes a sync, which deliveries wait for.
+const FREED_MAX: usize = 4096;
 /// The index is made smaller when so many of its pages, and at least a quarter, are free; so many at a time, as mail waits.
 const VACUUM_PAGES: i64 = 256;
 
@@ -57,6 +59,8 @@ pub(super) struct Writer {
     live: HashMap<SegmentId, Held>,
     counts: Counts,
     pending: Pending,
+    /// Entries that nothing refers to any more; their room is given back when the index is durable without them.
+    freed: Vec<Extent>,
     /// When so many rows are pending the index is written.
     flush_rows: usize,
     /// The largest seq that was given out.
@@ -85,6 +89,7 @@ impl Writer {
             live,
             counts: Counts::default(),
             pending: Pending::new(backlog),
+            freed: Vec::new(),
             flush_rows: FLUSH_ROWS,
             parts,
         };
@@ -310,7 +315,11 @@ impl Writer {
                     self.pending.clear();
                     self.flush_rows = FLUSH_ROWS;
                 }
-                self.release(freed, !chores.is_empty());
+                self.release(freed);
+                let is_durable = must_stay(adds, chores);
+                if is_durable || chores.is_empty() || self.freed.len() >= FREED_MAX {
+                    self.give_back(is_durable);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -322,8 +331,7 @@ impl Writer {
 
     fn commit(&mut self, adds: bool, chores: &mut [Chore]) -> rusqlite::Result<Done> {
         let connection = &mut self.parts.connection;
-        let is_durable = !chores.is_empty();
-        index::set_durable(connection, is_durable)?;
+        index::set_durable(connection, must_stay(adds, chores))?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut update = Update::new(transaction, &mut self.counts, adds);
         if adds && !self.pending.is_empty() {
@@ -346,8 +354,8 @@ impl Writer {
         error
     }
 
-    /// Gives back the room of entries that nothing refers to any more.
-    fn release(&mut self, freed: Vec<Extent>, is_durable: bool) {
+    /// Counts entries off that nothing refers to any more.
+    fn release(&mut self, freed: Vec<Extent>) {
         for freed in &freed {
             // What was in a segment that is gone went with it.
             if let Some(held) = self.live.get_mut(&freed.place.segment) {
@@ -355,6 +363,12 @@ impl Writer {
                 self.parts.quota.remove(freed.len);
             }
         }
+        self.freed.extend(freed);
+    }
+
+    /// Gives back the room of the entries that were counted off; `is_durable` says that the index is without them.
+    fn give_back(&mut self, is_durable: bool) {
+        let freed = std::mem::take(&mut self.freed);
         if !freed.is_empty()
             && !is_durable
             && let Err(error) = index::sync(&self.parts.connection)
@@ -371,6 +385,8 @@ impl Writer {
 
     /// Gives room back after a sweep, some of it at a time; says whether there is more.
     fn tidy(&mut self, now: Timestamp, removed: u64) -> bool {
+        // First of all: a segment must not go before the rows that name it have gone for good.
+        self.give_back(false);
         // Those that nothing was ever committed to are not counted yet, and must go too.
         for id in self.segments.retire(now) {
             self.live.entry(id).or_default();
@@ -449,6 +465,12 @@ impl Writer {
     }
 }
 
+/// Whether what a transaction does must be durable before it is answered. What has expired may come back with the power, and
+/// goes again with the next sweep; but where there is no room to add anything, its room is wanted at once.
+fn must_stay(adds: bool, chores: &[Chore]) -> bool {
+    chores.iter().any(|chore| !adds || !matches!(chore, Chore::Expire(..)))
+}
+
 /// Joins extents that touch each other.
 fn merged(mut extents: Vec<Extent>) -> Vec<(SegmentId, Range<u64>)> {
     extents.sort_unstable();
@@ -489,8 +511,7 @@ mod tests {
         let health = Arc::new(Health::new(directory.path()));
         let metrics = Arc::default();
         let changes = Changes::default();
-        let parts =
-            Parts { directory, connection, quota, health, files, changes, events, metrics, max_messages: 500 };
+        let parts = Parts { directory, connection, quota, health, files, changes, events, metrics, max_messages: 500 };
         Writer::open(parts, Backlog::default(), Timestamp::from_millis(0)).unwrap()
     }
 
@@ -526,6 +547,11 @@ mod tests {
     fn rows(writer: &Writer) -> usize {
         let count = "SELECT count(*) FROM message";
         writer.parts.connection.query_row(count, [], |row| row.get::<_, u32>(0)).unwrap() as usize
+    }
+
+    /// How often the index was synced for bytes to be given back.
+    fn syncs(writer: &Writer) -> i64 {
+        writer.parts.connection.query_row("SELECT syncs FROM counter", [], |row| row.get(0)).unwrap()
     }
 
     fn execute(writer: &Writer, sql: &str) {
@@ -594,9 +620,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = writer(dir.path());
         writer.parts.max_messages = 2;
-        let syncs = |writer: &Writer| -> i64 {
-            writer.parts.connection.query_row("SELECT syncs FROM counter", [], |row| row.get(0)).unwrap()
-        };
         append(&mut writer, &[("alice", 6), ("alice", 6)]);
         writer.flush().unwrap();
         assert_eq!(syncs(&writer), 0, "nothing was pushed out");
@@ -605,6 +628,18 @@ mod tests {
         assert_eq!((syncs(&writer), rows(&writer)), (1, 2));
         let synchronous: i64 = writer.parts.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
         assert_eq!(synchronous, 1, "only that was synced");
+    }
+
+    #[test]
+    fn what_expires_costs_one_sync_before_its_segment_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        append(&mut writer, &[("alice", 6); 3 * SWEEP_STEP as usize]);
+        while expire(&mut writer, 6).unwrap() > 0 {}
+        assert_eq!((syncs(&writer), rows(&writer), writer.freed.len()), (0, 0, 3 * SWEEP_STEP as usize));
+        writer.tidy(Timestamp::from_millis(7 * HOUR_MS), 0);
+        assert_eq!((syncs(&writer), writer.freed.len()), (1, 0));
+        assert_eq!(dir.path().join("data/segments").read_dir().unwrap().count(), 0);
     }
 
     #[test]
