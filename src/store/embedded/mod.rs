@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! append ─► queue ─► writer thread ─► segments (sync) ─► events, answers ─► pending ─► index (commit), when it is needed
-//! read   ─► is anything pending? have it indexed ─► a connection of the pool ─► index row ─► bytes of a segment
+//! read   ─► is it known? is anything pending? have it indexed ─► a connection of the pool ─► index row ─► bytes of a segment
 //! ```
 
 mod answers;

@@ -1,8 +1,8 @@
 //! Records that were read lately. Who looks at a mailbox looks again, and a thousand may wait for the same mail: it is read
 //! and decoded once.
 //!
-//! Whether a message is there is for the index alone to say, each time: a record that is still here and has expired, or was
-//! deleted, is asked for by nobody.
+//! Whether a message is there is not for this to say: a record that is still here and has expired, or was deleted, is asked
+//! for by nobody.
 
 use std::sync::Arc;
 
