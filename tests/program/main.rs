@@ -16,6 +16,7 @@ mod faults;
 mod https;
 mod idle;
 mod metrics;
+mod nodes;
 mod pebble;
 mod process;
 mod programs;

@@ -97,7 +97,8 @@ impl Redis {
             LeaseStep::Extend(_) => "extend",
         };
         let (token, name) = (Value::from(token.to_string()), Value::from(name));
-        let args = vec![number(now.as_millis()), token, name, number(step.end().as_millis()), field(&id)];
+        let mut args = vec![number(now.as_millis()), token, name, number(step.end().as_millis()), field(&id)];
+        args.extend([self.keys.channel(), self.notices.node(), mailbox.as_str()].map(Value::from));
         let keys = vec![of_mailbox.leases(), of_mailbox.message(id)];
         Ok(match reply::count(&self.link.run(&self.scripts.step, keys, args).await?) {
             0 => LeaseOutcome::Missing,

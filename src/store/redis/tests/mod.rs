@@ -1,5 +1,6 @@
 //! What is particular to Redis; the rest is in the contract of all backends.
 
+mod nodes;
 #[path = "../../../../tests/support/redis.rs"]
 mod redis;
 #[path = "../../../../tests/support/redis_cluster.rs"]
@@ -141,24 +142,6 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(6);
 
 fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Unavailable(_)))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mail_that_one_node_takes_is_served_by_another_and_wakes_who_waits_there() {
-    for url in [ONE.url(), CLUSTER.url()] {
-        let settings = settings(&url);
-        let (a, b) = (Node::open(&settings).await.unwrap(), Node::open(&settings).await.unwrap());
-        let mut events = b.store.subscribe(None);
-        for _ in 0..10 {
-            let mut watch = b.store.watch(name("alice"));
-            let taken = tokio::time::Instant::now();
-            let id = a.deliver(&["alice"], b"hello").await.unwrap();
-            tokio::time::timeout(DEADLINE, watch.arrival()).await.unwrap();
-            tracing::info!(elapsed = ?taken.elapsed(), "woken");
-            assert_eq!(b.ids("alice").await[0], id);
-            assert_eq!(tokio::time::timeout(DEADLINE, events.next()).await.unwrap().unwrap().mailbox, name("alice"));
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
