@@ -18,12 +18,12 @@ use self::redis::Redis as Server;
 use self::redis_cluster::Cluster;
 use self::redis_sentinel::Sentinels;
 use super::deliveries::Attempt;
-use super::{Durability, RedisServer, RedisSettings};
+use super::{Durability, RedisServer, RedisSettings, together};
 use crate::clock::Clock;
 use crate::mail::{Content, Message, MessageId};
 use crate::shutdown::Shutdown;
 use crate::store::contract::{ALL, message, name, to};
-use crate::store::{Events, Kind, Lagged, OpenError, Settings, Store, StoreError};
+use crate::store::{Events, Kind, Lagged, OpenError, Page, Settings, Store, StoreError};
 
 static ONE: LazyLock<Server> = LazyLock::new(Server::start);
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(3, 0));
@@ -206,6 +206,25 @@ async fn scripts_that_redis_has_forgotten_are_told_again() {
     assert_eq!(server.cli(&["SCRIPT", "FLUSH"]), "OK");
     node.deliver(&["alice"], b"2").await.unwrap();
     assert_eq!(node.ids("alice").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_what_can_be_claimed_takes_few_commands_however_much_cannot() {
+    let server = Server::start();
+    let node = Node::open(&settings(&server.url())).await.unwrap();
+    together((0..250).map(|_| node.deliver(&["alice"], b"job")).collect()).await.unwrap();
+    let mut seqs: Vec<_> = node.store.list(&name("alice"), ALL).await.unwrap().messages;
+    seqs.reverse();
+    let seqs: Vec<_> = seqs.iter().map(|stored| stored.seq).collect();
+    assert_eq!(server.cli(&["CONFIG", "RESETSTAT"]), "OK");
+    let unwanted = Arc::new(seqs[..210].iter().copied().collect());
+    let unclaimed = node.store.unclaimed(&name("alice"), Page { limit: 10, ..ALL }, unwanted).await.unwrap();
+    let found: Vec<_> = unclaimed.listing.messages.iter().map(|stored| stored.seq).collect();
+    assert_eq!((&found[..], unclaimed.listing.more), (&seqs[210..220], true));
+    let stats = server.cli(&["INFO", "commandstats"]);
+    for (command, calls) in [("hgetall", 1), ("zrangebyscore", 2), ("mget", 1)] {
+        assert!(stats.contains(&format!("cmdstat_{command}:calls={calls},")), "{command}: {stats}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
