@@ -21,8 +21,9 @@ use super::deliveries::Attempt;
 use super::{Durability, RedisServer, RedisSettings, together};
 use crate::clock::Clock;
 use crate::mail::{Content, Message, MessageId};
+use crate::metrics::{self, Removal};
 use crate::shutdown::Shutdown;
-use crate::store::contract::{ALL, message, name, to};
+use crate::store::contract::{ALL, message, name, noise, to};
 use crate::store::{Events, Kind, Lagged, OpenError, Page, Settings, Store, StoreError};
 
 static ONE: LazyLock<Server> = LazyLock::new(Server::start);
@@ -299,6 +300,29 @@ async fn every_key_of_a_message_has_a_ttl_and_goes_with_the_last_mailbox() {
     assert_eq!(pieces(), 7);
     assert!(node.store.delete(&name("b"), id).await.unwrap());
     assert_eq!(pieces(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_uses_of_its_memory_and_what_went_by_itself_is_told() {
+    let server = Server::start_with(&["maxmemory 64mb"]);
+    let settings =
+        Settings { kind: Kind::Redis(settings(&server.url())), mailbox_max_messages: 2, max_bytes: u64::MAX };
+    let (clock, metrics) = (Clock::manual(Clock::system().now()), Arc::<metrics::Store>::default());
+    let store = Store::open(&settings, clock.clone(), metrics.clone(), &Shutdown::new()).await.unwrap();
+    let [used, max] = [&metrics.redis_used_bytes, &metrics.redis_max_bytes];
+    assert!(used.get() > 0 && max.get() == 64 << 20, "{} of {}", used.get(), max.get());
+    let before = used.get();
+    let node = Node { store, clock };
+    let large: &[u8] = noise(1, 4 << 20).leak();
+    for _ in 0..3 {
+        node.deliver(&["alice"], large).await.unwrap();
+    }
+    node.store.sweep().await.unwrap();
+    assert!(used.get() > before + (7 << 20), "{} of {before}", used.get());
+    node.clock.advance(Duration::from_secs(3600));
+    assert!(node.store.mailboxes(None, 10).await.unwrap().is_empty());
+    let removed = |reason| metrics.removed.of(reason).get();
+    assert_eq!((removed(Removal::Evicted), removed(Removal::Expired)), (1, 2), "a look removes what has expired too");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
