@@ -131,6 +131,30 @@ fn the_map_lists_every_module_in_the_order_of_the_layers() {
 }
 
 #[test]
+fn no_file_of_the_tests_is_left_out() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let all = sources(&tests);
+    let is_named = |folder: &Path, line: &str| {
+        ["main.rs", "mod.rs"].iter().any(|root| {
+            let root = fs::read_to_string(folder.join(root)).unwrap_or_default();
+            root.lines().any(|named| named == line)
+        })
+    };
+    for path in &all {
+        let (folder, stem) = (path.parent().unwrap(), path.file_stem().unwrap().to_str().unwrap());
+        let (folder, name) = match stem {
+            // Those of the top are built for themselves.
+            _ if folder == tests => continue,
+            "main" => continue,
+            "mod" => (folder.parent().unwrap(), folder.file_name().unwrap().to_str().unwrap()),
+            stem => (folder, stem),
+        };
+        let is_shared = folder.ends_with("support");
+        assert!(is_shared || is_named(folder, &format!("mod {name};")), "nobody names {}", path.display());
+    }
+}
+
+#[test]
 fn a_planted_breach_is_found() {
     for (module, source) in [
         ("smtp", "use crate::store::Store;"),

@@ -50,6 +50,10 @@ pub struct Store {
     pub disk_free_bytes: Gauge,
     /// Bytes that must stay free.
     pub disk_min_free_bytes: Gauge,
+    /// Bytes of memory that Redis uses, for whatever it holds.
+    pub redis_used_bytes: Gauge,
+    /// The most of them; 0 where there is no limit.
+    pub redis_max_bytes: Gauge,
     /// What the writer was asked for and has not answered.
     pub waiting: Gauge,
     /// Messages that are durable and not in the index yet.
@@ -74,6 +78,16 @@ impl Store {
                 "restante_store_disk_min_free_bytes",
                 "Bytes that must stay free there (STORE_MIN_FREE)",
                 &self.disk_min_free_bytes,
+            ),
+            (
+                "restante_store_redis_used_bytes",
+                "Memory that Redis uses, all masters together; looked at every 30 s",
+                &self.redis_used_bytes,
+            ),
+            (
+                "restante_store_redis_max_bytes",
+                "The most of it (maxmemory), 0 where there is no limit",
+                &self.redis_max_bytes,
             ),
             (
                 "restante_store_waiting_jobs",

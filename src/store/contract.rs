@@ -151,7 +151,7 @@ pub(in crate::store) fn message(received_ms: u64, expires_ms: u64) -> Message {
 }
 
 /// Bytes that are the same in every run and look like nothing in particular.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(in crate::store) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     std::iter::repeat_with(|| {
         state ^= state << 13;

@@ -10,6 +10,7 @@ use crate::api::path_of;
 use crate::dialogue::Client;
 use crate::process::{Restante, command};
 use crate::programs::{Ended, file, fixture, program, run};
+use crate::redis::Redis;
 
 const FORMATS: [&str; 3] = ["eml", "maildir", "mbox"];
 
@@ -83,6 +84,50 @@ fn mail_comes_back_from_every_format_as_it_was() {
         assert_eq!(contents(&Restante::start(to.path(), &[])), original, "{format}");
         let other = FORMATS.iter().find(|other| **other != format).unwrap();
         assert_eq!(restante(to.path(), &["import", files, "--format", other]).code, Some(2), "{format}");
+    }
+}
+
+#[test]
+fn mail_moves_from_a_directory_into_redis_and_on_as_it_was() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let in_redis = [("STORE", "redis"), ("REDIS_URL", &*url), ("DATA_DIR", "data")];
+    let (from, there, back) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let original = filled(from.path());
+    let files = |dir: &TempDir| dir.path().join("files").to_str().unwrap().to_owned();
+    restante(from.path(), &["export", "--to", &files(&from), "--format", "mbox"]).ok();
+
+    let (server, _dir) = Restante::start_anywhere(&in_redis);
+    let imported = run(command(there.path(), &in_redis).args(["import", &files(&from)]), b"");
+    assert!(imported.ok().starts_with("imported 16 messages; 0 were there"), "{}", imported.text());
+    assert_eq!(contents(&server), original, "a server that runs has it at once");
+    let again = run(command(there.path(), &in_redis).args(["import", &files(&from)]), b"").ok();
+    assert!(again.starts_with("imported 0 messages; 16 were there"), "{again}");
+    let export = ["export", "--to", &files(&there), "--format", "mbox"];
+    let exported = run(command(there.path(), &in_redis).args(export), b"").ok();
+    assert!(exported.starts_with("exported 16 messages of 2 mailboxes, "), "{exported}");
+
+    restante(back.path(), &["import", &files(&there)]).ok();
+    assert_eq!(contents(&Restante::start(back.path(), &[])), original);
+}
+
+#[test]
+fn what_has_expired_is_kept_anew_where_that_is_asked_for() {
+    let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let original = filled(from.path());
+    let files = from.path().join("files");
+    let files = files.to_str().unwrap();
+    restante(from.path(), &["export", "--to", files, "--format", "eml"]).ok();
+    let renewed = run(command(to.path(), &[("RETENTION", "40d")]).args(["import", files, "--renew"]), b"").ok();
+    assert!(renewed.starts_with("imported 16 messages; 0 were there already, 0 have expired"), "{renewed}");
+
+    let server = Restante::start(to.path(), &[]);
+    let secs = |mail: &Value, name: &str| mail[name].as_u64().unwrap();
+    for ((mut mail, raw), (original, original_raw)) in contents(&server).into_iter().zip(original) {
+        let left = secs(&mail, "expires_at") - secs(&original, "expires_at");
+        assert!(left >= 39 * 24 * 3600, "it lives for {left} s longer");
+        mail["expires_at"] = original["expires_at"].clone();
+        assert_eq!((mail, raw), (original, original_raw), "all else is as it was");
     }
 }
 

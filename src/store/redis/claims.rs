@@ -6,14 +6,14 @@ use bytes::Bytes;
 use fred::types::Value;
 
 use super::link::number;
-use super::member::Member;
+use super::read::Filling;
 use super::{Redis, reply};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
 use crate::store::claims::NEVER;
-use crate::store::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Listing, Page, StoreError, Unclaimed};
+use crate::store::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Page, StoreError, Unclaimed};
 
-/// How many messages are looked at in one script.
+/// How many messages are looked at in one script, and how many members of an index are read at a time.
 const STEP: usize = 200;
 /// How many digits a token has.
 const TOKEN_DIGITS: usize = 32;
@@ -26,25 +26,21 @@ impl Redis {
         unwanted: &HashSet<u64>,
         now: Timestamp,
     ) -> Result<Unclaimed, StoreError> {
-        let leases = self.leases(mailbox, now).await?;
+        let (leases, mut found) =
+            tokio::try_join!(self.leases(mailbox, now), self.oldest(mailbox, page.before, page.after, STEP),)?;
         let next_free_at = leases.values().copied().filter(|until| *until < NEVER).min();
-        let mut listing = Listing { messages: Vec::new(), more: false };
-        let mut bytes = 0;
-        let within = Page { limit: usize::MAX, ..page };
-        let mut members = self.index_of(mailbox, within).await?;
-        members
-            .retain(|(seq, member)| member.is_live(now) && !leases.contains_key(&member.id) && !unwanted.contains(seq));
-        for (_, member) in members {
-            for (stored, record_bytes) in self.records(mailbox, &[member]).await? {
-                bytes += record_bytes;
-                listing.more = page.is_full(listing.messages.len(), bytes);
-                if listing.more {
-                    return Ok(Unclaimed { listing, next_free_at });
-                }
-                listing.messages.push(stored);
+        let mut filling = Filling::new(mailbox, page);
+        loop {
+            let (is_end, after) = (found.len() < STEP, found.last().map(|(seq, _)| *seq));
+            found.retain(|(seq, member)| {
+                member.is_live(now) && !leases.contains_key(&member.id) && !unwanted.contains(seq)
+            });
+            let members: Vec<_> = found.into_iter().map(|(_, member)| member).collect();
+            if !self.fill(&mut filling, &members).await? || is_end {
+                return Ok(Unclaimed { listing: filling.listing, next_free_at });
             }
+            found = self.oldest(mailbox, page.before, after, STEP).await?;
         }
-        Ok(Unclaimed { listing, next_free_at })
     }
 
     pub(in crate::store) async fn claimed(
@@ -53,8 +49,8 @@ impl Redis {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
         let leases = self.leases(mailbox, now).await?;
-        let all = Page { before: None, after: None, limit: usize::MAX, max_bytes: u64::MAX };
-        let live = self.index_of(mailbox, all).await?.into_iter().filter(|(_, member)| member.is_live(now));
+        let live =
+            self.newest(mailbox, None, None, usize::MAX).await?.into_iter().filter(|(_, member)| member.is_live(now));
         let claimed = live.filter_map(|(seq, member)| Some((seq, *leases.get(&member.id)?)));
         Ok(claimed.map(|(seq, until)| Claimed { seq, until: (until < NEVER).then_some(until) }).collect())
     }
@@ -97,7 +93,8 @@ impl Redis {
             LeaseStep::Extend(_) => "extend",
         };
         let (token, name) = (Value::from(token.to_string()), Value::from(name));
-        let args = vec![number(now.as_millis()), token, name, number(step.end().as_millis()), field(&id)];
+        let mut args = vec![number(now.as_millis()), token, name, number(step.end().as_millis()), field(&id)];
+        args.extend([self.keys.channel(), self.notices.node(), mailbox.as_str()].map(Value::from));
         let keys = vec![of_mailbox.leases(), of_mailbox.message(id)];
         Ok(match reply::count(&self.link.run(&self.scripts.step, keys, args).await?) {
             0 => LeaseOutcome::Missing,
@@ -121,13 +118,6 @@ impl Redis {
             }
         }
         Ok(leases)
-    }
-
-    /// All of a mailbox within these bounds, oldest first.
-    async fn index_of(&self, mailbox: &MailboxName, page: Page) -> Result<Vec<(u64, Member)>, StoreError> {
-        let mut members = self.index(mailbox, page.before, page.after, page.limit).await?;
-        members.reverse();
-        Ok(members)
     }
 }
 

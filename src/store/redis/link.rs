@@ -6,7 +6,9 @@ use std::time::Duration;
 use fred::clients::{Client, SubscriberClient};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::ClientLike;
-use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, UnresponsiveConfig};
+use fred::types::config::{
+    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, TcpConfig, UnresponsiveConfig,
+};
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
 use fred::util::{redis_keyslot, sha1_hash};
 use tokio::time::{sleep, timeout};
@@ -191,6 +193,8 @@ impl Link {
 
 fn connection_config() -> ConnectionConfig {
     ConnectionConfig {
+        // Or a small command waits until the one before it is confirmed, which a server may put off by 40 ms.
+        tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
         connection_timeout: CONNECT_TIMEOUT,
         internal_command_timeout: CONNECT_TIMEOUT,
         cluster_cache_update_delay: Duration::from_millis(100),

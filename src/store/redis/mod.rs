@@ -15,6 +15,7 @@ mod deliveries;
 mod keys;
 mod link;
 mod member;
+mod memory;
 mod names;
 mod notices;
 mod pieces;
@@ -101,6 +102,7 @@ impl Redis {
         tasks.spawn(notices.listen(ear, tasks.clone()));
         let (regretful, until) = (opened.clone(), tasks.clone());
         tasks.spawn(async move { regretful.take_back_regrets(regretted, until).await });
+        opened.look_at_memory().await;
         Ok(opened)
     }
 

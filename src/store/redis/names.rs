@@ -11,6 +11,7 @@ use super::reply;
 use super::{Redis, together};
 use crate::clock::Timestamp;
 use crate::mail::MailboxName;
+use crate::metrics::Removal;
 use crate::store::{MailboxSummary, StoreError};
 
 /// How many mailboxes whose mail expires are taken from a slot at a time.
@@ -89,7 +90,8 @@ impl Redis {
     /// What a mailbox holds; `None` where that is nothing, and then it is taken out of the list.
     async fn summary(&self, listed: &Listed, now: Timestamp) -> Result<Option<MailboxSummary>, StoreError> {
         if listed.is_due(now) {
-            self.expire(listed, now).await?;
+            let removed = self.expire(listed, now).await?;
+            self.metrics.removed.of(Removal::Expired).inc_by(removed);
         }
         let index = self.keys.mailbox(&listed.mailbox).index();
         let newest = [&index, "0", "0"].map(Value::from).to_vec();

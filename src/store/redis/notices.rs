@@ -1,4 +1,5 @@
-//! Events from node to node: the script that saves publishes one, and every node, its own included, hears it.
+//! Events from node to node: the script that saves publishes one, and every node, its own included, hears it. So does the one
+//! that gives a message back to be claimed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use uuid::Uuid;
 
 use crate::mail::MailboxName;
 use crate::shutdown::Shutdown;
@@ -21,7 +23,7 @@ use crate::store::{Event, Events};
 /// How long a delivery waits to hear of itself, so that events come in the order of arrival. Then it tells this node by itself.
 const ECHO_TIMEOUT: Duration = Duration::from_millis(250);
 /// How often whoever waits looks anyway. What was published while a node had no connection, that node has not heard.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often the connection is asked whether it is alive, and how long that may take: on one that only listens nobody would
 /// notice that the other end is gone. The question is to subscribe once more, as nothing else may be said there.
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -31,6 +33,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(super) struct Notices {
     events: Events,
+    /// Tells this node from others.
+    node: Arc<str>,
     own: Arc<Mutex<HashMap<String, UnboundedSender<Event>>>>,
 }
 
@@ -42,6 +46,15 @@ pub(super) struct Ear {
     reconnects: Receiver<Server>,
 }
 
+/// What is said on the channel.
+#[derive(Debug, PartialEq, Eq)]
+enum Notice {
+    /// Mail has arrived, by the delivery with this token.
+    Arrived(String, Event),
+    /// A message can be claimed earlier than it was to be, as this node knows already.
+    Released(String, MailboxName),
+}
+
 /// A delivery of this node that has yet to hear of itself.
 pub(super) struct Echo {
     notices: Notices,
@@ -51,7 +64,12 @@ pub(super) struct Echo {
 
 impl Notices {
     pub(super) fn new(events: Events) -> Self {
-        Self { events, own: Arc::default() }
+        Self { events, node: Uuid::new_v4().simple().to_string().into(), own: Arc::default() }
+    }
+
+    /// How this node names itself where it gives a message back.
+    pub(super) fn node(&self) -> &str {
+        &self.node
     }
 
     /// Prepares to hear of the delivery with this token; to be called before it is made.
@@ -110,14 +128,18 @@ impl Notices {
         if message.channel != channel {
             return;
         }
-        let Some((token, event)) = message.value.as_str().and_then(|text| read(&text)) else {
-            tracing::debug!(?message, "not understood");
-            return;
-        };
-        self.events.send(event.clone());
-        if let Some(delivery) = self.own().get(&token) {
-            // Where it does not wait any more it has been dropped meanwhile.
-            let _ = delivery.send(event);
+        match message.value.as_str().and_then(|text| read(&text)) {
+            Some(Notice::Arrived(token, event)) => {
+                self.events.send(event.clone());
+                if let Some(delivery) = self.own().get(&token) {
+                    // Where it does not wait any more it has been dropped meanwhile.
+                    let _ = delivery.send(event);
+                }
+            }
+            Some(Notice::Released(node, mailbox)) if *node != *self.node => self.events.released(&mailbox),
+            Some(Notice::Released(..)) => {}
+            // Of a later version perhaps.
+            None => tracing::debug!(?message, "not understood"),
         }
     }
 
@@ -165,12 +187,16 @@ impl Ear {
     }
 }
 
-/// Reads what the script that saves has published: the token, the seq and the name.
-fn read(text: &str) -> Option<(String, Event)> {
+/// Reads what a script has published: the token, the seq and the name; or the node, a dash and the name.
+fn read(text: &str) -> Option<Notice> {
     let mut words = text.splitn(3, ' ');
     let (token, seq, name) = (words.next()?, words.next()?, words.next()?);
-    let event = Event { mailbox: MailboxName::stored(name.to_owned()), seq: seq.parse().ok()? };
-    (!name.is_empty()).then(|| (token.to_owned(), event))
+    let (token, mailbox) = (token.to_owned(), MailboxName::stored(name.to_owned()));
+    let notice = match seq {
+        "-" => Notice::Released(token, mailbox),
+        seq => Notice::Arrived(token, Event { mailbox, seq: seq.parse().ok()? }),
+    };
+    (!name.is_empty()).then_some(notice)
 }
 
 #[cfg(test)]
@@ -179,9 +205,12 @@ mod tests {
 
     #[test]
     fn what_is_published_is_read_and_all_else_is_not() {
-        let event = Event { mailbox: MailboxName::stored("a b".to_owned()), seq: 1_800_000_000_000_000 };
-        assert_eq!(read("0123456789abcdef 01800000000000000 a b"), Some(("0123456789abcdef".to_owned(), event)));
-        for text in ["", "x", "x 1", "x 1 ", "x y a", "x -1 a"] {
+        let (token, mailbox) = ("0123456789abcdef".to_owned(), MailboxName::stored("a b".to_owned()));
+        let event = Event { mailbox: mailbox.clone(), seq: 1_800_000_000_000_000 };
+        let arrived = Notice::Arrived(token.clone(), event);
+        assert_eq!(read("0123456789abcdef 01800000000000000 a b"), Some(arrived));
+        assert_eq!(read("0123456789abcdef - a b"), Some(Notice::Released(token, mailbox)));
+        for text in ["", "x", "x 1", "x 1 ", "x y a", "x -1 a", "x -", "x - "] {
             assert_eq!(read(text), None, "{text}");
         }
     }

@@ -22,6 +22,21 @@ const STEP_MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// What a record takes beside its texts in the reckoning of pages, as with the other backends.
 const RECORD_OVERHEAD_BYTES: u64 = 1024;
 
+/// A page of a mailbox on its way.
+pub(super) struct Filling<'a> {
+    mailbox: &'a MailboxName,
+    page: Page,
+    pub(super) listing: Listing,
+    /// What its records have so far.
+    bytes: u64,
+}
+
+impl<'a> Filling<'a> {
+    pub(super) fn new(mailbox: &'a MailboxName, page: Page) -> Self {
+        Self { mailbox, page, listing: Listing { messages: Vec::new(), more: false }, bytes: 0 }
+    }
+}
+
 impl Redis {
     pub(in crate::store) async fn list(
         &self,
@@ -29,50 +44,75 @@ impl Redis {
         page: Page,
         now: Timestamp,
     ) -> Result<Listing, StoreError> {
-        let mut listing = Listing { messages: Vec::new(), more: false };
-        let (mut before, mut bytes) = (page.before, 0);
+        let mut filling = Filling::new(mailbox, page);
+        let mut before = page.before;
         // One more than is wanted: whether the mailbox goes on is to be known.
-        while listing.messages.len() <= page.limit {
-            let wanted = (page.limit - listing.messages.len()).saturating_add(1).min(STEP);
-            let found = self.index(mailbox, before, page.after, wanted).await?;
+        while filling.listing.messages.len() <= page.limit {
+            let wanted = (page.limit - filling.listing.messages.len()).saturating_add(1).min(STEP);
+            let found = self.newest(mailbox, before, page.after, wanted).await?;
             let is_end = found.len() < wanted;
             before = found.last().map(|(seq, _)| *seq);
             let live: Vec<_> =
                 found.into_iter().map(|(_, member)| member).filter(|member| member.is_live(now)).collect();
-            let mut rest = &live[..];
-            while !rest.is_empty() {
-                let (some, others) = rest.split_at(fitting(rest, listing.messages.len(), page, bytes));
-                if some.is_empty() {
-                    listing.more = true;
-                    return Ok(listing);
-                }
-                rest = others;
-                for (stored, record_bytes) in self.records(mailbox, some).await? {
-                    bytes += record_bytes;
-                    listing.messages.push(stored);
-                }
-            }
-            if is_end {
+            if !self.fill(&mut filling, &live).await? || is_end {
                 break;
             }
         }
-        Ok(listing)
+        Ok(filling.listing)
+    }
+
+    /// Reads these messages as far as the page has room for them, and says whether it has for all.
+    pub(super) async fn fill(&self, filling: &mut Filling<'_>, members: &[Member]) -> Result<bool, StoreError> {
+        let Filling { mailbox, page, listing, bytes } = filling;
+        let mut rest = members;
+        while !rest.is_empty() {
+            let (some, others) = rest.split_at(fitting(rest, listing.messages.len(), *page, *bytes));
+            if some.is_empty() {
+                listing.more = true;
+                return Ok(false);
+            }
+            rest = others;
+            for (stored, record_bytes) in self.records(mailbox, some).await? {
+                *bytes += record_bytes;
+                listing.messages.push(stored);
+            }
+        }
+        Ok(true)
     }
 
     /// The newest messages of a mailbox in these bounds, and their seqs.
-    pub(super) async fn index(
+    pub(super) async fn newest(
         &self,
         mailbox: &MailboxName,
         before: Option<u64>,
         after: Option<u64>,
         count: usize,
     ) -> Result<Vec<(u64, Member)>, StoreError> {
+        self.index(mailbox, "ZREVRANGEBYSCORE", [bound(before, "+inf"), bound(after, "-inf")], count).await
+    }
+
+    /// The oldest ones, in the same way.
+    pub(super) async fn oldest(
+        &self,
+        mailbox: &MailboxName,
+        before: Option<u64>,
+        after: Option<u64>,
+        count: usize,
+    ) -> Result<Vec<(u64, Member)>, StoreError> {
+        self.index(mailbox, "ZRANGEBYSCORE", [bound(after, "-inf"), bound(before, "+inf")], count).await
+    }
+
+    async fn index(
+        &self,
+        mailbox: &MailboxName,
+        command: &'static str,
+        [from, to]: [String; 2],
+        count: usize,
+    ) -> Result<Vec<(u64, Member)>, StoreError> {
         let key = self.keys.mailbox(mailbox).index();
-        let bound = |seq: Option<u64>, open: &str| seq.map_or_else(|| open.to_owned(), |seq| format!("({seq}"));
-        let (newest, oldest) = (bound(before, "+inf"), bound(after, "-inf"));
         let count = i64::try_from(count).unwrap_or(-1).to_string();
-        let args = [&key, &newest, &oldest, "WITHSCORES", "LIMIT", "0", &count].map(Value::from);
-        let mut found = reply::bytes(self.link.call(&key, "ZREVRANGEBYSCORE", args.to_vec()).await?)?.into_iter();
+        let args = [&key, &from, &to, "WITHSCORES", "LIMIT", "0", &count].map(Value::from);
+        let mut found = reply::bytes(self.link.call(&key, command, args.to_vec()).await?)?.into_iter();
         let mut members = Vec::new();
         while let (Some(member), Some(score)) = (found.next(), found.next()) {
             let seq = str::from_utf8(&score).ok().and_then(|score| score.parse().ok());
@@ -85,11 +125,7 @@ impl Redis {
     }
 
     /// These messages, as far as they are still there, and how long their records are.
-    pub(super) async fn records(
-        &self,
-        mailbox: &MailboxName,
-        members: &[Member],
-    ) -> Result<Vec<(Stored, u64)>, StoreError> {
+    async fn records(&self, mailbox: &MailboxName, members: &[Member]) -> Result<Vec<(Stored, u64)>, StoreError> {
         let of_mailbox = self.keys.mailbox(mailbox);
         let keys: Vec<_> = members.iter().map(|member| of_mailbox.message(member.id)).collect();
         let args: Vec<_> = keys.iter().map(|key| Value::from(key.as_str())).collect();
@@ -173,6 +209,11 @@ impl Redis {
             .ok_or_else(|| StoreError::Damaged(format!("the raw bytes of message {id} have changed")))?;
         Ok(Some(Raw::held(bytes.into())))
     }
+}
+
+/// An end of a range of seqs, without the seq itself.
+fn bound(seq: Option<u64>, open: &str) -> String {
+    seq.map_or_else(|| open.to_owned(), |seq| format!("({seq}"))
 }
 
 /// How many of these records are read together: as many as the page has room for, by what the index knows of them.

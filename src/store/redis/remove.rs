@@ -136,6 +136,7 @@ impl Redis {
             }
         }
         self.take_back_abandoned().await?;
+        self.look_at_memory().await;
         Ok(removed)
     }
 

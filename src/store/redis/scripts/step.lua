@@ -1,7 +1,8 @@
--- Takes a step with a lease.
+-- Takes a step with a lease. Where others may claim the message earlier than before, all nodes are told.
 --
 -- KEYS: leases, message
--- ARGV: now in ms, token, 'release', 'finish' or 'extend', the end of the lease after it in ms, id
+-- ARGV: now in ms, token, 'release', 'finish' or 'extend', the end of the lease after it in ms, id, channel, the node that
+--       takes the step, mailbox
 -- Returns 0 where the message is not there, 1 where the token is not that of its lease, 2 where it was done
 
 local now = tonumber(ARGV[1])
@@ -18,4 +19,5 @@ if ARGV[3] == 'release' then may = may or ends == 0 end
 if ARGV[3] == 'finish' then may = is_live end
 if not may then return 1 end
 redis.call('HSET', KEYS[1], ARGV[5], ARGV[2] .. ARGV[4])
+if tonumber(ARGV[4]) < ends then redis.call('PUBLISH', ARGV[6], ARGV[7] .. ' - ' .. ARGV[8]) end
 return 2

@@ -1,5 +1,6 @@
 //! What is particular to Redis; the rest is in the contract of all backends.
 
+mod nodes;
 #[path = "../../../../tests/support/redis.rs"]
 mod redis;
 #[path = "../../../../tests/support/redis_cluster.rs"]
@@ -17,12 +18,13 @@ use self::redis::Redis as Server;
 use self::redis_cluster::Cluster;
 use self::redis_sentinel::Sentinels;
 use super::deliveries::Attempt;
-use super::{Durability, RedisServer, RedisSettings};
+use super::{Durability, RedisServer, RedisSettings, together};
 use crate::clock::Clock;
 use crate::mail::{Content, Message, MessageId};
+use crate::metrics::{self, Removal};
 use crate::shutdown::Shutdown;
-use crate::store::contract::{ALL, message, name, to};
-use crate::store::{Events, Kind, Lagged, OpenError, Settings, Store, StoreError};
+use crate::store::contract::{ALL, message, name, noise, to};
+use crate::store::{Events, Kind, Lagged, OpenError, Page, Settings, Store, StoreError};
 
 static ONE: LazyLock<Server> = LazyLock::new(Server::start);
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(3, 0));
@@ -144,24 +146,6 @@ fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mail_that_one_node_takes_is_served_by_another_and_wakes_who_waits_there() {
-    for url in [ONE.url(), CLUSTER.url()] {
-        let settings = settings(&url);
-        let (a, b) = (Node::open(&settings).await.unwrap(), Node::open(&settings).await.unwrap());
-        let mut events = b.store.subscribe(None);
-        for _ in 0..10 {
-            let mut watch = b.store.watch(name("alice"));
-            let taken = tokio::time::Instant::now();
-            let id = a.deliver(&["alice"], b"hello").await.unwrap();
-            tokio::time::timeout(DEADLINE, watch.arrival()).await.unwrap();
-            tracing::info!(elapsed = ?taken.elapsed(), "woken");
-            assert_eq!(b.ids("alice").await[0], id);
-            assert_eq!(tokio::time::timeout(DEADLINE, events.next()).await.unwrap().unwrap().mailbox, name("alice"));
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_hangs_refuses_mail_in_time_and_what_was_refused_never_appears() {
     let server = Server::start();
     let node = Node::open(&settings(&server.url())).await.unwrap();
@@ -223,6 +207,25 @@ async fn scripts_that_redis_has_forgotten_are_told_again() {
     assert_eq!(server.cli(&["SCRIPT", "FLUSH"]), "OK");
     node.deliver(&["alice"], b"2").await.unwrap();
     assert_eq!(node.ids("alice").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_what_can_be_claimed_takes_few_commands_however_much_cannot() {
+    let server = Server::start();
+    let node = Node::open(&settings(&server.url())).await.unwrap();
+    together((0..250).map(|_| node.deliver(&["alice"], b"job")).collect()).await.unwrap();
+    let mut seqs: Vec<_> = node.store.list(&name("alice"), ALL).await.unwrap().messages;
+    seqs.reverse();
+    let seqs: Vec<_> = seqs.iter().map(|stored| stored.seq).collect();
+    assert_eq!(server.cli(&["CONFIG", "RESETSTAT"]), "OK");
+    let unwanted = Arc::new(seqs[..210].iter().copied().collect());
+    let unclaimed = node.store.unclaimed(&name("alice"), Page { limit: 10, ..ALL }, unwanted).await.unwrap();
+    let found: Vec<_> = unclaimed.listing.messages.iter().map(|stored| stored.seq).collect();
+    assert_eq!((&found[..], unclaimed.listing.more), (&seqs[210..220], true));
+    let stats = server.cli(&["INFO", "commandstats"]);
+    for (command, calls) in [("hgetall", 1), ("zrangebyscore", 2), ("mget", 1)] {
+        assert!(stats.contains(&format!("cmdstat_{command}:calls={calls},")), "{command}: {stats}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -297,6 +300,29 @@ async fn every_key_of_a_message_has_a_ttl_and_goes_with_the_last_mailbox() {
     assert_eq!(pieces(), 7);
     assert!(node.store.delete(&name("b"), id).await.unwrap());
     assert_eq!(pieces(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_uses_of_its_memory_and_what_went_by_itself_is_told() {
+    let server = Server::start_with(&["maxmemory 64mb"]);
+    let settings =
+        Settings { kind: Kind::Redis(settings(&server.url())), mailbox_max_messages: 2, max_bytes: u64::MAX };
+    let (clock, metrics) = (Clock::manual(Clock::system().now()), Arc::<metrics::Store>::default());
+    let store = Store::open(&settings, clock.clone(), metrics.clone(), &Shutdown::new()).await.unwrap();
+    let [used, max] = [&metrics.redis_used_bytes, &metrics.redis_max_bytes];
+    assert!(used.get() > 0 && max.get() == 64 << 20, "{} of {}", used.get(), max.get());
+    let before = used.get();
+    let node = Node { store, clock };
+    let large: &[u8] = noise(1, 4 << 20).leak();
+    for _ in 0..3 {
+        node.deliver(&["alice"], large).await.unwrap();
+    }
+    node.store.sweep().await.unwrap();
+    assert!(used.get() > before + (7 << 20), "{} of {before}", used.get());
+    node.clock.advance(Duration::from_secs(3600));
+    assert!(node.store.mailboxes(None, 10).await.unwrap().is_empty());
+    let removed = |reason| metrics.removed.of(reason).get();
+    assert_eq!((removed(Removal::Evicted), removed(Removal::Expired)), (1, 2), "a look removes what has expired too");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
