@@ -20,6 +20,7 @@ mod notices;
 mod pieces;
 mod read;
 mod remove;
+mod replicas;
 mod reply;
 mod scripts;
 mod settings;
@@ -44,6 +45,7 @@ use self::deliveries::Regret;
 use self::keys::Keys;
 use self::link::Link;
 use self::notices::Notices;
+use self::replicas::{Replicas, Trace};
 use self::scripts::Scripts;
 use super::{Events, OpenError, Settings, StoreError};
 use crate::metrics;
@@ -66,6 +68,7 @@ pub(super) struct Redis {
     link: Link,
     keys: Keys,
     scripts: Scripts,
+    replicas: Option<Replicas>,
     notices: Notices,
     regrets: mpsc::Sender<Regret>,
     metrics: Arc<metrics::Store>,
@@ -82,13 +85,15 @@ impl Redis {
         tasks: &Shutdown,
     ) -> Result<Arc<Self>, OpenError> {
         let link = connect(redis).await?;
-        checks::check(&link, redis.durability).await?;
+        checks::check(&link, redis).await?;
+        let replicas = link.waiting.clone().map(|client| Replicas::new(client, redis.wait_replicas));
         let keys = Keys::new(&redis.prefix, redis.server.database());
         let (notices, (regrets, regretted)) = (Notices::new(events), Self::regrets());
         let opened = Arc::new(Self {
             link,
             keys,
             scripts: Scripts::new(),
+            replicas,
             notices: notices.clone(),
             regrets,
             metrics,
@@ -115,8 +120,11 @@ impl Redis {
             return result.clone();
         }
         let slots = if self.link.is_clustered() { Keys::slots() } else { 0..1 };
-        let written = together(slots.map(|slot| self.probe(slot)).collect());
-        let result = written.await.map(drop);
+        let written = together(slots.clone().map(|slot| self.probe(slot)).collect());
+        let result = match written.await {
+            Ok(_) => self.replicated(|| slots.map(|slot| Trace::none(self.keys.probe(slot))).collect()).await,
+            Err(error) => Err(error),
+        };
         *known = Some((Instant::now(), result.clone()));
         result
     }
@@ -145,7 +153,7 @@ async fn connect(redis: &RedisSettings) -> Result<Link, OpenError> {
     }
     let (server, until) = (&redis.server, Instant::now() + OPEN_TIMEOUT);
     loop {
-        let error = match Link::connect(config.clone()).await {
+        let error = match Link::connect(config.clone(), redis.wait_replicas > 0).await {
             Ok(link) => return Ok(link),
             Err(error) => error,
         };

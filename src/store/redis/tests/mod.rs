@@ -7,6 +7,8 @@ mod redis_cluster;
 #[path = "../../../../tests/support/redis_sentinel.rs"]
 mod redis_sentinel;
 
+mod replicas;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -76,7 +78,7 @@ fn settings(url: &str) -> RedisSettings {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let server: RedisServer = url.parse().unwrap();
     let prefix = format!("t{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    RedisSettings { server, ca_file: None, prefix, durability: Durability::Warn }
+    RedisSettings { server, ca_file: None, prefix, wait_replicas: 0, durability: Durability::Warn }
 }
 
 /// A store of its own kind of settings, and what it lives with.
