@@ -8,4 +8,5 @@ mod kill;
 mod load;
 mod reader;
 mod redis;
+mod source;
 mod waiting;
