@@ -1,13 +1,16 @@
 //! Waiting for replicas, and what is said where a failover could lose mail.
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 
+use super::super::deliveries::Attempt;
 use super::super::replicas::Trace;
 use super::{
     CLUSTER, Cluster, DEADLINE, Durability, Node, RedisSettings, Server, eventually, is_unavailable, name, open, redis,
     settings,
 };
 use crate::store::StoreError;
+use crate::store::contract::to;
 
 /// A master and a replica of it that is in step.
 fn pair() -> (Server, Server) {
@@ -51,13 +54,22 @@ async fn mail_that_no_replica_has_is_refused_and_taken_back_and_later_mail_is_no
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_replica_of_one_master_is_silent_no_mailbox_keeps_the_mail() {
     let cluster = Cluster::start(2, 1);
-    let node = Node::open(&waiting_for(1, &cluster.url())).await.unwrap();
+    let settings = waiting_for(1, &cluster.url());
+    let (node, redis) = (Node::open(&settings).await.unwrap(), open(&settings).await);
     let all: Vec<_> = ('a'..='h').map(String::from).collect();
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     let large = vec![b'x'; 200_000].leak();
-    let kept = node.deliver(&all, large).await.unwrap();
+    let (message, now) = (node.message(), node.clock.now());
+    let kept = message.id;
+    redis.append(&to(&all), message, Bytes::from_static(large), now).await.unwrap();
     cluster.nodes[2].pause();
-    assert!(is_unavailable(&node.deliver(&all, b"small").await));
+    let (deliveries, message) = (to(&all), node.message());
+    let mailboxes: Vec<_> = deliveries.iter().map(|delivery| delivery.mailbox.clone()).collect();
+    // One that is noted at the other master: nothing but the mailboxes can tell.
+    let mut attempts = std::iter::repeat_with(|| Attempt::new(message.id, mailboxes.clone()));
+    let attempt = attempts.find(|attempt| cluster.master_of(&redis.keys.open(attempt.slot())) == 1).unwrap();
+    let refused = redis.append_as(&deliveries, message, Bytes::from_static(b"x"), attempt, now).await;
+    assert!(is_unavailable(&refused));
     for name in &all {
         eventually("it is taken back", async || (node.ids(name).await == [kept]).then_some(())).await;
     }
