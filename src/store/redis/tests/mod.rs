@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::redis::Redis as Server;
+pub(in crate::store) use self::redis::Release;
 use self::redis_cluster::Cluster;
 use self::redis_sentinel::Sentinels;
 use super::deliveries::Attempt;
@@ -41,8 +42,20 @@ pub(in crate::store) enum Servers {
 
 impl Servers {
     /// One server; one of its own where what it holds is to be limited.
-    pub(in crate::store) fn one(is_limited: bool) -> Self {
-        if is_limited { Self::One(Server::start()) } else { Self::Shared(ONE.url()) }
+    pub(in crate::store) fn one(release: Release, is_limited: bool) -> Self {
+        static REDIS_6_2: LazyLock<Server> = LazyLock::new(|| Server::start_release(Release::Redis62, &[]));
+        static REDIS_8: LazyLock<Server> = LazyLock::new(|| Server::start_release(Release::Redis8, &[]));
+        static VALKEY_8: LazyLock<Server> = LazyLock::new(|| Server::start_release(Release::Valkey8, &[]));
+        if is_limited {
+            return Self::One(Server::start_release(release, &[]));
+        }
+        let shared = match release {
+            Release::Installed => &ONE,
+            Release::Redis62 => &REDIS_6_2,
+            Release::Redis8 => &REDIS_8,
+            Release::Valkey8 => &VALKEY_8,
+        };
+        Self::Shared(shared.url())
     }
 
     /// A cluster; where what it holds is to be limited, one of its own with a single master, which has all of it.
