@@ -9,7 +9,7 @@ use std::time::Duration;
 use fred::types::Value;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Redis;
 use super::append::Parcel;
@@ -23,8 +23,11 @@ use crate::mail::{MailboxName, MessageId};
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
 
-/// After so long a delivery that is still open belongs to no program any more: one takes some seconds at most.
-const ABANDONED_AFTER_SECS: u64 = 120;
+/// After so long a delivery that is still open belongs to no program any more: one takes some milliseconds mostly. One that
+/// does take longer is refused, as it finds that it counts no more.
+const ABANDONED_AFTER_SECS: u64 = 15;
+/// How often such deliveries are looked for.
+const ABANDONED_EVERY: Duration = Duration::from_secs(3);
 /// How many of them are taken back at a time.
 const ABANDONED_STEP: u64 = 100;
 /// How long the note of an open delivery is kept at most.
@@ -136,8 +139,17 @@ impl Redis {
         self.note(&regret.attempt, "undone").await.map(drop)
     }
 
-    /// Takes back deliveries that a program has left open when it ended.
-    pub(super) async fn take_back_abandoned(&self) -> Result<(), StoreError> {
+    /// Takes back what programs have left open when they ended, until the tasks are to stop.
+    pub(super) async fn look_for_abandoned(&self, tasks: Shutdown) {
+        while until_requested(&tasks, sleep(ABANDONED_EVERY)).await.is_some() {
+            // What is interrupted here goes on with the next look, at whichever program.
+            if let Some(Err(error)) = until_requested(&tasks, self.take_back_abandoned()).await {
+                tracing::debug!(%error, "open deliveries are looked for again");
+            }
+        }
+    }
+
+    async fn take_back_abandoned(&self) -> Result<(), StoreError> {
         for slot in Keys::slots() {
             let args = vec![number(ABANDONED_AFTER_SECS), number(ABANDONED_STEP)];
             let open = self.link.run(&self.scripts.abandoned, vec![self.keys.open(slot)], args).await?;

@@ -106,6 +106,8 @@ impl Redis {
         tasks.spawn(notices.listen(ear, tasks.clone()));
         let (regretful, until) = (opened.clone(), tasks.clone());
         tasks.spawn(async move { regretful.take_back_regrets(regretted, until).await });
+        let (careful, until) = (opened.clone(), tasks.clone());
+        tasks.spawn(async move { careful.look_for_abandoned(until).await });
         Ok(opened)
     }
 

@@ -135,7 +135,6 @@ impl Redis {
                 }
             }
         }
-        self.take_back_abandoned().await?;
         Ok(removed)
     }
 

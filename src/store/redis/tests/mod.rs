@@ -291,6 +291,28 @@ async fn a_delivery_that_its_program_left_open_is_taken_back_in_every_mailbox() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_whose_program_has_died_is_soon_taken_back_by_another_and_a_younger_one_is_not() {
+    let redis = open(&settings(&CLUSTER.url())).await;
+    let now = Clock::system().now();
+    // As a program leaves it that is killed behind the last mailbox, so many seconds ago.
+    let left_open = async |mailbox: &str, ago: i64| {
+        let message = message(now.as_millis(), now.as_millis() + 3_600_000);
+        let attempt = Attempt::new(message.id, vec![name(mailbox)]);
+        redis.append_as(&to(&[mailbox]), message, Bytes::from_static(b"x"), attempt.clone(), now).await.unwrap();
+        redis.open_delivery(&attempt).await.unwrap();
+        let key = redis.keys.open(attempt.slot());
+        let master = &CLUSTER.nodes[CLUSTER.master_of(&key)];
+        let began: i64 = master.cli(&["ZSCORE", &key, &attempt.token]).parse().unwrap();
+        master.cli(&["ZADD", &key, "XX", &(began - ago).to_string(), &attempt.token]);
+    };
+    let count = async |mailbox: &str| redis.list(&name(mailbox), ALL, now).await.unwrap().messages.len();
+    left_open("young", -600).await;
+    left_open("old", 16).await;
+    eventually("it is taken back", async || (count("old").await == 0).then_some(())).await;
+    assert_eq!(count("young").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_key_of_a_message_has_a_ttl_and_goes_with_the_last_mailbox() {
     let server = Server::start();
     let node = Node::open(&settings(&server.url())).await.unwrap();
