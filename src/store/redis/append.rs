@@ -115,10 +115,7 @@ impl Redis {
         if is_open {
             self.close_delivery(&parcel.attempt).await?;
             // A note that a failover brings back would have the message taken back.
-            self.replicated(|| {
-                vec![Trace::removed(self.keys.open_delivery(parcel.attempt.slot(), &parcel.attempt.token))]
-            })
-            .await?;
+            self.replicated(|| vec![Trace::removed(self.note_of(&parcel.attempt))]).await?;
         }
         Ok(saved.into_iter().flatten().collect())
     }
@@ -127,13 +124,13 @@ impl Redis {
     fn traces_before(&self, parcel: &Parcel, is_open: bool) -> Vec<Trace> {
         let mut traces = self.not_followed(self.messages(parcel));
         if parcel.member.shares() {
-            let pieces = parcel.pieces().map(|(part, at, _)| self.keys.piece(parcel.member.id, part, at));
-            traces.push(Trace::written(std::iter::once(self.keys.holders(parcel.member.id)).chain(pieces).collect()));
+            let id = parcel.member.id;
+            let pieces = parcel.pieces().map(|(part, at, _)| self.keys.piece(id, part, at));
+            traces.push(Trace::written(std::iter::once(self.keys.holders(id)).chain(pieces).collect()));
         }
-        traces.extend(
-            is_open
-                .then(|| Trace::written(vec![self.keys.open_delivery(parcel.attempt.slot(), &parcel.attempt.token)])),
-        );
+        if is_open {
+            traces.push(Trace::written(vec![self.note_of(&parcel.attempt)]));
+        }
         traces
     }
 

@@ -113,8 +113,8 @@ impl Said {
         ))
     }
 
-    /// Each setting by which mail can be lost, what that means, and what to do; `waits_for` so many replicas is waited, and
-    /// where there is a failover another server may take the place of this one.
+    /// Each setting by which mail can be lost, what that means, and what to do. A delivery waits for `waits_for` replicas; with
+    /// a failover another server may take the place of this one.
     fn dangers(&self, waits_for: u64, has_failover: bool) -> Vec<String> {
         let mut dangers: Vec<_> = self.danger_of_failover(waits_for, has_failover).into_iter().collect();
         match self.maxmemory_policy.as_deref() {
@@ -170,7 +170,8 @@ impl Said {
     fn hindrance(&self, waits_for: u64) -> Option<String> {
         let replicas = self.replicas.filter(|replicas| *replicas < waits_for)?;
         Some(format!(
-            "REDIS_WAIT_REPLICAS is {waits_for}, and {replicas} replicas are connected; `redis-cli INFO replication` shows which"
+            "REDIS_WAIT_REPLICAS is {waits_for}, and the number of replicas that are connected is {replicas}; `redis-cli INFO \
+             replication` shows them"
         ))
     }
 }
@@ -241,7 +242,7 @@ mod tests {
             assert!(found.iter().all(|found| found.contains(danger.unwrap())), "{found:?}");
         }
         let hindrance = Said { replicas: Some(1), ..said() }.hindrance(2).unwrap();
-        assert!(hindrance.contains("1 replicas are connected"), "{hindrance}");
+        assert!(hindrance.contains("the number of replicas that are connected is 1"), "{hindrance}");
     }
 
     #[test]

@@ -74,11 +74,15 @@ impl Redis {
         mpsc::channel(REGRETS_MAX)
     }
 
+    /// The key of the note that a delivery is open.
+    pub(super) fn note_of(&self, attempt: &Attempt) -> String {
+        self.keys.open_delivery(attempt.slot(), &attempt.token)
+    }
+
     pub(super) async fn open_delivery(&self, attempt: &Attempt) -> Result<(), StoreError> {
-        let slot = attempt.slot();
         let what = rmp_serde::to_vec_named(attempt)
             .map_err(|error| StoreError::Unavailable(format!("the delivery cannot be noted: {error}")))?;
-        let keys = vec![self.keys.open(slot), self.keys.open_delivery(slot, &attempt.token)];
+        let keys = vec![self.keys.open(attempt.slot()), self.note_of(attempt)];
         let args = vec![Value::from(attempt.token.as_str()), Value::Bytes(what.into()), number(OPEN_MS)];
         self.link.run(&self.scripts.open, keys, args).await.map(drop)
     }
@@ -93,8 +97,7 @@ impl Redis {
     }
 
     async fn note(&self, attempt: &Attempt, what: &str) -> Result<bool, StoreError> {
-        let slot = attempt.slot();
-        let keys = vec![self.keys.open(slot), self.keys.open_delivery(slot, &attempt.token)];
+        let keys = vec![self.keys.open(attempt.slot()), self.note_of(attempt)];
         let args = vec![Value::from(attempt.token.as_str()), Value::from(what)];
         Ok(reply::count(&self.link.run(&self.scripts.close, keys, args).await?) == 1)
     }

@@ -235,7 +235,7 @@ pub(super) fn is_demoted(error: &Error) -> bool {
 }
 
 /// What an error of Redis is to whoever asked the store. Its text has no password in it.
-fn meaning(error: &Error) -> StoreError {
+pub(super) fn meaning(error: &Error) -> StoreError {
     let text = error.details();
     if text.starts_with("OOM") {
         StoreError::Full("Redis has used up its maxmemory".to_owned())

@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
@@ -26,7 +26,7 @@ use tokio::sync::{Mutex as TurnMutex, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::keys::Keys;
-use super::link::{CALL_TIMEOUT, RETRY_PAUSE, is_demoted};
+use super::link::{CALL_TIMEOUT, RETRY_PAUSE, is_demoted, meaning};
 use super::{PROBE_MS, Redis, reply};
 use crate::store::StoreError;
 
@@ -76,7 +76,7 @@ struct Waiter {
 enum Doubt {
     /// The same may well succeed in a moment.
     Passing(String),
-    Final(String),
+    Final(StoreError),
 }
 
 impl Trace {
@@ -139,7 +139,7 @@ impl Replicas {
             loop {
                 match self.ask_masters(traces).await {
                     Ok(()) => return Ok(()),
-                    Err(Doubt::Final(reason)) => return Err(StoreError::Unavailable(reason)),
+                    Err(Doubt::Final(error)) => return Err(error),
                     Err(Doubt::Passing(reason)) => last = reason,
                 }
                 sleep(RETRY_PAUSE).await;
@@ -206,7 +206,11 @@ impl Replicas {
                 if is_demoted(&error) {
                     let _ = self.client.force_reconnection().await;
                 }
-                return vec![Err(Doubt::Passing(error.to_string())); waiting.len()];
+                let doubt = match meaning(&error) {
+                    full @ StoreError::Full(_) => Doubt::Final(full),
+                    passing => Doubt::Passing(passing.to_string()),
+                };
+                return vec![Err(doubt); waiting.len()];
             }
         };
         line.is_followed.store(acknowledged >= self.wanted, Ordering::Relaxed);
@@ -214,13 +218,12 @@ impl Replicas {
         let answer = |waiter: &Waiter| {
             let answers: Vec<_> = answers.by_ref().take(waiter.traces.len()).collect();
             let is_seen = waiter.traces.iter().zip(&answers).all(|(trace, answer)| trace.is_seen_in(answer));
-            match (acknowledged >= wanted, is_seen) {
-                (true, true) => Ok(()),
-                (true, false) => Err(Doubt::Final("what was written went with a master that died".to_owned())),
-                (false, _) => Err(Doubt::Final(format!(
-                    "{acknowledged} replicas of Redis have acknowledged in time, and REDIS_WAIT_REPLICAS is {wanted}"
-                ))),
-            }
+            let reason = match (acknowledged >= wanted, is_seen) {
+                (true, true) => return Ok(()),
+                (true, false) => "what was written went with a master that died".to_owned(),
+                (false, _) => format!("{acknowledged} of {wanted} replicas of Redis have acknowledged in time"),
+            };
+            Err(Doubt::Final(StoreError::Unavailable(reason)))
         };
         waiting.iter().map(answer).collect()
     }
@@ -255,7 +258,7 @@ impl Replicas {
 }
 
 impl Line {
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiter>> {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiter>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -37,7 +37,7 @@ async fn mail_that_no_replica_has_is_refused_and_taken_back_and_later_mail_is_no
 
     replica.pause();
     let refused = node.deliver(&["alice"], b"refused").await;
-    assert!(refused.unwrap_err().to_string().contains("0 replicas of Redis have acknowledged in time"));
+    assert!(refused.unwrap_err().to_string().contains("0 of 1 replicas of Redis have acknowledged in time"));
     eventually("it is taken back", async || (node.ids("alice").await == [kept]).then_some(())).await;
     let mut events = node.store.subscribe(None);
     assert!(is_unavailable(&node.deliver(&["alice"], b"refused").await));
@@ -107,6 +107,15 @@ async fn what_went_with_a_master_that_died_is_not_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_is_full_by_the_time_its_replicas_are_waited_for_is_full() {
+    let (master, _replica) = pair();
+    let redis = open(&waiting_for(1, &master.url())).await;
+    assert_eq!(master.cli(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
+    let full = redis.replicated(|| vec![Trace::none("{a}".to_owned())]).await;
+    assert!(matches!(full, Err(StoreError::Full(_))), "{full:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deliveries_at_the_same_time_wait_for_replicas_together() {
     const DELIVERIES: usize = 200;
     let (master, _replica) = pair();
@@ -127,7 +136,10 @@ async fn a_master_whose_replica_could_lack_mail_is_refused_where_that_is_asked_f
     assert!(refusal(strict(0, &master.url())).await.contains("set REDIS_WAIT_REPLICAS=1"));
     assert!(refusal(strict(0, &CLUSTER.url())).await.contains("set REDIS_WAIT_REPLICAS=1"));
     let too_few = refusal(strict(2, &master.url())).await;
-    assert!(too_few.contains("REDIS_WAIT_REPLICAS is 2, and 1 replicas are connected"), "{too_few}");
+    assert!(
+        too_few.contains("REDIS_WAIT_REPLICAS is 2, and the number of replicas that are connected is 1"),
+        "{too_few}"
+    );
     let node = Node::open(&strict(1, &master.url())).await.unwrap();
     node.deliver(&["alice"], b"hello").await.unwrap();
     let lax = Node::open(&waiting_for(2, &master.url())).await.unwrap();
