@@ -8,7 +8,7 @@ mod redis_cluster;
 #[path = "support/redis_sentinel.rs"]
 mod redis_sentinel;
 
-use redis::{Redis, until};
+use redis::{Redis, Release, until};
 use redis_cluster::Cluster;
 use redis_sentinel::Sentinels;
 
@@ -58,4 +58,27 @@ fn sentinels_name_the_replica_once_the_master_is_gone() {
     sentinels.servers[0].kill();
     sentinels.until_failed_over_from(0);
     assert!(sentinels.servers[1].cli(&["ROLE"]).starts_with("master"));
+}
+
+/// Releases that `scripts/test` fetches where it can.
+macro_rules! releases {
+    ($($module:ident $release:ident $field:literal;)*) => {
+        $(mod $module {
+            #[test]
+            fn a_cluster_of_it_has_the_version_of_its_name() {
+                super::a_cluster_of_it_has_the_version_of_its_name(super::Release::$release, $field);
+            }
+        })*
+    };
+}
+
+releases! {
+    redis_6_2 Redis62 "redis_version:6.2.";
+    redis_8 Redis8 "redis_version:8.";
+    valkey_8 Valkey8 "valkey_version:8.";
+}
+
+fn a_cluster_of_it_has_the_version_of_its_name(release: Release, field: &str) {
+    let cluster = Cluster::start_release(release, 2, 0);
+    assert!(cluster.nodes.iter().all(|node| node.cli(&["INFO", "server"]).contains(field)));
 }

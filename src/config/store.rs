@@ -9,6 +9,8 @@ use crate::units;
 
 /// The longest prefix: it is in the name of every key.
 const PREFIX_MAX_BYTES: usize = 32;
+/// The most replicas that are waited for; nobody has more of each master.
+const WAIT_REPLICAS_MAX: u64 = 100;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Choice {
@@ -46,9 +48,10 @@ fn redis_settings(reader: &mut Reader<'_>, choice: Choice) -> Option<RedisSettin
             .mistake("REDIS_CA_FILE is set, but the connection is not encrypted: write REDIS_URL=rediss://".to_owned());
     }
     let prefix = reader.read("REDIS_PREFIX", prefix);
+    let wait_replicas = reader.read("REDIS_WAIT_REPLICAS", value::number(0, WAIT_REPLICAS_MAX));
     let durability = value::choice(&[("warn", Durability::Warn), ("strict", Durability::Strict)]);
     let durability = reader.read("STORE_DURABILITY", durability);
-    server.map(|server| RedisSettings { server, ca_file, prefix, durability })
+    server.map(|server| RedisSettings { server, ca_file, prefix, wait_replicas, durability })
 }
 
 fn server(reader: &mut Reader<'_>, choice: Choice) -> Option<RedisServer> {

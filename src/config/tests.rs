@@ -147,8 +147,9 @@ fn redis_is_a_url_or_an_address_and_its_password_is_in_one_place() {
     let redis = server(&[store, ("REDIS_URL", "redis://:hunter2@redis.example.com/2"), ("STORE_DURABILITY", "strict")]);
     assert_eq!(redis.server.to_string(), "redis://redis.example.com:6379/2");
     assert_eq!((redis.prefix.as_str(), redis.durability), ("rst", crate::store::Durability::Strict));
-    let redis = server(&[store, ("REDIS_ADDR", "127.0.0.1:6379"), ("REDIS_PASSWORD", "hunter2")]);
-    assert!(redis.server.has_password());
+    let addr = ("REDIS_ADDR", "127.0.0.1:6379");
+    let redis = server(&[store, addr, ("REDIS_PASSWORD", "hunter2"), ("REDIS_WAIT_REPLICAS", "2")]);
+    assert!(redis.server.has_password() && redis.wait_replicas == 2);
     for (variables, expected) in [
         (&[store][..], "STORE=redis needs REDIS_URL"),
         (&[("REDIS_URL", "redis://a")], "REDIS_URL is set, but mail is not kept there"),

@@ -124,10 +124,16 @@ pub const VARIABLES: &[Variable] = &[
         "What the names of all keys begin with; servers with the same prefix share their mail.",
     ),
     variable(
+        "REDIS_WAIT_REPLICAS",
+        "0",
+        "How many replicas of each master have to have a message before `250` is said; until as many follow mail is refused \
+         with `451`. With as many as each master has, a failover loses nothing; 0 does not wait.",
+    ),
+    variable(
         "STORE_DURABILITY",
         "warn",
-        "What is done where Redis is set so that it could lose mail that was acknowledged: `warn` says so in the log, `strict` \
-         does not start.",
+        "What is done where Redis, at the start, is set so that it could lose mail that was acknowledged, by a crash, by \
+         eviction or by a failover: `warn` says so in the log, `strict` does not start.",
     ),
     variable(
         "RETENTION",

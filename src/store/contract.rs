@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::redis::tests::Servers;
+use super::redis::tests::{Release, Servers};
 use super::*;
 use crate::mail::{Address, Content, Domain, MailParameters, Peer};
 
@@ -20,7 +20,7 @@ const MIB: u64 = 1024 * 1024;
 pub(in crate::store) enum Subject {
     Memory,
     Embedded,
-    Redis,
+    Redis(Release),
     Cluster,
 }
 
@@ -43,13 +43,13 @@ impl Lab {
         let dir = tempfile::tempdir().unwrap();
         let servers = match subject {
             Subject::Memory | Subject::Embedded => None,
-            Subject::Redis => Some(Servers::one(max_bytes != u64::MAX)),
+            Subject::Redis(release) => Some(Servers::one(release, max_bytes != u64::MAX)),
             Subject::Cluster => Some(Servers::cluster(max_bytes != u64::MAX)),
         };
         let kind = match subject {
             Subject::Memory => Kind::Memory,
             Subject::Embedded => Kind::Embedded { data_dir: dir.path().join("data"), min_free_bytes: 0 },
-            Subject::Redis | Subject::Cluster => Kind::Redis(servers.as_ref().unwrap().settings()),
+            Subject::Redis(_) | Subject::Cluster => Kind::Redis(servers.as_ref().unwrap().settings()),
         };
         let settings = Settings { kind, mailbox_max_messages, max_bytes };
         let (clock, tasks) = (Clock::manual(Timestamp::from_millis(START_MS)), Shutdown::new());
@@ -165,21 +165,18 @@ pub(in crate::store) fn noise(seed: u64, len: usize) -> Vec<u8> {
 
 macro_rules! contract {
     ($($test:ident)*) => {
-        mod memory {
+        contract! { @each memory super::Subject::Memory; $($test)* }
+        contract! { @each embedded super::Subject::Embedded; $($test)* }
+        contract! { @each redis super::Subject::Redis(super::Release::Installed); $($test)* }
+        contract! { @each redis_6_2 super::Subject::Redis(super::Release::Redis62); $($test)* }
+        contract! { @each redis_8 super::Subject::Redis(super::Release::Redis8); $($test)* }
+        contract! { @each valkey_8 super::Subject::Redis(super::Release::Valkey8); $($test)* }
+        contract! { @each cluster super::Subject::Cluster; $($test)* }
+    };
+    (@each $module:ident $subject:expr; $($test:ident)*) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(super::Subject::Memory).await; })*
-        }
-        mod embedded {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(super::Subject::Embedded).await; })*
-        }
-        mod redis {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(super::Subject::Redis).await; })*
-        }
-        mod cluster {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(super::Subject::Cluster).await; })*
+            async fn $test() { super::$test($subject).await; })*
         }
     };
 }

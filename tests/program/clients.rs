@@ -1,13 +1,12 @@
 //! Mail in by the clients that people use.
 
-use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::api::path_of;
 use crate::process::Restante;
-use crate::programs::{file, program, run};
+use crate::programs::{file, program, run, smtp_source};
 use crate::tls::certificate;
 
 /// swaks, about to send a mail to `to`.
@@ -126,10 +125,7 @@ fn a_runaway_sender_is_slowed_down() {
 #[test]
 fn many_sessions_at_once_lose_nothing() {
     let (server, _dir) = Restante::start_anywhere(&[("SMTP_RATE_PER_MINUTE", "0")]);
-    // Debian keeps it out of the path of most users.
-    let path =
-        ["/usr/sbin/smtp-source", "/usr/local/sbin/smtp-source"].into_iter().find(|path| Path::new(path).exists());
-    let mut source = program(path.unwrap_or("smtp-source"));
+    let mut source = smtp_source();
     source.args(["-s", "20", "-m", "400", "-l", "4000", "-f", "sender@example.org", "-t", "user@example.com"]);
     run(source.arg(server.smtp.to_string()), b"").ok();
     let [mailbox] = serde_json::from_slice::<[serde_json::Value; 1]>(&server.get("/emails")).unwrap();

@@ -27,7 +27,6 @@ mod pypi;
 mod python;
 mod readers;
 #[path = "../support/redis.rs"]
-#[expect(dead_code, reason = "shared with other tests")]
 mod redis;
 #[path = "../support/redis_cluster.rs"]
 #[expect(dead_code, reason = "shared with other tests")]

@@ -29,6 +29,14 @@ pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Postfix's source of mail.
+pub(crate) fn smtp_source() -> Command {
+    // Debian keeps it out of the path of most users.
+    let path =
+        ["/usr/sbin/smtp-source", "/usr/local/sbin/smtp-source"].into_iter().find(|path| Path::new(path).exists());
+    program(path.unwrap_or("smtp-source"))
+}
+
 /// Runs `command` to its end, with `input` to read.
 pub(crate) fn run(command: &mut Command, input: &[u8]) -> Ended {
     let name = command.get_program().to_string_lossy().into_owned();

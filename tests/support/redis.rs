@@ -1,5 +1,6 @@
 //! A Redis server as a child process: on a free port, in a directory of its own, gone with the test that started it.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -19,7 +20,7 @@ const PORTS: usize = 10;
 /// Runs the server until there is nothing more to read, so that it does not outlive a test that dies, however it dies.
 /// A line to read means that the directory is still needed.
 const GUARD: &str = r#"
-    redis-server "$1/redis.conf" $2 >/dev/null 2>&1 &
+    "$3" "$1/redis.conf" $2 >/dev/null 2>&1 &
     echo $!
     read -r keep
     kill -KILL $!
@@ -27,10 +28,41 @@ const GUARD: &str = r#"
     [ "$keep" ] || rm -rf "$1"
 "#;
 
+/// The servers that the tests know: that of this machine, and others that `scripts/test` fetches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    Installed,
+    Redis62,
+    Redis8,
+    Valkey8,
+}
+
+impl Release {
+    /// Its server.
+    fn program(self) -> PathBuf {
+        let name = match self {
+            Self::Installed => return PathBuf::from("redis-server"),
+            Self::Redis62 => "redis-6.2",
+            Self::Redis8 => "redis-8",
+            Self::Valkey8 => "valkey-8",
+        };
+        // The tests of the library are not told where the target directory is.
+        let test = env::current_exe().unwrap();
+        let places = test.ancestors().map(|dir| dir.join("tmp/redis").join(name).join("redis-server"));
+        places.into_iter().find(|place| place.exists()).unwrap_or_else(|| panic!("{self:?}: scripts/test fetches it"))
+    }
+
+    /// Whether a cluster may have a port of its own for what its nodes say to each other. Before it was 10,000 behind the other.
+    pub(crate) fn has_cluster_port(self) -> bool {
+        self != Self::Redis62
+    }
+}
+
 /// A running `redis-server`. It keeps what it acknowledged through a kill, and refuses to write when it is full.
 pub(crate) struct Redis {
     dir: PathBuf,
     port: u16,
+    program: PathBuf,
     flag: &'static str,
     guard: Option<Child>,
     pid: u32,
@@ -44,16 +76,25 @@ impl Redis {
 
     /// Starts a server with lines of its own in `redis.conf`; they go before those that are there.
     pub(crate) fn start_with(lines: &[&str]) -> Self {
-        Self::start_as("", lines)
+        Self::start_release(Release::Installed, lines)
+    }
+
+    /// Starts a server of this release.
+    pub(crate) fn start_release(release: Release, lines: &[&str]) -> Self {
+        Self::start_program(&release.program(), "", lines)
     }
 
     /// Starts it with a flag, such as `--sentinel`.
     pub(crate) fn start_as(flag: &'static str, lines: &[&str]) -> Self {
-        let started = (0..PORTS).find_map(|_| Self::start_at(free_port(), flag, lines));
+        Self::start_program(&Release::Installed.program(), flag, lines)
+    }
+
+    fn start_program(program: &Path, flag: &'static str, lines: &[&str]) -> Self {
+        let started = (0..PORTS).find_map(|_| Self::start_at(free_port(), program, flag, lines));
         started.expect("redis-server does not start; scripts/test installs it")
     }
 
-    fn start_at(port: u16, flag: &'static str, lines: &[&str]) -> Option<Self> {
+    fn start_at(port: u16, program: &Path, flag: &'static str, lines: &[&str]) -> Option<Self> {
         let dir = TempDir::with_prefix("restante-redis-").unwrap().keep();
         let of_a_store = "appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory-policy noeviction\n";
         let kept = if flag.is_empty() { of_a_store } else { "" };
@@ -63,14 +104,14 @@ impl Redis {
             lines.join("\n")
         );
         fs::write(dir.join("redis.conf"), configuration).unwrap();
-        let mut redis = Self { dir, port, flag, guard: None, pid: 0 };
+        let mut redis = Self { dir, port, program: program.to_owned(), flag, guard: None, pid: 0 };
         redis.run();
         redis.is_up().then_some(redis)
     }
 
     fn run(&mut self) {
         let mut shell = Command::new("sh");
-        shell.args(["-c", GUARD, "sh"]).arg(&self.dir).arg(self.flag);
+        shell.args(["-c", GUARD, "sh"]).arg(&self.dir).arg(self.flag).arg(&self.program);
         let mut guard = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut pid = String::new();
         BufReader::new(guard.stdout.take().unwrap()).read_line(&mut pid).unwrap();

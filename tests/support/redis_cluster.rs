@@ -1,9 +1,11 @@
 //! A Redis Cluster of child processes.
 
-use super::redis::{Redis, free_port, until};
+use super::redis::{Redis, Release, free_port, until};
 
 /// How many slots a cluster has.
 const SLOTS: usize = 16384;
+/// How far behind its port a node without a setting for it has the one on which it speaks to the others.
+const BUS_PORT_BEHIND: u16 = 10_000;
 /// How long a node may be silent before the others take it for dead. Short, and long enough for a machine that is busy.
 const NODE_TIMEOUT_MS: &str = "2000";
 
@@ -16,16 +18,23 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts it and waits until it serves every slot, and every replica is one.
     pub(crate) fn start(masters: usize, replicas_of_each: usize) -> Self {
-        let nodes: Vec<_> = (0..masters * (1 + replicas_of_each)).map(|_| node()).collect();
+        Self::start_release(Release::Installed, masters, replicas_of_each)
+    }
+
+    /// The same of servers of this release.
+    pub(crate) fn start_release(release: Release, masters: usize, replicas_of_each: usize) -> Self {
+        let nodes: Vec<_> = (0..masters * (1 + replicas_of_each)).map(|_| node(release)).collect();
         for (at, node) in nodes.iter().enumerate() {
             node.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]);
             let bus = bus_port(node);
             nodes[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &node.addr().port().to_string(), &bus]);
         }
-        let slots = |master: usize| (SLOTS * master / masters).to_string();
         for (at, master) in nodes[..masters].iter().enumerate() {
-            let last = SLOTS * (at + 1) / masters - 1;
-            master.cli(&["CLUSTER", "ADDSLOTSRANGE", &slots(at), &last.to_string()]);
+            let slots = SLOTS * at / masters..SLOTS * (at + 1) / masters;
+            // One by one: ranges came with version 7.
+            let slots: Vec<_> = slots.map(|slot| slot.to_string()).collect();
+            let command: Vec<_> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+            master.cli(&command);
         }
         let cluster = Self { nodes };
         cluster.until_all(&format!("cluster_known_nodes:{}", cluster.nodes.len()));
@@ -65,17 +74,18 @@ impl Cluster {
     }
 }
 
-fn node() -> Redis {
-    Redis::start_with(&[
-        "cluster-enabled yes",
-        &format!("cluster-port {}", free_port()),
-        &format!("cluster-node-timeout {NODE_TIMEOUT_MS}"),
-        "repl-diskless-sync-delay 0",
-    ])
+fn node(release: Release) -> Redis {
+    let timeout = format!("cluster-node-timeout {NODE_TIMEOUT_MS}");
+    let bus = release.has_cluster_port().then(|| format!("cluster-port {}", free_port()));
+    let lines = ["cluster-enabled yes", &timeout, "repl-diskless-sync-delay 0"];
+    Redis::start_release(release, &lines.into_iter().chain(bus.as_deref()).collect::<Vec<_>>())
 }
 
 fn bus_port(node: &Redis) -> String {
-    node.cli(&["CONFIG", "GET", "cluster-port"]).lines().last().unwrap().to_owned()
+    match node.cli(&["CONFIG", "GET", "cluster-port"]).lines().last() {
+        Some(port) if !port.is_empty() => port.to_owned(),
+        _ => (node.addr().port() + BUS_PORT_BEHIND).to_string(),
+    }
 }
 
 /// Whether a line of `CLUSTER NODES` lists `slot`.

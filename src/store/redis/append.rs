@@ -10,6 +10,7 @@ use super::keys::Part;
 use super::link::number;
 use super::member::Member;
 use super::remove::holder;
+use super::replicas::Trace;
 use super::{Redis, TOGETHER, pieces, reply, together, value};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message};
@@ -99,17 +100,43 @@ impl Redis {
 
     /// Everything up to the moment from which on the message is kept.
     async fn deliver(&self, parcel: &Parcel, recipients: &[&Delivery]) -> Result<Vec<Saved>, StoreError> {
-        self.write_shared(parcel).await?;
         // A script can name the keys of several mailboxes where they are on one server.
         let per_script = if self.link.is_clustered() { 1 } else { MAILBOXES_PER_SCRIPT };
         let groups = recipients.chunks(per_script);
-        if groups.len() == 1 {
-            return self.save(parcel, recipients).await;
+        let is_open = groups.len() > 1;
+        self.write_shared(parcel).await?;
+        if is_open {
+            self.open_delivery(&parcel.attempt).await?;
         }
-        self.open_delivery(&parcel.attempt).await?;
+        // Before anybody sees the message: who does may delete it at once, with all that it shares.
+        self.replicated(|| self.traces_before(parcel, is_open)).await?;
         let saved = together(groups.map(|group| self.save(parcel, group)).collect()).await?;
-        self.close_delivery(&parcel.attempt).await?;
+        self.replicated(|| self.messages(parcel).map(|key| Trace::written(vec![key])).collect()).await?;
+        if is_open {
+            self.close_delivery(&parcel.attempt).await?;
+            // A note that a failover brings back would have the message taken back.
+            self.replicated(|| vec![Trace::removed(self.note_of(&parcel.attempt))]).await?;
+        }
         Ok(saved.into_iter().flatten().collect())
+    }
+
+    /// What there is to see of a delivery before the message is visible.
+    fn traces_before(&self, parcel: &Parcel, is_open: bool) -> Vec<Trace> {
+        let mut traces = self.not_followed(self.messages(parcel));
+        if parcel.member.shares() {
+            let id = parcel.member.id;
+            let pieces = parcel.pieces().map(|(part, at, _)| self.keys.piece(id, part, at));
+            traces.push(Trace::written(std::iter::once(self.keys.holders(id)).chain(pieces).collect()));
+        }
+        if is_open {
+            traces.push(Trace::written(vec![self.note_of(&parcel.attempt)]));
+        }
+        traces
+    }
+
+    /// The key of the message in each of its mailboxes. It stays, as a note, where somebody takes the message out.
+    fn messages(&self, parcel: &Parcel) -> impl Iterator<Item = String> {
+        parcel.attempt.mailboxes.iter().map(|mailbox| self.keys.mailbox(mailbox).message(parcel.member.id))
     }
 
     /// Writes what all mailboxes share, having said who needs it: nobody else's deletion takes it away then.
@@ -124,14 +151,9 @@ impl Redis {
             let args = std::iter::once(ttl.clone()).chain(holders).collect();
             self.link.run(&self.scripts.hold, vec![held.clone()], args).await?;
         }
-        let of = |text: &Text, part| {
-            let count = if text.copied.is_some() { 0 } else { pieces::count(text.bytes.len() as u64) };
-            let bytes = text.bytes.clone();
-            (0..count).map(move |at| (part, at, pieces::cut(&bytes, at)))
-        };
-        let all = of(&parcel.record, Part::Record).chain(of(&parcel.raw, Part::Raw));
-        let written =
-            all.map(|(part, at, piece)| self.write_piece(self.keys.piece(id, part, at), piece, parcel.ttl_ms));
+        let written = parcel
+            .pieces()
+            .map(|(part, at, piece)| self.write_piece(self.keys.piece(id, part, at), piece, parcel.ttl_ms));
         together(written.collect()).await.map(drop)
     }
 
@@ -233,6 +255,16 @@ impl Parcel {
             shares_raw: raw.copied.is_none(),
         };
         Ok(Self { attempt, member, ttl_ms: lifetime_ms.saturating_add(GRACE_MS), record, raw })
+    }
+
+    /// The pieces that all mailboxes share, each with its place.
+    fn pieces(&self) -> impl Iterator<Item = (Part, usize, Bytes)> {
+        let of = |text: &Text, part| {
+            let count = if text.copied.is_some() { 0 } else { pieces::count(text.bytes.len() as u64) };
+            let bytes = text.bytes.clone();
+            (0..count).map(move |at| (part, at, pieces::cut(&bytes, at)))
+        };
+        of(&self.record, Part::Record).chain(of(&self.raw, Part::Raw))
     }
 
     /// The length of the raw bytes.

@@ -5,7 +5,7 @@ use fred::types::config::Server;
 
 use super::link::Link;
 use super::reply;
-use super::settings::Durability;
+use super::settings::{Durability, RedisSettings};
 use crate::store::{OpenError, StoreError};
 
 /// The oldest version that has all commands that are used here.
@@ -23,17 +23,20 @@ struct Said {
     appendonly: Option<String>,
     appendfsync: Option<String>,
     maxmemory_policy: Option<String>,
+    /// How many replicas are connected.
+    replicas: Option<u64>,
 }
 
 /// Looks at every server that takes mail.
-pub(super) async fn check(link: &Link, durability: Durability) -> Result<(), OpenError> {
+pub(super) async fn check(link: &Link, redis: &RedisSettings) -> Result<(), OpenError> {
+    let is_strict = redis.durability == Durability::Strict;
     for server in link.masters() {
         let said = ask(link, &server).await.map_err(|error| OpenError(format!("Redis at {server}: {error}")))?;
         if let Some(reason) = said.unusable() {
             return Err(OpenError(format!("Redis at {server} {reason}")));
         }
-        let dangers = said.dangers();
-        if durability == Durability::Strict && !dangers.is_empty() {
+        let dangers = said.dangers(redis.wait_replicas, redis.server.has_failover());
+        if is_strict && !dangers.is_empty() {
             return Err(OpenError(format!(
                 "STORE_DURABILITY=strict, and Redis at {server} could lose mail that was acknowledged:\n  {}",
                 dangers.join("\n  ")
@@ -41,6 +44,14 @@ pub(super) async fn check(link: &Link, durability: Durability) -> Result<(), Ope
         }
         for danger in dangers {
             tracing::warn!(%server, "mail that was acknowledged can be lost: {danger}");
+        }
+        if let Some(hindrance) = said.hindrance(redis.wait_replicas) {
+            if is_strict {
+                return Err(OpenError(format!(
+                    "STORE_DURABILITY=strict, and Redis at {server} takes no mail: {hindrance}"
+                )));
+            }
+            tracing::warn!(%server, "no mail is taken: {hindrance}");
         }
     }
     Ok(())
@@ -66,6 +77,7 @@ async fn ask(link: &Link, server: &Server) -> Result<Said, StoreError> {
         appendonly: field("aof_enabled").map(|enabled| if enabled == "1" { "yes" } else { "no" }.to_owned()),
         appendfsync: setting(link, server, "appendfsync").await,
         maxmemory_policy: field("maxmemory_policy"),
+        replicas: field("connected_slaves").and_then(|count| count.parse().ok()),
     })
 }
 
@@ -101,9 +113,10 @@ impl Said {
         ))
     }
 
-    /// Each setting by which mail can be lost, what that means, and what to do.
-    fn dangers(&self) -> Vec<String> {
-        let mut dangers = Vec::new();
+    /// Each setting by which mail can be lost, what that means, and what to do. A delivery waits for `waits_for` replicas; with
+    /// a failover another server may take the place of this one.
+    fn dangers(&self, waits_for: u64, has_failover: bool) -> Vec<String> {
+        let mut dangers: Vec<_> = self.danger_of_failover(waits_for, has_failover).into_iter().collect();
         match self.maxmemory_policy.as_deref() {
             Some("noeviction") => {}
             Some(policy) => dangers.push(format!(
@@ -135,6 +148,32 @@ impl Said {
         }
         dangers
     }
+
+    fn danger_of_failover(&self, waits_for: u64, has_failover: bool) -> Option<String> {
+        let replicas = self.replicas.unwrap_or(0);
+        if waits_for == 0 && (has_failover || replicas > 0) {
+            return Some(format!(
+                "REDIS_WAIT_REPLICAS is 0: where a replica takes the place of this master, what it had not been sent yet is \
+                 gone; set REDIS_WAIT_REPLICAS={}, the number of replicas that each master has",
+                replicas.max(1)
+            ));
+        }
+        (waits_for < replicas).then(|| {
+            format!(
+                "REDIS_WAIT_REPLICAS is {waits_for}, and this master has {replicas} replicas: the one that takes its place may be \
+                 one that was not waited for; set REDIS_WAIT_REPLICAS={replicas}"
+            )
+        })
+    }
+
+    /// Why no mail will be taken for now.
+    fn hindrance(&self, waits_for: u64) -> Option<String> {
+        let replicas = self.replicas.filter(|replicas| *replicas < waits_for)?;
+        Some(format!(
+            "REDIS_WAIT_REPLICAS is {waits_for}, and the number of replicas that are connected is {replicas}; `redis-cli INFO \
+             replication` shows them"
+        ))
+    }
 }
 
 fn is_older(version: &str) -> bool {
@@ -160,12 +199,16 @@ mod tests {
             appendonly: text("yes"),
             appendfsync: text("always"),
             maxmemory_policy: text("noeviction"),
+            replicas: Some(0),
         }
     }
 
     #[test]
     fn a_redis_that_keeps_what_it_acknowledges_is_not_complained_of() {
-        assert!(said().dangers().is_empty());
+        assert!(said().dangers(0, false).is_empty());
+        let followed = Said { replicas: Some(2), ..said() };
+        assert!(followed.dangers(2, true).is_empty());
+        assert_eq!(followed.hindrance(2), None);
         assert_eq!(said().unusable(), None);
     }
 
@@ -178,10 +221,28 @@ mod tests {
             (Said { appendfsync: None, ..said() }, "appendfsync is not told", "ask whoever"),
             (Said { appendonly: text("no"), ..said() }, "appendonly is no", "set appendonly yes"),
         ] {
-            let [danger] = <[String; 1]>::try_from(said.dangers()).unwrap();
+            let [danger] = <[String; 1]>::try_from(said.dangers(0, false)).unwrap();
             assert!(danger.contains(setting) && danger.contains(cure), "{danger}");
         }
-        assert_eq!(Said::default().dangers().len(), 2);
+        assert_eq!(Said::default().dangers(0, false).len(), 2);
+    }
+
+    #[test]
+    fn a_replica_that_may_lack_mail_when_it_becomes_the_master_is_a_danger() {
+        for (replicas, waits_for, has_failover, danger) in [
+            (0, 0, false, None),
+            (0, 0, true, Some("set REDIS_WAIT_REPLICAS=1")),
+            (2, 0, false, Some("set REDIS_WAIT_REPLICAS=2")),
+            (2, 1, true, Some("may be one that was not waited for; set REDIS_WAIT_REPLICAS=2")),
+            (2, 2, true, None),
+            (1, 2, true, None),
+        ] {
+            let found = Said { replicas: Some(replicas), ..said() }.dangers(waits_for, has_failover);
+            assert_eq!(found.len(), usize::from(danger.is_some()), "{found:?}");
+            assert!(found.iter().all(|found| found.contains(danger.unwrap())), "{found:?}");
+        }
+        let hindrance = Said { replicas: Some(1), ..said() }.hindrance(2).unwrap();
+        assert!(hindrance.contains("the number of replicas that are connected is 1"), "{hindrance}");
     }
 
     #[test]

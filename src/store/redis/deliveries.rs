@@ -9,7 +9,7 @@ use std::time::Duration;
 use fred::types::Value;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Redis;
 use super::append::Parcel;
@@ -23,8 +23,11 @@ use crate::mail::{MailboxName, MessageId};
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
 
-/// After so long a delivery that is still open belongs to no program any more: one takes some seconds at most.
-const ABANDONED_AFTER_SECS: u64 = 120;
+/// After so long a delivery that is still open belongs to no program any more: one takes some milliseconds mostly. One that
+/// does take longer is refused, as it finds that it counts no more.
+const ABANDONED_AFTER_SECS: u64 = 15;
+/// How often such deliveries are looked for.
+const ABANDONED_EVERY: Duration = Duration::from_secs(3);
 /// How many of them are taken back at a time.
 const ABANDONED_STEP: u64 = 100;
 /// How long the note of an open delivery is kept at most.
@@ -71,11 +74,15 @@ impl Redis {
         mpsc::channel(REGRETS_MAX)
     }
 
+    /// The key of the note that a delivery is open.
+    pub(super) fn note_of(&self, attempt: &Attempt) -> String {
+        self.keys.open_delivery(attempt.slot(), &attempt.token)
+    }
+
     pub(super) async fn open_delivery(&self, attempt: &Attempt) -> Result<(), StoreError> {
-        let slot = attempt.slot();
         let what = rmp_serde::to_vec_named(attempt)
             .map_err(|error| StoreError::Unavailable(format!("the delivery cannot be noted: {error}")))?;
-        let keys = vec![self.keys.open(slot), self.keys.open_delivery(slot, &attempt.token)];
+        let keys = vec![self.keys.open(attempt.slot()), self.note_of(attempt)];
         let args = vec![Value::from(attempt.token.as_str()), Value::Bytes(what.into()), number(OPEN_MS)];
         self.link.run(&self.scripts.open, keys, args).await.map(drop)
     }
@@ -90,8 +97,7 @@ impl Redis {
     }
 
     async fn note(&self, attempt: &Attempt, what: &str) -> Result<bool, StoreError> {
-        let slot = attempt.slot();
-        let keys = vec![self.keys.open(slot), self.keys.open_delivery(slot, &attempt.token)];
+        let keys = vec![self.keys.open(attempt.slot()), self.note_of(attempt)];
         let args = vec![Value::from(attempt.token.as_str()), Value::from(what)];
         Ok(reply::count(&self.link.run(&self.scripts.close, keys, args).await?) == 1)
     }
@@ -136,8 +142,17 @@ impl Redis {
         self.note(&regret.attempt, "undone").await.map(drop)
     }
 
-    /// Takes back deliveries that a program has left open when it ended.
-    pub(super) async fn take_back_abandoned(&self) -> Result<(), StoreError> {
+    /// Takes back what programs have left open when they ended, until the tasks are to stop.
+    pub(super) async fn look_for_abandoned(&self, tasks: Shutdown) {
+        while until_requested(&tasks, sleep(ABANDONED_EVERY)).await.is_some() {
+            // What is interrupted here goes on with the next look, at whichever program.
+            if let Some(Err(error)) = until_requested(&tasks, self.take_back_abandoned()).await {
+                tracing::debug!(%error, "open deliveries are looked for again");
+            }
+        }
+    }
+
+    async fn take_back_abandoned(&self) -> Result<(), StoreError> {
         for slot in Keys::slots() {
             let args = vec![number(ABANDONED_AFTER_SECS), number(ABANDONED_STEP)];
             let open = self.link.run(&self.scripts.abandoned, vec![self.keys.open(slot)], args).await?;

@@ -15,6 +15,7 @@
 //! <prefix>:{<slot>}:due            ZSET    the same, by the moment at which something in them expires first
 //! <prefix>:{<slot>}:open           ZSET    deliveries to several mailboxes that are under way, by the moment they began
 //! <prefix>:{<slot>}:open:<token>   STRING  what such a delivery is about
+//! <prefix>:{<any of these>}:probe  STRING  written to see whether that can be done, and whether replicas follow
 //! ```
 
 use std::fmt::Write as _;
@@ -115,6 +116,12 @@ impl Keys {
         self.of_slot(slot, "probe")
     }
 
+    /// The same, on the server that has `key`.
+    pub(super) fn probe_beside(key: &str) -> String {
+        let tagged = key.split_inclusive('}').next().unwrap_or(key);
+        format!("{tagged}:probe")
+    }
+
     fn of_slot(&self, slot: u8, name: &str) -> String {
         format!("{}:{{{slot}}}:{name}", self.prefix)
     }
@@ -172,6 +179,10 @@ mod tests {
             seen.extend(all);
         }
         seen.extend([keys.holders(id), keys.piece(id, Part::Raw, 0), keys.piece(id, Part::Record, 0)]);
+        for key in seen.clone() {
+            let probe = Keys::probe_beside(&key);
+            assert_eq!(redis_keyslot(probe.as_bytes()), redis_keyslot(key.as_bytes()), "{probe}");
+        }
         seen.extend([keys.names(0), keys.due(0), keys.open(0), keys.open_delivery(0, "x"), keys.probe(0)]);
         let count = seen.len();
         seen.sort_unstable();

@@ -11,13 +11,14 @@ use fred::types::config::{
 };
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
 use fred::util::{redis_keyslot, sha1_hash};
+use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use crate::store::{StoreError, closing};
 
 /// How long whoever asks waits for an answer, whatever has to be tried again meanwhile. A client of SMTP waits for minutes,
 /// one of the API for a minute; who is told soon can do something else.
-const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long one command may take, a connection may take to be made, and a server may say nothing. Below that of a call: the
 /// rest of the time is for another try, at another server perhaps.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(3500);
@@ -26,7 +27,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long is waited before something is tried again.
-const RETRY_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const RECONNECT_MIN_MS: u32 = 50;
 const RECONNECT_MAX_MS: u32 = 1000;
 /// How many events may wait to be read before some are lost.
@@ -51,12 +52,14 @@ pub(super) struct Link {
     small: Client,
     bulk: Client,
     pub(super) subscriber: SubscriberClient,
+    /// Where somebody waits for replicas: `WAIT` holds up whatever comes behind it.
+    pub(super) waiting: Option<Client>,
     closed: AtomicBool,
 }
 
 impl Link {
-    /// Connects.
-    pub(super) async fn connect(config: Config) -> Result<Self, Error> {
+    /// Connects; `waits` says whether somebody will wait for replicas.
+    pub(super) async fn connect(config: Config, waits: bool) -> Result<Self, Error> {
         let mut builder = Builder::from_config(config);
         builder
             .set_connection_config(connection_config())
@@ -68,7 +71,10 @@ impl Link {
             .set_policy(ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2));
         let (small, bulk) = (builder.build()?, builder.build()?);
         let subscriber = builder.build_subscriber_client()?;
-        let link = Self { small, bulk, subscriber, closed: AtomicBool::new(false) };
+        // What is said there belongs together: nothing of it may go elsewhere, or go again.
+        let once = ConnectionConfig { max_command_attempts: 1, max_redirections: 0, ..connection_config() };
+        let waiting = if waits { Some(builder.set_connection_config(once).build()?) } else { None };
+        let link = Self { small, bulk, subscriber, waiting, closed: AtomicBool::new(false) };
         let connected = timeout(OPEN_TIMEOUT, link.init()).await;
         let connected = connected.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no answer")));
         if connected.is_err() {
@@ -81,6 +87,9 @@ impl Link {
     async fn init(&self) -> Result<(), Error> {
         self.small.init().await?;
         self.bulk.init().await?;
+        if let Some(waiting) = &self.waiting {
+            waiting.init().await?;
+        }
         self.subscriber.init().await.map(drop)
     }
 
@@ -182,8 +191,9 @@ impl Link {
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        let (small, bulk) = (timeout(QUIT_TIMEOUT, self.small.quit()), timeout(QUIT_TIMEOUT, self.bulk.quit()));
-        let _ = tokio::join!(small, bulk, timeout(QUIT_TIMEOUT, self.subscriber.quit()));
+        let clients = [Some(&self.small), Some(&self.bulk), self.waiting.as_ref()];
+        let quit = clients.into_iter().flatten().map(|client| timeout(QUIT_TIMEOUT, client.quit()));
+        let _ = tokio::join!(join_all(quit), timeout(QUIT_TIMEOUT, self.subscriber.quit()));
     }
 
     pub(super) fn check_open(&self) -> Result<(), StoreError> {
@@ -224,12 +234,12 @@ pub(super) fn may_pass_at_the_start(error: &Error) -> bool {
 }
 
 /// Whether the server has become a replica.
-fn is_demoted(error: &Error) -> bool {
+pub(super) fn is_demoted(error: &Error) -> bool {
     error.details().starts_with("READONLY") || error.details().starts_with("MASTERDOWN")
 }
 
 /// What an error of Redis is to whoever asked the store. Its text has no password in it.
-fn meaning(error: &Error) -> StoreError {
+pub(super) fn meaning(error: &Error) -> StoreError {
     let text = error.details();
     if text.starts_with("OOM") {
         StoreError::Full("Redis has used up its maxmemory".to_owned())

@@ -21,6 +21,7 @@ mod notices;
 mod pieces;
 mod read;
 mod remove;
+mod replicas;
 mod reply;
 mod scripts;
 mod settings;
@@ -45,6 +46,7 @@ use self::deliveries::Regret;
 use self::keys::Keys;
 use self::link::Link;
 use self::notices::Notices;
+use self::replicas::{Replicas, Trace};
 use self::scripts::Scripts;
 use super::{Events, OpenError, Settings, StoreError};
 use crate::metrics;
@@ -67,6 +69,7 @@ pub(super) struct Redis {
     link: Link,
     keys: Keys,
     scripts: Scripts,
+    replicas: Option<Replicas>,
     notices: Notices,
     regrets: mpsc::Sender<Regret>,
     metrics: Arc<metrics::Store>,
@@ -83,13 +86,15 @@ impl Redis {
         tasks: &Shutdown,
     ) -> Result<Arc<Self>, OpenError> {
         let link = connect(redis).await?;
-        checks::check(&link, redis.durability).await?;
+        checks::check(&link, redis).await?;
+        let replicas = link.waiting.clone().map(|client| Replicas::new(client, redis.wait_replicas));
         let keys = Keys::new(&redis.prefix, redis.server.database());
         let (notices, (regrets, regretted)) = (Notices::new(events), Self::regrets());
         let opened = Arc::new(Self {
             link,
             keys,
             scripts: Scripts::new(),
+            replicas,
             notices: notices.clone(),
             regrets,
             metrics,
@@ -103,6 +108,8 @@ impl Redis {
         let (regretful, until) = (opened.clone(), tasks.clone());
         tasks.spawn(async move { regretful.take_back_regrets(regretted, until).await });
         opened.look_at_memory().await;
+        let (careful, until) = (opened.clone(), tasks.clone());
+        tasks.spawn(async move { careful.look_for_abandoned(until).await });
         Ok(opened)
     }
 
@@ -117,8 +124,11 @@ impl Redis {
             return result.clone();
         }
         let slots = if self.link.is_clustered() { Keys::slots() } else { 0..1 };
-        let written = together(slots.map(|slot| self.probe(slot)).collect());
-        let result = written.await.map(drop);
+        let written = together(slots.clone().map(|slot| self.probe(slot)).collect());
+        let result = match written.await {
+            Ok(_) => self.replicated(|| slots.map(|slot| Trace::none(self.keys.probe(slot))).collect()).await,
+            Err(error) => Err(error),
+        };
         *known = Some((Instant::now(), result.clone()));
         result
     }
@@ -147,7 +157,7 @@ async fn connect(redis: &RedisSettings) -> Result<Link, OpenError> {
     }
     let (server, until) = (&redis.server, Instant::now() + OPEN_TIMEOUT);
     loop {
-        let error = match Link::connect(config.clone()).await {
+        let error = match Link::connect(config.clone(), redis.wait_replicas > 0).await {
             Ok(link) => return Ok(link),
             Err(error) => error,
         };

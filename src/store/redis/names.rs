@@ -7,6 +7,7 @@ use fred::types::Value;
 use super::keys::Keys;
 use super::link::number;
 use super::member::Member;
+use super::replicas::Trace;
 use super::reply;
 use super::{Redis, together};
 use crate::clock::Timestamp;
@@ -44,6 +45,8 @@ impl Redis {
         let (slot, due) = (Keys::slot_of(mailbox.as_str()), number(expires_at.as_millis()));
         let keys = vec![self.keys.names(slot), self.keys.due(slot)];
         self.link.run(&self.scripts.enlist, keys, vec![Value::from(mailbox.as_str()), due.clone()]).await?;
+        // Once that is noted, later mail does not list the mailbox again.
+        self.replicated(|| vec![Trace::member(self.keys.names(slot), mailbox.as_str())]).await?;
         let of_mailbox = self.keys.mailbox(mailbox);
         self.link.run(&self.scripts.settle, vec![of_mailbox.index(), of_mailbox.state()], vec![due]).await?;
         Ok(())

@@ -135,7 +135,6 @@ impl Redis {
                 }
             }
         }
-        self.take_back_abandoned().await?;
         self.look_at_memory().await;
         Ok(removed)
     }

@@ -15,6 +15,8 @@ pub struct RedisSettings {
     pub ca_file: Option<PathBuf>,
     /// What the names of all keys begin with: several installations may share a Redis.
     pub prefix: String,
+    /// How many replicas of each master have to have a message before it is acknowledged; 0 waits for none.
+    pub wait_replicas: u64,
     /// What is done where Redis could lose mail that was acknowledged.
     pub durability: Durability,
 }
@@ -92,6 +94,11 @@ impl RedisServer {
     #[must_use]
     pub const fn uses_tls(&self) -> bool {
         self.tls
+    }
+
+    /// Whether another server may take the place of one that is lost.
+    pub(super) fn has_failover(&self) -> bool {
+        matches!(self.config.server, ServerConfig::Sentinel { .. } | ServerConfig::Clustered { .. })
     }
 
     /// The number of the database.

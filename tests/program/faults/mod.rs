@@ -8,4 +8,6 @@ mod kill;
 mod load;
 mod reader;
 mod redis;
+mod releases;
+mod source;
 mod waiting;

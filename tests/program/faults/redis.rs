@@ -14,7 +14,13 @@ use crate::way::{Proxy, Way};
 
 /// The program with its mail in the Redis at `url`, and where its key is.
 pub(super) fn node(url: &str) -> (Restante, TempDir) {
-    Restante::start_anywhere(&[&SETTINGS[..], &[("STORE", "redis"), ("REDIS_URL", url), ("API_KEY", "key")]].concat())
+    node_with(url, &[])
+}
+
+/// The same with further variables.
+pub(super) fn node_with(url: &str, variables: &[(&str, &str)]) -> (Restante, TempDir) {
+    let redis = [("STORE", "redis"), ("REDIS_URL", url), ("API_KEY", "key")];
+    Restante::start_anywhere(&[&SETTINGS[..], &redis, variables].concat())
 }
 
 /// While the store is away senders keep their mail, readers are told to come again, and a balancer looks elsewhere.

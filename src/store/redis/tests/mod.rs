@@ -8,6 +8,8 @@ mod redis_cluster;
 #[path = "../../../../tests/support/redis_sentinel.rs"]
 mod redis_sentinel;
 
+mod replicas;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -15,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::redis::Redis as Server;
+pub(in crate::store) use self::redis::Release;
 use self::redis_cluster::Cluster;
 use self::redis_sentinel::Sentinels;
 use super::deliveries::Attempt;
@@ -41,8 +44,20 @@ pub(in crate::store) enum Servers {
 
 impl Servers {
     /// One server; one of its own where what it holds is to be limited.
-    pub(in crate::store) fn one(is_limited: bool) -> Self {
-        if is_limited { Self::One(Server::start()) } else { Self::Shared(ONE.url()) }
+    pub(in crate::store) fn one(release: Release, is_limited: bool) -> Self {
+        static REDIS_6_2: LazyLock<Server> = LazyLock::new(|| Server::start_release(Release::Redis62, &[]));
+        static REDIS_8: LazyLock<Server> = LazyLock::new(|| Server::start_release(Release::Redis8, &[]));
+        static VALKEY_8: LazyLock<Server> = LazyLock::new(|| Server::start_release(Release::Valkey8, &[]));
+        if is_limited {
+            return Self::One(Server::start_release(release, &[]));
+        }
+        let shared = match release {
+            Release::Installed => &ONE,
+            Release::Redis62 => &REDIS_6_2,
+            Release::Redis8 => &REDIS_8,
+            Release::Valkey8 => &VALKEY_8,
+        };
+        Self::Shared(shared.url())
     }
 
     /// A cluster; where what it holds is to be limited, one of its own with a single master, which has all of it.
@@ -78,7 +93,7 @@ fn settings(url: &str) -> RedisSettings {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let server: RedisServer = url.parse().unwrap();
     let prefix = format!("t{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    RedisSettings { server, ca_file: None, prefix, durability: Durability::Warn }
+    RedisSettings { server, ca_file: None, prefix, wait_replicas: 0, durability: Durability::Warn }
 }
 
 /// A store of its own kind of settings, and what it lives with.
@@ -276,6 +291,28 @@ async fn a_delivery_that_its_program_left_open_is_taken_back_in_every_mailbox() 
     let late = redis.append_as(&to(&["c"]), message.clone(), Bytes::new(), left_open, now).await;
     assert!(is_unavailable(&late), "a command that was on its way brings it back");
     redis.append(&to(&["c"]), message, Bytes::new(), now).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_whose_program_has_died_is_soon_taken_back_by_another_and_a_younger_one_is_not() {
+    let redis = open(&settings(&CLUSTER.url())).await;
+    let now = Clock::system().now();
+    // As a program leaves it that is killed behind the last mailbox, so many seconds ago.
+    let left_open = async |mailbox: &str, ago: i64| {
+        let message = message(now.as_millis(), now.as_millis() + 3_600_000);
+        let attempt = Attempt::new(message.id, vec![name(mailbox)]);
+        redis.append_as(&to(&[mailbox]), message, Bytes::from_static(b"x"), attempt.clone(), now).await.unwrap();
+        redis.open_delivery(&attempt).await.unwrap();
+        let key = redis.keys.open(attempt.slot());
+        let master = &CLUSTER.nodes[CLUSTER.master_of(&key)];
+        let began: i64 = master.cli(&["ZSCORE", &key, &attempt.token]).parse().unwrap();
+        master.cli(&["ZADD", &key, "XX", &(began - ago).to_string(), &attempt.token]);
+    };
+    let count = async |mailbox: &str| redis.list(&name(mailbox), ALL, now).await.unwrap().messages.len();
+    left_open("young", -600).await;
+    left_open("old", 16).await;
+    eventually("it is taken back", async || (count("old").await == 0).then_some(())).await;
+    assert_eq!(count("young").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
