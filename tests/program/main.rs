@@ -7,12 +7,14 @@ mod api;
 mod attempts;
 mod browser;
 mod clients;
+mod commands;
 mod curl;
 mod dialogue;
 mod events;
 #[path = "../support/exposition.rs"]
 mod exposition;
 mod faults;
+mod files;
 mod https;
 mod idle;
 mod metrics;
