@@ -1,12 +1,14 @@
 //! `restante wait` and `restante send`, against a running server.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 
 use crate::process::{Restante, command};
-use crate::programs::{Ended, file, run, until, wait};
+use crate::programs::{Ended, bent_clock, file, run, until, wait};
+use crate::proxy::HaProxy;
 use crate::tls::{certificate, signed_certificate};
 
 /// Runs a command in the directory of a server, which has its key.
@@ -21,14 +23,21 @@ fn send(dir: &Path, server: &Restante, arguments: &[&str]) -> Ended {
 
 /// Begins to wait; returns when the server holds the request.
 fn begin(dir: &Path, server: &Restante, arguments: &[&str]) -> Child {
-    let mut command = command(dir, &[("RESTANTE_URL", &server.url(""))]);
-    command.args(["wait", "--mailbox", "user"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    until("the request", || {
-        let told = String::from_utf8(run(crate::api::curl().arg("-s").arg(server.url("/metrics")), b"").stdout);
-        told.unwrap().contains("restante_http_held_requests 1\n").then_some(())
-    });
+    begin_at(&server.url(""), &[], dir, server, arguments)
+}
+
+/// Begins to wait at `url`, with these variables.
+fn begin_at(url: &str, variables: &[(&str, &str)], dir: &Path, server: &Restante, arguments: &[&str]) -> Child {
+    let mut command = command(dir, variables);
+    command.args(["wait", "--url", url, "--mailbox", "user"]).args(arguments);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    is_held(server);
     child
+}
+
+/// Waits until the server holds one request.
+fn is_held(server: &Restante) {
+    until("the request", || (server.metrics().value("restante_http_held_requests") == 1.0).then_some(()));
 }
 
 fn printed(mut child: Child) -> (Option<i32>, String) {
@@ -88,6 +97,47 @@ fn who_waits_in_vain_is_told_why_by_code_and_text() {
     assert!(nowhere.code == Some(3) && nowhere.stderr.contains("cannot be reached"), "{}", nowhere.text());
     let no_key = restante(TempDir::new().unwrap().path(), &["wait", "--mailbox", "user"]);
     assert!(no_key.code == Some(2) && no_key.stderr.contains("set RESTANTE_API_KEY"), "{}", no_key.text());
+}
+
+/// The clocks of the server and of who waits are twenty times as fast as that of the test.
+#[test]
+fn who_waits_for_longer_than_a_request_is_held_asks_again_until_the_mail_comes_or_the_time_is_over() {
+    const REFUSED: &str = r#"restante_http_requests_total{route="/emails/{mailbox}/latest",method="GET",status="4xx"}"#;
+    let library = bent_clock();
+    let fast = [("LD_PRELOAD", &library[..]), ("FAKETIME", "+0 x20"), ("FAKETIME_NO_CACHE", "1")];
+    let (server, dir) = Restante::start_anywhere(&fast);
+    let url = server.url("");
+    let in_vain =
+        run(command(dir.path(), &fast).args(["wait", "--url", &url, "--mailbox", "nobody", "--timeout", "70s"]), b"");
+    assert!(
+        in_vain.code == Some(1) && in_vain.stderr.contains("no such mail in nobody within 70s"),
+        "{}",
+        in_vain.text()
+    );
+    assert_eq!(server.metrics().value(REFUSED), 2.0);
+
+    let waiting = begin_at(&url, &fast, dir.path(), &server, &["--print", "code", "--timeout", "1h"]);
+    until("the end of the first request", || (server.metrics().value(REFUSED) == 3.0).then_some(()));
+    is_held(&server);
+    send(dir.path(), &server, &["--text", "Your code is 482913."]).ok();
+    assert_eq!(printed(waiting), (Some(0), "482913\n".to_owned()));
+}
+
+#[test]
+fn a_proxy_that_gives_up_before_the_mail_comes_is_asked_again() {
+    let (server, dir) = Restante::start_anywhere(&[]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let to = format!("server restante {}", server.http);
+    let _haproxy = HaProxy::start(dir.path(), listener, &["mode http", "timeout server 300ms", &to]);
+    let in_vain = restante(dir.path(), &["wait", "--url", &url, "--mailbox", "user", "--timeout", "1s"]);
+    assert!(in_vain.code == Some(1) && in_vain.stderr.contains("(504)"), "{}", in_vain.text());
+    let waiting = begin_at(&url, &[], dir.path(), &server, &["--print", "code", "--timeout", "2m"]);
+    until("the end of the first request", || {
+        (server.metrics().value("restante_http_held_requests") == 0.0).then_some(())
+    });
+    send(dir.path(), &server, &["--text", "Your code is 482913."]).ok();
+    assert_eq!(printed(waiting), (Some(0), "482913\n".to_owned()));
 }
 
 #[test]
