@@ -179,8 +179,6 @@ fn a_mail_is_sent_with_what_it_was_given_or_the_reason_is_printed() {
     let off = send(dir.path(), &server, &["--tls", "off", "--subject", "clear"]);
     off.ok();
     assert!(server.mails("user")[0]["peer"]["tls"].is_null());
-    let relay = send(dir.path(), &server, &["--to", "x@elsewhere.example"]);
-    assert!(relay.code == Some(1) && relay.stderr.contains("relaying denied"), "{}", relay.text());
     let nowhere = restante(dir.path(), &["send", "--server", "127.0.0.1:1", "--to", "a@example.com"]);
     assert_eq!(nowhere.code, Some(3), "{}", nowhere.text());
     for wrong in
@@ -190,4 +188,31 @@ fn a_mail_is_sent_with_what_it_was_given_or_the_reason_is_printed() {
         assert_eq!(ended.code, Some(2), "{wrong:?}: {}", ended.text());
     }
     assert_eq!(server.mails("user").len(), 2);
+}
+
+#[test]
+fn a_mail_goes_to_whom_the_server_takes_and_each_refused_recipient_is_named_with_its_reply() {
+    let (server, dir) = Restante::start_anywhere(&[("DOMAIN", "example.com")]);
+    let some = ["--to", "x@elsewhere.example", "--to", "ada@example.com", "--to", "y@elsewhere.example"];
+    let some = send(dir.path(), &server, &some);
+    assert_eq!(some.code, Some(4), "{}", some.text());
+    assert!(some.stdout.starts_with(b"250 2.0.0 kept as "), "{}", some.text());
+    let refused: Vec<_> = some.stderr.lines().filter_map(|line| line.strip_prefix("refused: ")).collect();
+    let [x, y] = refused[..] else { panic!("two were refused: {}", some.stderr) };
+    assert!(x.starts_with("x@elsewhere.example: 550 5.7.1 relaying denied: "), "{x}");
+    assert!(y.starts_with("y@elsewhere.example: 550 5.7.1 "), "{y}");
+    assert!(some.stderr.ends_with("refused for 2 of 4 recipients\n"), "{}", some.stderr);
+    assert_eq!((server.mails("user").len(), server.mails("ada").len()), (1, 1));
+    send(dir.path(), &server, &["--to", "用户@example.com"]).ok();
+    assert_eq!(server.mail("%E7%94%A8%E6%88%B7")["envelope"]["smtputf8"], true);
+
+    let smtp = server.smtp.to_string();
+    let nobody = restante(dir.path(), &["send", "--server", &smtp, "--to", "x@elsewhere.example"]);
+    assert_eq!((nobody.code, nobody.stdout.len()), (Some(1), 0), "{}", nobody.text());
+    assert!(nobody.stderr.contains("x@elsewhere.example: 550 5.7.1 "), "{}", nobody.stderr);
+    drop(server);
+    let (limited, dir) = Restante::start_anywhere(&[("SMTP_RATE_PER_MINUTE", "1")]);
+    send(dir.path(), &limited, &[]).ok();
+    let refused = send(dir.path(), &limited, &[]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("refused: 450 4.7.1 "), "{}", refused.text());
 }
