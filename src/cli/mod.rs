@@ -6,6 +6,7 @@ mod export;
 mod files;
 mod foreign;
 mod import;
+mod progress;
 mod send;
 mod wait;
 
