@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::redis::tests::Servers;
 use super::*;
+use crate::clock::Timestamp;
 use crate::mail::{Address, Content, Domain, MailParameters, Peer};
 
 const START_MS: u64 = 1_800_000_000_000;
