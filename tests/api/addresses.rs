@@ -61,7 +61,7 @@ async fn a_fresh_address_comes_with_all_that_a_test_needs() {
     let below = urls.values().map(|url| url.as_str().unwrap().split('?').next().unwrap().rsplit('/').next().unwrap());
     let below: HashSet<_> = below.collect();
     for (path, _) in ROUTES {
-        if let Some(part) = path.strip_prefix("/emails/user/").filter(|part| !part.contains(|c| c == '/' || c == '-')) {
+        if let Some(part) = path.strip_prefix("/emails/user/").filter(|part| !part.contains(['/', '-'])) {
             assert!(below.contains(part), "{path} is not in {below:?}");
         }
     }

@@ -70,7 +70,7 @@ fn cost(server: &Restante, path: &str, readers: usize) -> (u64, Vec<u8>) {
 
 #[test]
 fn readers_who_do_not_read_take_little_memory() {
-    let settings = [("SMTP_RATE_PER_MINUTE", "0"), ("API_RATE_PER_MINUTE", "0"), ("MIME_MAX_TEXT_BYTES", "2MiB")];
+    let settings = [("SMTP_RATE_PER_MINUTE", "0"), ("API_RATE_PER_MINUTE", "0")];
     let (server, _dir) = Restante::start_anywhere(&settings);
     // More than a page has of them.
     for _ in 0..20 {
