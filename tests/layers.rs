@@ -130,6 +130,26 @@ fn the_map_lists_every_module_in_the_order_of_the_layers() {
     }
 }
 
+/// A module that lost its `mod` in a merge is no error of the compiler, and its tests are green for ever.
+#[test]
+fn every_file_is_a_module_of_something() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files: Vec<_> = ["src", "tests", "benches"].iter().flat_map(|folder| sources(&root.join(folder))).collect();
+    let shared: String = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    for path in &files {
+        let (folder, name) = (path.parent().unwrap(), path.file_stem().unwrap().to_str().unwrap());
+        let is_root = matches!(name, "main" | "lib") || folder == root.join("tests") || folder == root.join("benches");
+        let (folder, name) = match name {
+            "mod" => (folder.parent().unwrap(), folder.file_name().unwrap().to_str().unwrap()),
+            name => (folder, name),
+        };
+        let parents = ["mod.rs", "main.rs", "lib.rs"].map(|parent| fs::read_to_string(folder.join(parent)));
+        let is_named = parents.iter().flatten().any(|parent| parent.contains(&format!("mod {name};")));
+        let is_shared = shared.contains(&format!("support/{name}.rs\"]"));
+        assert!(is_root || is_named || is_shared, "no file says `mod {name};` for {}", path.display());
+    }
+}
+
 #[test]
 fn no_file_of_the_tests_is_left_out() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");

@@ -53,6 +53,7 @@ fn settings(server: &Server) -> Settings {
         server: server.url().parse().expect("the URL is good"),
         ca_file: None,
         prefix: "rst".to_owned(),
+        wait_replicas: 0,
         durability: Durability::Strict,
     };
     Settings { kind: Kind::Redis(redis), mailbox_max_messages: 1_000_000, max_bytes: u64::MAX }

@@ -114,7 +114,8 @@ impl App {
         if addrs.https.is_empty() {
             serve(listeners.http, &traffic, |listener| http.clone().serve(listener));
         } else {
-            let (tls, authority) = (tls.https_config()?, https_authority(&config, &addrs));
+            let (tls, authority) =
+                (tls.https_config()?, config.https_authority(addrs.https.first().map(SocketAddr::port)));
             serve(listeners.https, &traffic, |listener| http.clone().serve_tls(listener, tls.clone()));
             serve(listeners.http, &traffic, |listener| http.clone().serve_redirect(listener, authority.clone()));
         }
@@ -157,19 +158,6 @@ where
                 tracing::error!(%error, "the API cannot be served any more");
             }
         });
-    }
-}
-
-/// The host, with its port where that is not 443, under which the API is reached over TLS.
-fn https_authority(config: &Config, addrs: &Addrs) -> String {
-    if let Some(host) = &config.https_host {
-        return host.clone();
-    }
-    let ordered = config.tls.acme.as_ref().and_then(|acme| acme.domains.first());
-    let host = ordered.unwrap_or(&config.tls.hostname);
-    match addrs.https.first().map(SocketAddr::port) {
-        None | Some(443) => host.clone(),
-        Some(port) => format!("{host}:{port}"),
     }
 }
 

@@ -95,7 +95,10 @@ impl Server {
         let said = format!("{} ({}): {said}", problem["error"].as_str().unwrap_or("refused"), status.as_u16());
         match status {
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::Missing(problem)),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Ok(Answer::Later(said, retry_after)),
+            // A proxy on the way has less patience than we (RFC 9110 section 15.6.5).
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Ok(Answer::Later(said, retry_after))
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => {
                 Err(Failure::Unreachable(said))
             }

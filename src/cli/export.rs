@@ -6,7 +6,9 @@ use clap::Args;
 use tokio::runtime::Runtime;
 
 use super::files::write::Writer;
+use super::progress::Progress;
 use super::{Failure, Format};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::mail::{MailboxName, MessageId};
 use crate::store::{Page, Store, StoreError};
@@ -42,10 +44,12 @@ struct Count {
 pub(super) fn run(arguments: &Arguments, runtime: &Runtime, store: &Store, config: &Config) -> Result<(), Failure> {
     let named = arguments.mailbox.iter().map(|name| config.inbox.naming.parse(name));
     let named = named.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::Setup(format!("--mailbox: {error}")))?;
-    let mut export = Export { arguments, runtime, store, count: Count::default() };
+    let progress = Progress::new(Clock::system());
+    let mut export = Export { arguments, runtime, store, count: Count::default(), progress };
     let done = if named.is_empty() { export.all() } else { named.iter().try_for_each(|name| export.mailbox(name)) };
     let Count { messages, mailboxes, bytes } = export.count;
-    eprintln!("exported {messages} messages of {mailboxes} mailboxes, {bytes} bytes, to {}", arguments.to.display());
+    let to = arguments.to.display();
+    export.progress.say(format_args!("exported {messages} messages of {mailboxes} mailboxes, {bytes} bytes, to {to}"));
     done.map_err(Failure::NotDone)
 }
 
@@ -54,6 +58,7 @@ struct Export<'a> {
     runtime: &'a Runtime,
     store: &'a Store,
     count: Count,
+    progress: Progress,
 }
 
 impl Export<'_> {
@@ -89,6 +94,8 @@ impl Export<'_> {
             files.write(&stored, &raw).map_err(failed)?;
             self.count.messages += 1;
             self.count.bytes += raw.len() as u64;
+            let Count { messages, bytes, .. } = self.count;
+            self.progress.step(|| format!("exported {messages} messages, {bytes} bytes so far; now mailbox {mailbox}"));
         }
         files.finish().map_err(failed)?;
         self.count.mailboxes += 1;

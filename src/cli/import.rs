@@ -8,15 +8,13 @@ use tokio::runtime::Runtime;
 
 use super::files::Found;
 use super::files::read::sources;
+use super::progress::Progress;
 use super::{Failure, Format, foreign};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::inbox::record_of;
 use crate::mail::{Address, Content, Message, Recipient};
 use crate::store::{Delivery, Store};
-
-/// A sign of life after so many messages.
-const PROGRESS_EVERY: u64 = 1000;
 
 /// What is imported.
 #[derive(Args, Debug)]
@@ -61,18 +59,20 @@ pub(super) fn run(arguments: &Arguments, runtime: &Runtime, store: &Store, confi
         let place = arguments.from.display();
         return Err(Failure::Setup(format!("no mail in {place}: no .eml file, no .mbox file, no Maildir")));
     }
-    let mut import = Import { arguments, runtime, store, config, clock: Clock::system(), count: Count::default() };
+    let clock = Clock::system();
+    let progress = Progress::new(clock.clone());
+    let mut import = Import { arguments, runtime, store, config, clock, count: Count::default(), progress };
     for source in sources {
         source.each(config.smtp.session.max_message_bytes, |found| import.count(found));
     }
     let Count { imported, there, expired, changed, failed } = import.count;
-    eprintln!(
+    import.progress.say(format_args!(
         "imported {imported} messages; {there} were there already, {expired} have expired, {failed} were not taken"
-    );
+    ));
     if changed > 0 {
-        eprintln!(
+        import.progress.say(format_args!(
             "{changed} have been changed since their export: their bytes are taken as they are, under another id"
-        );
+        ));
     }
     if failed == 0 { Ok(()) } else { Err(Failure::NotDone(format!("{failed} messages were not taken"))) }
 }
@@ -84,6 +84,7 @@ struct Import<'a> {
     config: &'a Config,
     clock: Clock,
     count: Count,
+    progress: Progress,
 }
 
 impl Import<'_> {
@@ -95,14 +96,15 @@ impl Import<'_> {
             Ok(Taken::Expired) => self.count.expired += 1,
             Err((place, error)) => {
                 self.count.failed += 1;
-                eprintln!("not taken: {place}{}{error}", if place.is_empty() { "" } else { ": " });
+                let colon = if place.is_empty() { "" } else { ": " };
+                self.progress.say(format_args!("not taken: {place}{colon}{error}"));
             }
         }
         let Count { imported, there, expired, failed, .. } = self.count;
-        let all = imported + there + expired + failed;
-        if all.is_multiple_of(PROGRESS_EVERY) {
-            eprintln!("{all} messages so far");
-        }
+        self.progress.step(|| {
+            let all = imported + there + expired + failed;
+            format!("{all} messages so far: {imported} imported, {there} were there already")
+        });
     }
 
     fn take(&mut self, found: Found) -> Result<Taken, String> {

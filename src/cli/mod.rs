@@ -6,6 +6,7 @@ mod export;
 mod files;
 mod foreign;
 mod import;
+mod progress;
 mod send;
 mod wait;
 
@@ -29,6 +30,8 @@ const EXIT_NOT_DONE: u8 = 1;
 const EXIT_SETUP: u8 = 2;
 /// The server cannot be reached, or does not let us in.
 const EXIT_UNREACHABLE: u8 = 3;
+/// The mail was taken for some recipients, and refused for others.
+const EXIT_DONE_PARTLY: u8 = 4;
 
 /// What the program can do beside serving.
 #[derive(Debug, Subcommand)]
@@ -58,8 +61,10 @@ pub enum Command {
     Wait(wait::Arguments),
     /// Send a small mail by SMTP
     ///
-    /// Exit codes: 0 the server has taken it, 1 the server has refused it, 2 the command is wrong, 3 the server cannot be
-    /// reached.
+    /// A recipient that the server refuses is named with its reply, and the mail goes to the others.
+    ///
+    /// Exit codes: 0 the server has taken it for all recipients, 1 the server has refused it, 2 the command is wrong, 3 the
+    /// server cannot be reached, 4 the server has taken it for some recipients and refused others.
     Send(send::Arguments),
 }
 
@@ -78,6 +83,7 @@ pub enum Format {
 #[derive(Debug, PartialEq, Eq)]
 enum Failure {
     NotDone(String),
+    DonePartly(String),
     Setup(String),
     Unreachable(String),
 }
@@ -90,6 +96,7 @@ impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
             Self::NotDone(_) => EXIT_NOT_DONE,
+            Self::DonePartly(_) => EXIT_DONE_PARTLY,
             Self::Setup(_) => EXIT_SETUP,
             Self::Unreachable(_) => EXIT_UNREACHABLE,
         }
@@ -98,7 +105,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::NotDone(text) | Self::Setup(text) | Self::Unreachable(text)) = self;
+        let (Self::NotDone(text) | Self::DonePartly(text) | Self::Setup(text) | Self::Unreachable(text)) = self;
         f.write_str(text)
     }
 }

@@ -1,16 +1,18 @@
 //! A small mail, sent by SMTP.
 
+use std::error::Error as _;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use lettre::address::Envelope;
+use lettre::Address;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::Error;
-use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
-use lettre::transport::smtp::response::Response;
-use lettre::{Address, SmtpTransport, Transport};
+use lettre::transport::smtp::client::{Certificate, CertificateStore, SmtpConnection, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use lettre::transport::smtp::response::{Code, Response};
 
 use super::client::causes;
 use super::compose::{self, Parts};
@@ -90,22 +92,86 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         headers: &arguments.header,
     });
     let mail = mail.map_err(Failure::Setup)?;
-    let envelope = Envelope::new(from, arguments.to.clone()).map_err(|error| Failure::setup(&error))?;
-    let reply = transport(arguments)?.send_raw(&envelope, &mail.formatted()).map_err(refused)?;
-    println!("{}", written(&reply));
-    Ok(())
+    let mut connection = connect(arguments)?;
+    let sent = send(&mut connection, from, &arguments.to, &mail.formatted());
+    // What the server has said about the mail stands, however the connection ends.
+    connection.abort();
+    sent
 }
 
-fn transport(arguments: &Arguments) -> Result<SmtpTransport, Failure> {
+/// Sends to all recipients that the server takes, and says which it does not.
+fn send(connection: &mut SmtpConnection, from: Option<Address>, to: &[Address], mail: &[u8]) -> Result<(), Failure> {
+    let parameters = parameters_of_mail(connection, from.iter().chain(to), mail)?;
+    connection.command(Mail::new(from, parameters)).map_err(refused)?;
+    let mut refused_count = 0;
+    for recipient in to {
+        match connection.command(Rcpt::new(recipient.clone(), Vec::new())) {
+            Ok(_) => {}
+            Err(error) => match error.status() {
+                Some(code) => {
+                    refused_count += 1;
+                    eprintln!("refused: {recipient}: {}", said(code, &error));
+                }
+                None => return Err(refused(error)),
+            },
+        }
+    }
+    if refused_count == to.len() {
+        return Err(Failure::NotDone("the server has taken no recipient; nothing was sent".to_owned()));
+    }
+    connection.command(Data).map_err(refused)?;
+    let reply = connection.message(mail).map_err(refused)?;
+    println!("{}", written(&reply));
+    match refused_count {
+        0 => Ok(()),
+        _ => Err(Failure::DonePartly(format!("refused for {refused_count} of {} recipients", to.len()))),
+    }
+}
+
+/// What the server has to be told of the mail, and has to be able to.
+fn parameters_of_mail<'a>(
+    connection: &SmtpConnection,
+    mut addresses: impl Iterator<Item = &'a Address>,
+    mail: &[u8],
+) -> Result<Vec<MailParameter>, Failure> {
+    let mut parameters = Vec::new();
+    let is_offered = |extension| connection.server_info().supports_feature(extension);
+    if addresses.any(|address| !AsRef::<str>::as_ref(address).is_ascii()) {
+        if !is_offered(Extension::SmtpUtfEight) {
+            return Err(Failure::NotDone("an address is not ASCII, and the server does not offer SMTPUTF8".to_owned()));
+        }
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    if !mail.is_ascii() {
+        if !is_offered(Extension::EightBitMime) {
+            return Err(Failure::NotDone("the mail is not ASCII, and the server does not offer 8BITMIME".to_owned()));
+        }
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+    Ok(parameters)
+}
+
+fn connect(arguments: &Arguments) -> Result<SmtpConnection, Failure> {
     let (host, port) = host_and_port(&arguments.server)?;
-    let parameters = |insecure| parameters(&host, insecure, arguments);
-    let tls = match arguments.tls {
-        Encryption::Off => Tls::None,
-        Encryption::Offered => Tls::Opportunistic(parameters(arguments.ca_file.is_none())?),
-        Encryption::Required => Tls::Required(parameters(arguments.insecure)?),
-        Encryption::Implicit => Tls::Wrapper(parameters(arguments.insecure)?),
+    let insecure = match arguments.tls {
+        Encryption::Offered => arguments.ca_file.is_none(),
+        _ => arguments.insecure,
     };
-    Ok(SmtpTransport::builder_dangerous(host.as_str()).port(port).tls(tls).timeout(Some(TIMEOUT)).build())
+    let tls = parameters(&host, insecure, arguments)?;
+    let name = ClientId::default();
+    let from_the_first_byte = Some(&tls).filter(|_| arguments.tls == Encryption::Implicit);
+    let mut connection =
+        SmtpConnection::connect((host.as_str(), port), Some(TIMEOUT), &name, from_the_first_byte, None)
+            .map_err(refused)?;
+    let is_upgraded = match arguments.tls {
+        Encryption::Off | Encryption::Implicit => false,
+        Encryption::Offered => connection.can_starttls(),
+        Encryption::Required => true,
+    };
+    if is_upgraded {
+        connection.starttls(&tls, &name).map_err(refused)?;
+    }
+    Ok(connection)
 }
 
 /// An IPv6 address stands in brackets where a port is behind it.
@@ -139,9 +205,14 @@ fn written(reply: &Response) -> String {
     lines.join("\n")
 }
 
+/// The reply that is an error.
+fn said(code: Code, error: &Error) -> String {
+    format!("{code} {}", error.source().map(ToString::to_string).unwrap_or_default())
+}
+
 fn refused(error: Error) -> Failure {
     match error.status() {
-        Some(code) => Failure::NotDone(format!("refused with {code}: {}", causes(&error))),
+        Some(code) => Failure::NotDone(format!("refused: {}", said(code, &error))),
         None => Failure::Unreachable(format!("no mail could be sent: {}", causes(&error))),
     }
 }

@@ -13,8 +13,9 @@ use super::Failure;
 use super::client::{Answer, Place, Server};
 use crate::{config, units};
 
-/// The longest that a server holds one request.
-const HELD_MAX: Duration = Duration::from_secs(60);
+/// For how long a server is asked to hold one request. It would do so for 60 seconds; but after as many some proxies on the
+/// way give up, and an answer that comes in the same moment is lost.
+const HELD_MAX: Duration = Duration::from_secs(50);
 /// How long an answer may take on top of that.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// When a server is asked again that went away while it was waited for.

@@ -1,6 +1,7 @@
 //! The configuration: environment and `.env` into each module's own settings, all mistakes reported at once.
 
 mod certificates;
+mod checks;
 mod client;
 mod reader;
 mod store;
@@ -105,13 +106,13 @@ impl Config {
         config.http.metrics = config.metrics_addrs.is_empty();
         // The server does not use it, but a mistake is one.
         let _ = Client::read(&mut reader);
-        config.check_exposure(&mut reader);
-        config.check_room(&mut reader);
-        config.check_acme(&mut reader);
-        reader.finish().map(|shown| Self { shown, ..config }).map_err(Mistakes)
+        config.check(&mut reader);
+        let shown = reader.finish().map_err(Mistakes)?;
+        config.shown = shown.into_iter().map(|(name, value)| (name, config.in_effect(name, value))).collect();
+        Ok(config)
     }
 
-    /// Every variable and its value, secrets hidden, in the order in which they are documented.
+    /// Every variable and the value that is in effect, secrets hidden, in the order in which they are documented.
     #[must_use]
     pub fn shown(&self) -> &[(&'static str, String)] {
         &self.shown
@@ -141,52 +142,42 @@ impl Config {
         }
     }
 
+    /// The host, with its port where that is not 443, under which the API is reached over TLS. `port` is the one where it
+    /// listens, if it does.
+    #[must_use]
+    pub fn https_authority(&self, port: Option<u16>) -> String {
+        if let Some(host) = &self.https_host {
+            return host.clone();
+        }
+        let ordered = self.tls.acme.as_ref().and_then(|acme| acme.domains.first());
+        let host = ordered.unwrap_or(&self.tls.hostname);
+        match port {
+            None | Some(443) => host.clone(),
+            Some(port) => format!("{host}:{port}"),
+        }
+    }
+
+    /// The value of a variable; where it is not set, what follows from the others.
+    fn in_effect(&self, name: &str, value: String) -> String {
+        match name {
+            "DOMAIN" if value.is_empty() => "*".to_owned(),
+            "API_KEY" if value.is_empty() => "(generated)".to_owned(),
+            "SMTP_HOSTNAME" => self.smtp.session.hostname.clone(),
+            "HTTP_HOSTS" => self.http.hosts.join(","),
+            // The port is not known before it is bound where the system is to give it.
+            "HTTPS_HOST" => match self.https_addrs.first().map(SocketAddr::port) {
+                None | Some(0) => value,
+                port => self.https_authority(port),
+            },
+            _ => value,
+        }
+    }
+
     /// The names under which the configuration itself knows this server.
     fn own_hosts(&self) -> Vec<String> {
         let https_host = self.https_host.iter().filter_map(|host| host.split(':').next().map(str::to_owned));
         let ordered = self.tls.acme.iter().flat_map(|acme| acme.domains.iter().cloned());
         https_host.chain(ordered).chain([self.smtp.session.hostname.clone()]).collect()
-    }
-
-    /// A message of the size that is offered has to find room on its way in.
-    fn check_room(&self, reader: &mut Reader<'_>) {
-        let (room, size) = (self.smtp.max_bytes_in_flight, self.smtp.session.max_message_bytes);
-        if room < size {
-            reader.mistake(format!(
-                "SMTP_MAX_IN_FLIGHT is {room} bytes, less than the {size} of SMTP_MAX_MESSAGE_SIZE: no such message would \
-                 get in; make it larger, or the messages smaller"
-            ));
-        }
-    }
-
-    /// Strangers may reach the server only where it is said whose mail it takes and who may read it.
-    fn check_exposure(&self, reader: &mut Reader<'_>) {
-        let exposed = |addrs: &[SocketAddr]| addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback()).copied();
-        let all = [&self.smtp_addrs, &self.smtps_addrs, &self.http_addrs, &self.https_addrs, &self.metrics_addrs];
-        let Some(addr) = all.into_iter().find_map(|addrs| exposed(addrs)) else { return };
-        if !reader.is_set("DOMAIN") {
-            reader.mistake(format!(
-                "DOMAIN is not set, but {addr} can be reached by strangers: say whose mail is taken, such as \
-                 DOMAIN=example.com (or * for any domain)"
-            ));
-        }
-        if !reader.is_set("API_KEY") {
-            reader.mistake(format!(
-                "API_KEY is not set, but {addr} can be reached by strangers: set a long random key, such as the output of \
-                 `openssl rand -hex 32`"
-            ));
-        }
-    }
-
-    /// A certificate authority asks on port 443 who has the names.
-    fn check_acme(&self, reader: &mut Reader<'_>) {
-        if self.tls.acme.is_some() && self.https_addrs.is_empty() {
-            reader.mistake(
-                "ACME_DOMAINS is set, but HTTPS_ADDR is not: the names are proved on port 443, write HTTPS_ADDR=0.0.0.0:443 \
-                 or the address that port 443 is passed on to"
-                    .to_owned(),
-            );
-        }
     }
 }
 

@@ -110,6 +110,75 @@ fn a_message_of_the_offered_size_finds_room() {
 }
 
 #[test]
+fn an_address_that_is_given_twice_is_named_with_its_variables() {
+    for (variables, expected) in [
+        (
+            &[("SMTP_ADDR", "127.0.0.1:25"), ("HTTP_ADDR", "127.0.0.1:25")][..],
+            "SMTP_ADDR has 127.0.0.1:25 and HTTP_ADDR has 127.0.0.1:25: ",
+        ),
+        (&[("HTTP_ADDR", "127.0.0.1:2525")], "SMTP_ADDR has 127.0.0.1:2525 and HTTP_ADDR has 127.0.0.1:2525: "),
+        (&[("SMTP_ADDR", "127.0.0.1:25,127.0.0.1:25")], "SMTP_ADDR has 127.0.0.1:25 and SMTP_ADDR has 127.0.0.1:25: "),
+        (
+            &[("SMTPS_ADDR", "[::1]:465"), ("METRICS_ADDR", "[::1]:465")],
+            "SMTPS_ADDR has [::1]:465 and METRICS_ADDR has [::1]:465: ",
+        ),
+        (
+            &[("HTTPS_ADDR", "0.0.0.0:2525"), ("DOMAIN", "*"), ("API_KEY", "secret")],
+            "SMTP_ADDR has 127.0.0.1:2525 and HTTPS_ADDR has 0.0.0.0:2525: ",
+        ),
+    ] {
+        let mistakes = config(variables).unwrap_err().to_string();
+        assert!(mistakes.starts_with("1 mistake ") && mistakes.contains(expected), "{mistakes}");
+    }
+    for variables in [
+        [("SMTP_ADDR", "127.0.0.1:0,127.0.0.1:0"), ("HTTP_ADDR", "127.0.0.1:0")],
+        [("SMTP_ADDR", "127.0.0.1:25,[::1]:25"), ("HTTP_ADDR", "127.0.0.2:25")],
+    ] {
+        assert!(config(&variables).is_ok(), "{variables:?}");
+    }
+}
+
+#[test]
+fn a_name_that_no_public_authority_signs_for_is_a_mistake() {
+    let ordered = |domains: &str, more: &[(&str, &str)]| {
+        let variables = [&[("HTTPS_ADDR", "127.0.0.1:0"), ("ACME_DOMAINS", domains)], more].concat();
+        config(&variables).map(|_| ()).map_err(|mistakes| mistakes.to_string())
+    };
+    for name in ["localhost", "mailhost", "mx.test", "a.b.localhost", "nas.local", "mx.home.arpa", "mx.internal"] {
+        let mistakes = ordered(&format!("mx.example.com,{name}"), &[]).unwrap_err();
+        let expected = format!("ACME_DOMAINS has {name}, and ACME_DIRECTORY_URL is not set");
+        assert!(mistakes.starts_with("1 mistake ") && mistakes.contains(&expected), "{mistakes}");
+        assert_eq!(ordered(name, &[("ACME_DIRECTORY_URL", "https://ca.internal/dir")]), Ok(()), "{name}");
+    }
+    assert_eq!(ordered("mx.example.com,mylocal.example,local.example.org", &[]), Ok(()));
+}
+
+#[test]
+fn what_follows_from_other_variables_is_shown_as_it_is_in_effect() {
+    let shown = |variables: &[(&str, &str)], name: &str| {
+        let config = config(variables).unwrap();
+        config.shown().iter().find(|(known, _)| *known == name).unwrap().1.clone()
+    };
+    for (name, expected) in [
+        ("DOMAIN", "*"),
+        ("API_KEY", "(generated)"),
+        ("SMTP_HOSTNAME", "localhost"),
+        ("HTTPS_HOST", ""),
+        ("ACME_EMAIL", ""),
+    ] {
+        assert_eq!(shown(&[], name), expected, "{name}");
+    }
+    let server =
+        [("DOMAIN", "example.com,*.example.org"), ("HTTPS_ADDR", "127.0.0.1:8443"), ("HTTP_HOSTS", "proxy.lan")];
+    assert_eq!(shown(&server, "DOMAIN"), "example.com,*.example.org");
+    assert_eq!(shown(&server, "SMTP_HOSTNAME"), "example.com");
+    assert_eq!(shown(&server, "HTTPS_HOST"), "example.com:8443");
+    assert_eq!(shown(&server, "HTTP_HOSTS"), "proxy.lan,example.com");
+    let ordered = [("HTTPS_ADDR", "127.0.0.1:443"), ("ACME_DOMAINS", "mx.example.net")];
+    assert_eq!(shown(&ordered, "HTTPS_HOST"), "mx.example.net");
+}
+
+#[test]
 fn secrets_are_never_shown() {
     let config = config(&[("API_KEY", "hunter2hunter2")]).unwrap();
     assert!(config.shown().contains(&("API_KEY", "(hidden)".to_owned())));

@@ -64,30 +64,51 @@ pub(super) struct AddressView {
     urls: UrlsView,
 }
 
-/// The paths that a test asks.
+/// The paths that a test asks. Those that wait do so for 30 seconds.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AddressUrls)]
 struct UrlsView {
+    /// Its messages; `DELETE` deletes them.
     emails: String,
+    /// Its messages, once there is one.
     wait: String,
+    /// The newest message, once there is one.
     latest: String,
+    /// Its text.
+    text: String,
+    /// Its HTML.
+    html: String,
+    /// Its raw bytes.
+    raw: String,
+    /// Its code.
     code: String,
+    /// Its link.
     link: String,
+    /// Expects that nothing comes for five seconds.
     none: String,
+    /// Leases the oldest message that is free, once there is one; by `POST`.
+    claim: String,
+    /// The stream of what arrives.
     events: String,
+    /// What was refused.
     attempts: String,
 }
 
 impl UrlsView {
     /// Below `url`, for mail behind `seq`.
     fn new(url: &str, seq: u64) -> Self {
+        let waited = |below: &str| format!("{url}{below}?wait=30s&after={seq}");
         Self {
             emails: url.to_owned(),
-            wait: format!("{url}?wait=30s&after={seq}"),
-            latest: format!("{url}/latest?wait=30s&after={seq}"),
-            code: format!("{url}/latest/code?wait=30s&after={seq}"),
-            link: format!("{url}/latest/link?wait=30s&after={seq}"),
+            wait: waited(""),
+            latest: waited("/latest"),
+            text: waited("/latest/text"),
+            html: waited("/latest/html"),
+            raw: waited("/latest/raw"),
+            code: waited("/latest/code"),
+            link: waited("/latest/link"),
             none: format!("{url}/none?for=5s&after={seq}"),
+            claim: waited("/claim"),
             events: format!("{url}/events?after={seq}"),
             attempts: format!("{url}/attempts"),
         }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
-use super::openapi::examples;
+use super::known::{Known, Tag};
+use super::openapi::{NotModified, examples};
 use super::path::MailboxPath;
 use super::query::{Limit, Strict};
+use super::records;
 use super::view::AttemptView;
 use crate::inbox::{Attempt, Inbox};
 
@@ -22,14 +23,18 @@ use crate::inbox::{Attempt, Inbox};
     operation_id = "list_attempts",
     tag = "Attempts",
     params(MailboxPath, Strict<Limit>),
-    responses((status = 200, description = "The attempts", body = [AttemptView<'_>], example = json!(examples::attempts()))),
+    responses(
+        (status = 200, description = "The attempts", body = [AttemptView<'_>], example = json!(examples::attempts())),
+        NotModified,
+    ),
 )]
 pub(super) async fn of_mailbox(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
     Strict(Limit(limit)): Strict<Limit>,
+    known: Known,
 ) -> Response {
-    listed(&inbox.attempts(&mailbox, None, limit))
+    listed(&inbox.attempts(&mailbox, None, limit), &known)
 }
 
 /// All mail that did not get in
@@ -41,13 +46,19 @@ pub(super) async fn of_mailbox(
     operation_id = "list_all_attempts",
     tag = "Attempts",
     params(Strict<Limit>),
-    responses((status = 200, description = "The attempts", body = [AttemptView<'_>], example = json!(examples::attempts()))),
+    responses(
+        (status = 200, description = "The attempts", body = [AttemptView<'_>], example = json!(examples::attempts())),
+        NotModified,
+    ),
 )]
-pub(super) async fn all(State(inbox): State<Inbox>, Strict(Limit(limit)): Strict<Limit>) -> Response {
-    listed(&inbox.all_attempts(limit))
+pub(super) async fn all(State(inbox): State<Inbox>, Strict(Limit(limit)): Strict<Limit>, known: Known) -> Response {
+    listed(&inbox.all_attempts(limit), &known)
 }
 
-fn listed(attempts: &[Arc<Attempt>]) -> Response {
+fn listed(attempts: &[Arc<Attempt>], known: &Known) -> Response {
     let views: Vec<AttemptView<'_>> = attempts.iter().map(|attempt| AttemptView::from(&**attempt)).collect();
-    Json(views).into_response()
+    let json = serde_json::to_vec(&views).unwrap_or_default();
+    // An attempt has no name that lasts, as a message has; but it is small, and so the tag is of all that it says.
+    let tag = Tag::list(&json);
+    if known.has(&tag) { tag.not_modified() } else { tag.on(records::json(json.into())) }
 }

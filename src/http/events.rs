@@ -15,14 +15,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use futures_util::stream::poll_fn;
 use serde::Serialize;
-use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use utoipa::ToSchema;
 
 use super::Settings;
 use super::held::{Place, Places};
-use super::openapi::examples;
+use super::openapi::streams;
 use super::path::MailboxPath;
 use super::problem::Problem;
 use super::query::{Parameters, Query, SEQS, Strict};
@@ -79,22 +78,24 @@ impl Parameters for Followed {
     }
 }
 
-/// One event of a stream, its fields as texts.
+/// The types of events.
+pub(super) const MESSAGE: &str = "message";
+pub(super) const GAP: &str = "gap";
+
+/// Messages may have arrived that were not told of.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Event)]
-pub(super) struct EventView {
-    /// `message`, or `gap` where some may have arrived that were not told of.
-    event: &'static str,
-    /// Where the stream goes on behind it.
-    id: String,
-    /// JSON on one line. Of a message `id`, `seq`, `mailbox`, `from`, `to`, `subject`, `received_at`, `expires_at`, `size`,
-    /// `header_from`, `attachments`, `code`, `link` and `url`; of a gap `detail` and `look_at`, the list that has them.
-    data: String,
+#[schema(as = Gap)]
+pub(super) struct GapView {
+    /// The same in words.
+    detail: &'static str,
+    /// The path of the list that has them.
+    look_at: String,
 }
 
-/// An event for the description of the API.
-fn example(id: &str) -> EventView {
-    EventView { event: "message", id: id.to_owned(), data: examples::arrival().to_string() }
+impl GapView {
+    pub(super) fn new(look_at: String) -> Self {
+        Self { detail: "messages may have arrived that were not told of; look at the lists again", look_at }
+    }
 }
 
 /// The place of a message in its mailbox, as a client may name it.
@@ -139,7 +140,13 @@ impl Followed {
         Strict<Followed>,
         ("Last-Event-ID" = Option<String>, Header, description = "What a client heard last, when it comes back; it goes before `after`", example = json!("7")),
     ),
-    responses((status = 200, description = "The stream", content_type = "text/event-stream", body = EventView, example = json!(example("7")))),
+    responses((
+        status = 200,
+        description = "The stream",
+        content_type = "text/event-stream",
+        body = streams::Event,
+        examples(("message" = (value = json!(streams::message("7")))), ("gap" = (value = json!(streams::gap("7", "/emails/user"))))),
+    )),
 )]
 pub(super) async fn of_mailbox(
     State(inbox): State<Inbox>,
@@ -166,7 +173,13 @@ pub(super) async fn of_mailbox(
         Strict<Chosen>,
         ("Last-Event-ID" = Option<String>, Header, description = "What a client heard last, when it comes back; it goes before `after`", example = json!(CURSOR)),
     ),
-    responses((status = 200, description = "The stream", content_type = "text/event-stream", body = EventView, example = json!(example(CURSOR)))),
+    responses((
+        status = 200,
+        description = "The stream",
+        content_type = "text/event-stream",
+        body = streams::Event,
+        examples(("message" = (value = json!(streams::message(CURSOR)))), ("gap" = (value = json!(streams::gap(CURSOR, "/emails"))))),
+    )),
 )]
 pub(super) async fn all(
     State(inbox): State<Inbox>,
@@ -242,13 +255,11 @@ impl Writer {
             match self.next().await? {
                 Ok(News::Message(stored)) => {
                     let url = mailbox_url(&self.inbox, &stored.mailbox);
-                    self.tell("message", &ArrivalView::new(&stored, &url)).await?;
+                    self.tell(MESSAGE, &ArrivalView::new(&stored, &url)).await?;
                 }
                 Ok(News::Missed) => {
                     let lists = self.feed.mailbox().map(|mailbox| mailbox_url(&self.inbox, mailbox));
-                    let detail = "messages may have arrived that were not told of; look at the lists again";
-                    let look_at = lists.unwrap_or_else(|| "/emails".to_owned());
-                    self.tell("gap", &json!({ "detail": detail, "look_at": look_at })).await?;
+                    self.tell(GAP, &GapView::new(lists.unwrap_or_else(|| "/emails".to_owned()))).await?;
                 }
                 Ok(News::Nothing) => {}
                 Err(StoreError::Unavailable(cause)) => {

@@ -142,6 +142,12 @@ impl Problem {
         Self::new(StatusCode::NOT_ACCEPTABLE, "not acceptable", detail)
     }
 
+    /// The client takes no answer as it is, and none of the codings that there are.
+    pub(super) fn no_coding_accepted() -> Self {
+        let detail = "the Accept-Encoding header excludes identity, and both gzip and zstd, which is all that there is";
+        Self::new(StatusCode::NOT_ACCEPTABLE, "not acceptable", detail)
+    }
+
     /// The path exists, but not for this method.
     pub(super) fn method_not_allowed() -> Self {
         Self::new(

@@ -294,6 +294,31 @@ pub(super) fn claimed((stored, share): (Stored, Share), mailbox_url: &str, claim
     json(out.into())
 }
 
+/// A problem that comes of a message, with that as its member `message`.
+pub(super) fn in_problem(
+    problem: Problem,
+    (stored, share): (Stored, Share),
+    made: &Made,
+    mailbox_url: &str,
+) -> Response {
+    let mut before = Vec::new();
+    write(&problem, &mut before);
+    before.pop();
+    before.extend_from_slice(br#","message":"#);
+    let body = if text_bytes(&stored) > PIECE_BYTES {
+        let (start, mut after) = MessageView::new(&stored, mailbox_url, None).around_bodies();
+        before.extend_from_slice(&start);
+        after.push(b'}');
+        Record::new(stored, share, (before, after)).into_body()
+    } else {
+        before.extend_from_slice(&made.of(&stored, mailbox_url, None));
+        before.push(b'}');
+        before.into()
+    };
+    let (head, _) = problem.into_response().into_parts();
+    Response::from_parts(head, body)
+}
+
 impl Item {
     fn kept(&self) -> Option<&Stored> {
         match self {

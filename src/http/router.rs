@@ -256,6 +256,9 @@ async fn check(request: Request, next: Next) -> Result<Response<Body>, Problem> 
     if request.body().size_hint().lower() > BODY_MAX_BYTES {
         return Err(Problem::body_too_large(BODY_MAX_BYTES));
     }
+    if !compress::is_any_accepted(request.headers()) {
+        return Err(Problem::no_coding_accepted());
+    }
     Ok(next.run(request).await)
 }
 

@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::held::{HELD_MAX, Place, Places};
@@ -17,7 +16,9 @@ use super::openapi::{MessageFound, examples};
 use super::path::MailboxPath;
 use super::problem::Problem;
 use super::query::{self, PAGE_MAX_BYTES, Parameters, Query, SEQS, Strict};
-use super::view::{AttemptView, MessageView, MissView, mailbox_url};
+use super::records::{self, Made};
+use super::room::Room;
+use super::view::{AttemptView, MissView, mailbox_url};
 use crate::inbox::{Filter, Inbox, Listing, Page, Stored};
 use crate::mail::MailboxName;
 
@@ -192,28 +193,33 @@ impl Latest {
     params(MailboxPath, Strict<Unwanted>),
     responses(
         (status = 204, description = "No message that matches was there"),
-        (status = 409, description = "There is one, as `message`", body = MessageFound<'_>, example = json!(conflict(examples::of_list(), &"user"))),
+        (status = 409, description = "There is one, as `message`", body = MessageFound<'_>, example = json!(conflict(&"user").with("message", examples::of_list()))),
     ),
 )]
 pub(super) async fn none(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
     Strict(unwanted): Strict<Unwanted>,
+    (room, made): (Room, Made),
     extensions: axum::http::Extensions,
 ) -> Result<Response, Problem> {
     let Unwanted { filter, after, period } = unwanted;
     let place = Places::take(&extensions)?;
-    let found = inbox.wait(&mailbox, &filter, page(after, 1), 1, Instant::now() + period, |_| true).await?;
+    let until = Instant::now() + period;
+    let offender = loop {
+        let mut found = inbox.wait(&mailbox, &filter, page(after, 1), 1, until, |_| true).await?;
+        let Some(offender) = found.messages.pop() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+        // One that is gone before there is room for it is looked for no more.
+        if let Some(held) = room.hold(&inbox, offender).await? {
+            break held;
+        }
+    };
     drop(place);
-    let Some(offender) = found.messages.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let url = mailbox_url(&inbox, &mailbox);
-    let view = serde_json::to_value(MessageView::new(offender, &url, None)).unwrap_or_default();
-    Err(conflict(view, &mailbox))
+    Ok(records::in_problem(conflict(&mailbox), offender, &made, &mailbox_url(&inbox, &mailbox)))
 }
 
-fn conflict(message: Value, mailbox: &dyn Display) -> Problem {
-    let detail = format!("there is a message in mailbox {mailbox} that was not to come");
-    Problem::conflict("message found", detail).with("message", message)
+fn conflict(mailbox: &dyn Display) -> Problem {
+    Problem::conflict("message found", format!("there is a message in mailbox {mailbox} that was not to come"))
 }
 
 fn page(after: Option<u64>, limit: usize) -> Page {

@@ -1,12 +1,15 @@
 //! Who works on a message: a worker that has leased it, or nobody any more, as it is done.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Listing;
+use super::{Backend, Listing, Page, Store, StoreError};
 use crate::clock::Timestamp;
+use crate::mail::{MailboxName, MessageId};
 
 /// What a worker proves its lease by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -124,5 +127,82 @@ impl Lease {
             LeaseStep::Extend(_) => is_live && self.until < NEVER,
         };
         (self.token == token && may).then(|| step.end())
+    }
+}
+
+impl Store {
+    /// The messages of a mailbox that can be claimed, oldest first: they have not expired, are not leased, and are not done.
+    /// Those whose seqs are `unwanted` are left out.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn unclaimed(
+        &self,
+        mailbox: &MailboxName,
+        page: Page,
+        unwanted: Arc<HashSet<u64>>,
+    ) -> Result<Unclaimed, StoreError> {
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.unclaimed(mailbox, page, &unwanted, now),
+            Backend::Embedded(embedded) => embedded.unclaimed(mailbox, page, unwanted, now).await,
+            Backend::Redis(redis) => Box::pin(redis.unclaimed(mailbox, page, &unwanted, now)).await,
+        }
+    }
+
+    /// The messages of a mailbox that cannot be claimed, in no order.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn claimed(&self, mailbox: &MailboxName) -> Result<Vec<Claimed>, StoreError> {
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.claimed(mailbox, now),
+            Backend::Embedded(embedded) => embedded.claimed(mailbox, now).await,
+            Backend::Redis(redis) => Box::pin(redis.claimed(mailbox, now)).await,
+        }
+    }
+
+    /// Leases the first of these messages that can be claimed, and says which that is. Of all who want the same one at the
+    /// same time one gets it. On return the lease is durable; it goes with its message.
+    ///
+    /// # Errors
+    /// Where the store cannot be written.
+    pub async fn claim(
+        &self,
+        mailbox: &MailboxName,
+        ids: Vec<MessageId>,
+        lease: Lease,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let now = self.clock.now();
+        match &self.backend {
+            Backend::Memory(memory) => memory.claim(mailbox, &ids, lease, now),
+            Backend::Embedded(embedded) => embedded.claim(mailbox, ids, lease, now).await,
+            Backend::Redis(redis) => Box::pin(redis.claim(mailbox, &ids, lease, now)).await,
+        }
+    }
+
+    /// Takes a step with the lease on a message that `token` proves. On return it is durable.
+    ///
+    /// # Errors
+    /// Where the store cannot be written.
+    pub async fn step(
+        &self,
+        mailbox: &MailboxName,
+        id: MessageId,
+        token: LeaseToken,
+        step: LeaseStep,
+    ) -> Result<LeaseOutcome, StoreError> {
+        let now = self.clock.now();
+        let outcome = match &self.backend {
+            Backend::Memory(memory) => memory.step(mailbox, id, token, step, now),
+            Backend::Embedded(embedded) => embedded.step(mailbox, id, token, step, now).await,
+            Backend::Redis(redis) => Box::pin(redis.step(mailbox, id, token, step, now)).await,
+        }?;
+        // A lease may be made shorter too.
+        if outcome == LeaseOutcome::Stepped && step != LeaseStep::Finish {
+            self.events.released(mailbox);
+        }
+        Ok(outcome)
     }
 }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::redis::tests::{Release, Servers};
 use super::*;
+use crate::clock::Timestamp;
 use crate::mail::{Address, Content, Domain, MailParameters, Peer};
 
 const START_MS: u64 = 1_800_000_000_000;

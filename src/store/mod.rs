@@ -8,12 +8,12 @@ mod claims;
 mod embedded;
 mod events;
 mod gone;
+mod kept;
 mod memory;
 mod raw;
 mod redis;
 mod sweeper;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,88 +23,19 @@ use tokio::time::Instant;
 pub use self::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Unclaimed};
 pub use self::events::{Lagged, Mark, Subscription, Watch};
 pub use self::gone::{Gone, GoneReason};
+pub use self::kept::{Delivery, Event, Listing, MailboxSummary, Page, Stored};
 pub use self::raw::{CHUNK_BYTES, Raw};
 pub use self::redis::{Durability, RedisServer, RedisSettings};
 
 use self::embedded::Embedded;
 use self::events::Events;
+use self::kept::distinct;
 use self::memory::Memory;
 use self::redis::Redis;
-use crate::clock::{Clock, Timestamp};
-use crate::mail::{MailboxName, Message, MessageId, Recipient};
+use crate::clock::Clock;
+use crate::mail::{MailboxName, Message, MessageId};
 use crate::metrics::{self, Failure, Removal, level};
 use crate::shutdown::Shutdown;
-
-/// One mailbox that a message goes to, and the recipient that led there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// The mailbox.
-    pub mailbox: MailboxName,
-    /// The envelope recipient.
-    pub rcpt_to: Recipient,
-}
-
-/// A message as one mailbox sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
-    /// Its place in the order of arrival in its mailbox: given out by the store at commit, always growing, never used again.
-    pub seq: u64,
-    /// The mailbox.
-    pub mailbox: MailboxName,
-    /// The envelope recipient that led to this mailbox.
-    pub rcpt_to: Recipient,
-    /// The message.
-    pub message: Arc<Message>,
-}
-
-/// Which part of a mailbox to list. The newest come first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Page {
-    /// Only messages with a smaller `seq`.
-    pub before: Option<u64>,
-    /// Only messages with a larger `seq`.
-    pub after: Option<u64>,
-    /// At most so many.
-    pub limit: usize,
-    /// At most so many bytes of records, but always one message: a mailbox may hold more text than there is memory.
-    pub max_bytes: u64,
-}
-
-impl Page {
-    /// Whether nothing more has place behind `count` messages, where their records with the next one's have `bytes`.
-    const fn is_full(&self, count: usize, bytes: u64) -> bool {
-        count >= self.limit || (count > 0 && bytes > self.max_bytes)
-    }
-}
-
-/// A page of a mailbox.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Listing {
-    /// Its messages, newest first.
-    pub messages: Vec<Stored>,
-    /// Whether the mailbox goes on behind it, within the bounds that were asked for.
-    pub more: bool,
-}
-
-/// A mailbox that holds mail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailboxSummary {
-    /// Its name.
-    pub mailbox: MailboxName,
-    /// How many messages it holds that have not expired.
-    pub count: u64,
-    /// When the newest of them arrived.
-    pub newest_received_at: Timestamp,
-}
-
-/// Mail has arrived. An event names, it does not carry: who misses one looks again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Where.
-    pub mailbox: MailboxName,
-    /// As which message of that mailbox.
-    pub seq: u64,
-}
 
 /// Why the store did not do what was asked. Whatever it is, the mail stays with its sender.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -326,81 +257,6 @@ impl Store {
         Ok(removed)
     }
 
-    /// The messages of a mailbox that can be claimed, oldest first: they have not expired, are not leased, and are not done.
-    /// Those whose seqs are `unwanted` are left out.
-    ///
-    /// # Errors
-    /// Where the store cannot be read.
-    pub async fn unclaimed(
-        &self,
-        mailbox: &MailboxName,
-        page: Page,
-        unwanted: Arc<HashSet<u64>>,
-    ) -> Result<Unclaimed, StoreError> {
-        let now = self.clock.now();
-        match &self.backend {
-            Backend::Memory(memory) => memory.unclaimed(mailbox, page, &unwanted, now),
-            Backend::Embedded(embedded) => embedded.unclaimed(mailbox, page, unwanted, now).await,
-            Backend::Redis(redis) => Box::pin(redis.unclaimed(mailbox, page, &unwanted, now)).await,
-        }
-    }
-
-    /// The messages of a mailbox that cannot be claimed, in no order.
-    ///
-    /// # Errors
-    /// Where the store cannot be read.
-    pub async fn claimed(&self, mailbox: &MailboxName) -> Result<Vec<Claimed>, StoreError> {
-        let now = self.clock.now();
-        match &self.backend {
-            Backend::Memory(memory) => memory.claimed(mailbox, now),
-            Backend::Embedded(embedded) => embedded.claimed(mailbox, now).await,
-            Backend::Redis(redis) => Box::pin(redis.claimed(mailbox, now)).await,
-        }
-    }
-
-    /// Leases the first of these messages that can be claimed, and says which that is. Of all who want the same one at the
-    /// same time one gets it. On return the lease is durable; it goes with its message.
-    ///
-    /// # Errors
-    /// Where the store cannot be written.
-    pub async fn claim(
-        &self,
-        mailbox: &MailboxName,
-        ids: Vec<MessageId>,
-        lease: Lease,
-    ) -> Result<Option<MessageId>, StoreError> {
-        let now = self.clock.now();
-        match &self.backend {
-            Backend::Memory(memory) => memory.claim(mailbox, &ids, lease, now),
-            Backend::Embedded(embedded) => embedded.claim(mailbox, ids, lease, now).await,
-            Backend::Redis(redis) => Box::pin(redis.claim(mailbox, &ids, lease, now)).await,
-        }
-    }
-
-    /// Takes a step with the lease on a message that `token` proves. On return it is durable.
-    ///
-    /// # Errors
-    /// Where the store cannot be written.
-    pub async fn step(
-        &self,
-        mailbox: &MailboxName,
-        id: MessageId,
-        token: LeaseToken,
-        step: LeaseStep,
-    ) -> Result<LeaseOutcome, StoreError> {
-        let now = self.clock.now();
-        let outcome = match &self.backend {
-            Backend::Memory(memory) => memory.step(mailbox, id, token, step, now),
-            Backend::Embedded(embedded) => embedded.step(mailbox, id, token, step, now).await,
-            Backend::Redis(redis) => Box::pin(redis.step(mailbox, id, token, step, now)).await,
-        }?;
-        // A lease may be made shorter too.
-        if outcome == LeaseOutcome::Stepped && step != LeaseStep::Finish {
-            self.events.released(mailbox);
-        }
-        Ok(outcome)
-    }
-
     /// The mailboxes that hold mail, by name, those behind `after` only, at most `limit`.
     ///
     /// # Errors
@@ -481,20 +337,6 @@ impl Store {
         }
         done
     }
-}
-
-/// One delivery for each mailbox, and which of them each of `deliveries` is.
-fn distinct(deliveries: &[Delivery]) -> (Vec<&Delivery>, Vec<usize>) {
-    let mut recipients: Vec<&Delivery> = Vec::with_capacity(deliveries.len());
-    let mut places = Vec::with_capacity(deliveries.len());
-    for delivery in deliveries {
-        let known = recipients.iter().position(|recipient| recipient.mailbox == delivery.mailbox);
-        places.push(known.unwrap_or(recipients.len()));
-        if known.is_none() {
-            recipients.push(delivery);
-        }
-    }
-    (recipients, places)
 }
 
 /// What every call is told once the store is being closed.

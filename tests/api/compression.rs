@@ -46,6 +46,24 @@ async fn text_is_compressed_for_who_asks() {
 }
 
 #[tokio::test]
+async fn who_takes_no_coding_is_refused_before_anything_is_done() {
+    let api = Api::start().await;
+    api.deliver(&["user@example.com"], "Subject: kept\r\n\r\n").await;
+    for (method, path) in
+        [("GET", "/emails/user"), ("DELETE", "/emails/user"), ("POST", "/emails/user/claim"), ("GET", "/health")]
+    {
+        for accepted in ["identity;q=0", "*;q=0", "br, *;q=0"] {
+            let request = api.request(method, path).header("X-API-KEY", KEY).header("Accept-Encoding", accepted);
+            let answer = Answer::of(request).await;
+            let (error, detail) = answer.problem(406);
+            assert!(error == "not acceptable" && detail.contains("Accept-Encoding"), "{method} {path}: {detail}");
+        }
+    }
+    assert_eq!(compressed(&api, "/emails/user", "identity;q=0, gzip").await.status, 200);
+    assert_eq!(api.ask("POST", "/emails/user/claim").await.json()["subject"], "kept");
+}
+
+#[tokio::test]
 async fn what_is_small_or_no_text_of_ours_comes_as_it_is() {
     let api = Api::start().await;
     let attachments = vec![attachment(0, None, "text/plain", 0, 5000), attachment(1, None, "image/png", 0, 5000)];

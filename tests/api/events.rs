@@ -11,28 +11,28 @@ use tokio::net::TcpSocket;
 use super::support::{Answer, Api, DEADLINE, KEY, message, read_until, rest, settings};
 
 /// A client that reads a stream as the HTML standard has it.
-struct Stream {
+pub(super) struct Stream {
     response: Response,
     bytes: Vec<u8>,
 }
 
 /// One event, or what stands in the place of one.
 #[derive(Debug, Default, PartialEq)]
-struct Event {
-    name: String,
+pub(super) struct Event {
+    pub(super) name: String,
     id: String,
     data: String,
     retry: String,
 }
 
 impl Event {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.data).unwrap()
     }
 }
 
 impl Stream {
-    async fn open(api: &Api, path: &str) -> Self {
+    pub(super) async fn open(api: &Api, path: &str) -> Self {
         Self::of(api.request("GET", path).header("X-API-KEY", KEY)).await
     }
 
@@ -54,7 +54,7 @@ impl Stream {
     }
 
     /// The next event with data.
-    async fn event(&mut self) -> Event {
+    pub(super) async fn event(&mut self) -> Event {
         loop {
             let event = self.next().await.expect("the stream has ended");
             if !event.data.is_empty() {

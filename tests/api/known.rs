@@ -32,6 +32,8 @@ async fn what_a_client_has_is_not_sent_again() {
     let below = ["", "/raw", "/text", "/html", "/html?inline=cid", "/html?view=1", "/headers", "/attachments/0"];
     let paths = below.map(|rest| format!("{message}{rest}"));
     let lists = ["/emails", "/emails/user", "/emails/user?limit=5", "/emails/user/latest", "/emails/nobody"];
+    let lists = lists.into_iter().chain(["/attempts", "/emails/user/attempts", "/emails/nobody/attempts"]);
+    api.refuse(&["user@foreign.example"], None);
     for path in paths.iter().map(String::as_str).chain(lists) {
         let first = api.get(path).await;
         let tag = first.header("etag");
@@ -75,6 +77,32 @@ async fn a_list_that_changes_has_another_tag() {
     assert_eq!(boxes().await, one_box, "it says the same again");
     api.ask("DELETE", "/emails/user").await;
     assert_eq!(tags().await, empty);
+}
+
+#[tokio::test]
+async fn a_list_of_attempts_has_another_tag_with_each_of_them() {
+    let api = Api::start().await;
+    let tags = async || {
+        let [mailbox, all] = [api.get("/emails/user/attempts").await, api.get("/attempts").await];
+        [mailbox, all].map(|answer| answer.header("etag").to_owned())
+    };
+    let mut seen = vec![tags().await];
+    for _ in 0..2 {
+        api.refuse(&["user@foreign.example"], None);
+        seen.push(tags().await);
+        assert_eq!(&tags().await, seen.last().unwrap());
+    }
+    api.refuse(&["other@foreign.example"], None);
+    let [mailbox, all] = tags().await;
+    assert_eq!(mailbox, seen[2][0], "it says the same as before");
+    seen.push(["".to_owned(), all]);
+    for (place, before) in seen.iter().enumerate() {
+        for later in &seen[place + 1..] {
+            assert!(before.iter().zip(later).all(|(tag, later)| tag != later), "{before:?} {later:?}");
+        }
+    }
+    api.ask("DELETE", "/emails/user").await;
+    assert_eq!(tags().await[0], seen[0][0]);
 }
 
 #[tokio::test]

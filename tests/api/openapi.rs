@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::events::Stream;
 use super::support::{Answer, Api, KEY};
 use super::{DESCRIPTION, OPEN, ROUTES};
 
@@ -257,6 +258,41 @@ async fn the_examples_are_what_the_server_answers() {
         let first = |value: &Value| value.as_array().map_or_else(|| value.clone(), |list| list[0].clone());
         let keys = |value: &Value| first(value).as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(&answer), keys(&shown), "{path}");
+    }
+}
+
+fn members(object: &Value) -> BTreeSet<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn each_event_of_a_stream_has_the_schema_of_its_data() {
+    let api = Api::start().await;
+    let description = description(&api).await;
+    api.deliver(&["user@example.com"], "Subject: told\r\n\r\n").await;
+    for (path, cursor, kind) in
+        [("/emails/{mailbox}/events", "0", "message"), ("/events", "0123456789abcdef-42", "gap")]
+    {
+        let content = &description["paths"][path]["get"]["responses"]["200"]["content"]["text/event-stream"];
+        let kinds = &resolved(&description, &content["schema"])["discriminator"]["mapping"];
+        assert_eq!(
+            (members(kinds), members(&content["examples"])),
+            (BTreeSet::from(["gap", "message"]), members(kinds))
+        );
+        let schema = description.pointer(kinds[kind].as_str().unwrap().trim_start_matches('#')).unwrap();
+        assert_eq!(schema["properties"]["event"]["enum"], serde_json::json!([kind]));
+        let data = resolved(&description, &schema["properties"]["data"]["contentSchema"]);
+
+        let mut stream = Stream::open(&api, &format!("{}?after={cursor}", path.replace("{mailbox}", "user"))).await;
+        let told = stream.event().await;
+        assert_eq!(told.name, kind);
+        let example: Value =
+            serde_json::from_str(content["examples"][kind]["value"]["data"].as_str().unwrap()).unwrap();
+        let required: BTreeSet<_> =
+            data["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        for found in [members(&data["properties"]), required, members(&example)] {
+            assert_eq!(found, members(&told.json()), "{kind}");
+        }
     }
 }
 

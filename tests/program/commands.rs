@@ -1,12 +1,14 @@
 //! `restante wait` and `restante send`, against a running server.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 
 use crate::process::{Restante, command};
-use crate::programs::{Ended, file, run, until, wait};
+use crate::programs::{Ended, bent_clock, file, run, until, wait};
+use crate::proxy::HaProxy;
 use crate::tls::{certificate, signed_certificate};
 
 /// Runs a command in the directory of a server, which has its key.
@@ -21,14 +23,21 @@ fn send(dir: &Path, server: &Restante, arguments: &[&str]) -> Ended {
 
 /// Begins to wait; returns when the server holds the request.
 fn begin(dir: &Path, server: &Restante, arguments: &[&str]) -> Child {
-    let mut command = command(dir, &[("RESTANTE_URL", &server.url(""))]);
-    command.args(["wait", "--mailbox", "user"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    until("the request", || {
-        let told = String::from_utf8(run(crate::api::curl().arg("-s").arg(server.url("/metrics")), b"").stdout);
-        told.unwrap().contains("restante_http_held_requests 1\n").then_some(())
-    });
+    begin_at(&server.url(""), &[], dir, server, arguments)
+}
+
+/// Begins to wait at `url`, with these variables.
+fn begin_at(url: &str, variables: &[(&str, &str)], dir: &Path, server: &Restante, arguments: &[&str]) -> Child {
+    let mut command = command(dir, variables);
+    command.args(["wait", "--url", url, "--mailbox", "user"]).args(arguments);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    is_held(server);
     child
+}
+
+/// Waits until the server holds one request.
+fn is_held(server: &Restante) {
+    until("the request", || (server.metrics().value("restante_http_held_requests") == 1.0).then_some(()));
 }
 
 fn printed(mut child: Child) -> (Option<i32>, String) {
@@ -90,6 +99,47 @@ fn who_waits_in_vain_is_told_why_by_code_and_text() {
     assert!(no_key.code == Some(2) && no_key.stderr.contains("set RESTANTE_API_KEY"), "{}", no_key.text());
 }
 
+/// The clocks of the server and of who waits are twenty times as fast as that of the test.
+#[test]
+fn who_waits_for_longer_than_a_request_is_held_asks_again_until_the_mail_comes_or_the_time_is_over() {
+    const REFUSED: &str = r#"restante_http_requests_total{route="/emails/{mailbox}/latest",method="GET",status="4xx"}"#;
+    let library = bent_clock();
+    let fast = [("LD_PRELOAD", &library[..]), ("FAKETIME", "+0 x20"), ("FAKETIME_NO_CACHE", "1")];
+    let (server, dir) = Restante::start_anywhere(&fast);
+    let url = server.url("");
+    let in_vain =
+        run(command(dir.path(), &fast).args(["wait", "--url", &url, "--mailbox", "nobody", "--timeout", "70s"]), b"");
+    assert!(
+        in_vain.code == Some(1) && in_vain.stderr.contains("no such mail in nobody within 70s"),
+        "{}",
+        in_vain.text()
+    );
+    assert_eq!(server.metrics().value(REFUSED), 2.0);
+
+    let waiting = begin_at(&url, &fast, dir.path(), &server, &["--print", "code", "--timeout", "1h"]);
+    until("the end of the first request", || (server.metrics().value(REFUSED) == 3.0).then_some(()));
+    is_held(&server);
+    send(dir.path(), &server, &["--text", "Your code is 482913."]).ok();
+    assert_eq!(printed(waiting), (Some(0), "482913\n".to_owned()));
+}
+
+#[test]
+fn a_proxy_that_gives_up_before_the_mail_comes_is_asked_again() {
+    let (server, dir) = Restante::start_anywhere(&[]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let to = format!("server restante {}", server.http);
+    let _haproxy = HaProxy::start(dir.path(), listener, &["mode http", "timeout server 300ms", &to]);
+    let in_vain = restante(dir.path(), &["wait", "--url", &url, "--mailbox", "user", "--timeout", "1s"]);
+    assert!(in_vain.code == Some(1) && in_vain.stderr.contains("(504)"), "{}", in_vain.text());
+    let waiting = begin_at(&url, &[], dir.path(), &server, &["--print", "code", "--timeout", "2m"]);
+    until("the end of the first request", || {
+        (server.metrics().value("restante_http_held_requests") == 0.0).then_some(())
+    });
+    send(dir.path(), &server, &["--text", "Your code is 482913."]).ok();
+    assert_eq!(printed(waiting), (Some(0), "482913\n".to_owned()));
+}
+
 #[test]
 fn a_server_with_a_certificate_is_asked_where_it_is_vouched_for() {
     let dir = TempDir::new().unwrap();
@@ -129,8 +179,6 @@ fn a_mail_is_sent_with_what_it_was_given_or_the_reason_is_printed() {
     let off = send(dir.path(), &server, &["--tls", "off", "--subject", "clear"]);
     off.ok();
     assert!(server.mails("user")[0]["peer"]["tls"].is_null());
-    let relay = send(dir.path(), &server, &["--to", "x@elsewhere.example"]);
-    assert!(relay.code == Some(1) && relay.stderr.contains("relaying denied"), "{}", relay.text());
     let nowhere = restante(dir.path(), &["send", "--server", "127.0.0.1:1", "--to", "a@example.com"]);
     assert_eq!(nowhere.code, Some(3), "{}", nowhere.text());
     for wrong in
@@ -140,4 +188,31 @@ fn a_mail_is_sent_with_what_it_was_given_or_the_reason_is_printed() {
         assert_eq!(ended.code, Some(2), "{wrong:?}: {}", ended.text());
     }
     assert_eq!(server.mails("user").len(), 2);
+}
+
+#[test]
+fn a_mail_goes_to_whom_the_server_takes_and_each_refused_recipient_is_named_with_its_reply() {
+    let (server, dir) = Restante::start_anywhere(&[("DOMAIN", "example.com")]);
+    let some = ["--to", "x@elsewhere.example", "--to", "ada@example.com", "--to", "y@elsewhere.example"];
+    let some = send(dir.path(), &server, &some);
+    assert_eq!(some.code, Some(4), "{}", some.text());
+    assert!(some.stdout.starts_with(b"250 2.0.0 kept as "), "{}", some.text());
+    let refused: Vec<_> = some.stderr.lines().filter_map(|line| line.strip_prefix("refused: ")).collect();
+    let [x, y] = refused[..] else { panic!("two were refused: {}", some.stderr) };
+    assert!(x.starts_with("x@elsewhere.example: 550 5.7.1 relaying denied: "), "{x}");
+    assert!(y.starts_with("y@elsewhere.example: 550 5.7.1 "), "{y}");
+    assert!(some.stderr.ends_with("refused for 2 of 4 recipients\n"), "{}", some.stderr);
+    assert_eq!((server.mails("user").len(), server.mails("ada").len()), (1, 1));
+    send(dir.path(), &server, &["--to", "用户@example.com"]).ok();
+    assert_eq!(server.mail("%E7%94%A8%E6%88%B7")["envelope"]["smtputf8"], true);
+
+    let smtp = server.smtp.to_string();
+    let nobody = restante(dir.path(), &["send", "--server", &smtp, "--to", "x@elsewhere.example"]);
+    assert_eq!((nobody.code, nobody.stdout.len()), (Some(1), 0), "{}", nobody.text());
+    assert!(nobody.stderr.contains("x@elsewhere.example: 550 5.7.1 "), "{}", nobody.stderr);
+    drop(server);
+    let (limited, dir) = Restante::start_anywhere(&[("SMTP_RATE_PER_MINUTE", "1")]);
+    send(dir.path(), &limited, &[]).ok();
+    let refused = send(dir.path(), &limited, &[]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("refused: 450 4.7.1 "), "{}", refused.text());
 }

@@ -10,7 +10,7 @@ use crate::programs::{program, run, until};
 use crate::tls::certificate;
 
 impl Restante {
-    fn metrics(&self) -> Exposition {
+    pub(crate) fn metrics(&self) -> Exposition {
         Exposition::parse(&run(curl().args(["--silent", "--fail", &self.url("/metrics")]), b"").ok())
     }
 }

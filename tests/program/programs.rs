@@ -103,6 +103,12 @@ impl Ended {
     }
 }
 
+/// The library that bends the clock of a program, as LD_PRELOAD wants it; only the `faketime` beside it knows where it is.
+pub(crate) fn bent_clock() -> String {
+    let preloaded = run(program("faketime").args(["-m", "-f", "+0", "sh", "-c", "echo $LD_PRELOAD"]), b"").ok();
+    preloaded.split(':').map(str::trim).find(|path| path.contains("faketime")).unwrap().to_owned()
+}
+
 /// A file of the tests beside this one.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program").join(name)

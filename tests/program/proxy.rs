@@ -62,15 +62,14 @@ fn a_header_from_anybody_else_is_garbage() {
 }
 
 /// HAProxy in front of a server; killed when it is dropped.
-struct HaProxy(Child);
+pub(crate) struct HaProxy(Child);
 
 impl HaProxy {
-    /// Passes on what comes to `listener`, saying for whom.
-    fn start(dir: &Path, listener: TcpListener, server: &Restante) -> Self {
+    /// Passes on what comes to `listener`, to the server and in the way that `settings` name.
+    pub(crate) fn start(dir: &Path, listener: TcpListener, settings: &[&str]) -> Self {
         let config = format!(
-            "global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 10s\n  timeout client 2m\n  timeout server 2m\n\
-             listen smtp\n  bind fd@0\n  server restante {} send-proxy-v2\n",
-            server.smtp
+            "global\n  maxconn 100\nlisten front\n  bind fd@0\n  timeout connect 10s\n  timeout client 2m\n  {}\n",
+            settings.join("\n  ")
         );
         let config = file(dir, "haproxy.cfg", config);
         let mut haproxy = program("haproxy");
@@ -95,7 +94,8 @@ fn behind_haproxy_clients_have_their_own_addresses() {
     let server = Restante::start(dir.path(), &[("PROXY_PROTOCOL_FROM", "127.0.0.1")]);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let front = listener.local_addr().unwrap();
-    let _haproxy = HaProxy::start(dir.path(), listener, &server);
+    let to = format!("server restante {} send-proxy-v2", server.smtp);
+    let _haproxy = HaProxy::start(dir.path(), listener, &["mode tcp", "timeout server 2m", &to]);
     for client in ["127.0.0.9", "127.0.0.10"] {
         run(swaks(front).args(["--local-interface", client, "--tls"]), b"").ok();
         assert_eq!(server.mails("user")[0]["peer"]["ip"], client);

@@ -8,6 +8,7 @@ pub(super) mod examples;
 mod page;
 mod parameters;
 mod problems;
+pub(super) mod streams;
 
 use utoipa::IntoParams;
 use utoipa::openapi::info::LicenseBuilder;

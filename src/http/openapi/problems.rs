@@ -29,7 +29,7 @@ pub(super) struct Shared {
 }
 
 /// What comes of a request on any route.
-pub(super) const OF_ALL: [Shared; 7] = [
+pub(super) const OF_ALL: [Shared; 8] = [
     Shared {
         status: 400,
         name: "BadRequest",
@@ -43,6 +43,12 @@ pub(super) const OF_ALL: [Shared; 7] = [
                 Problem::bad_request("bad mailbox name", control),
             ]
         },
+    },
+    Shared {
+        status: 406,
+        name: "NotAcceptable",
+        meaning: "`Accept` excludes the type of the answer, or `Accept-Encoding` every coding; nothing has been done",
+        problems: || vec![Problem::not_acceptable("application/json"), Problem::no_coding_accepted()],
     },
     Shared {
         status: 413,
@@ -83,7 +89,7 @@ pub(super) const OF_ALL: [Shared; 7] = [
 ];
 
 /// What comes of a request on its way to a route that needs a key.
-pub(super) const BEHIND_KEY: [Shared; 4] = [
+pub(super) const BEHIND_KEY: [Shared; 3] = [
     Shared {
         status: 401,
         name: "InvalidKey",
@@ -96,12 +102,6 @@ pub(super) const BEHIND_KEY: [Shared; 4] = [
         meaning: "A web page of another host asks by a browser, and is not in `CORS_ORIGINS`; or a token is used for something \
                   else than its mailbox",
         problems: || vec![Problem::foreign_origin(), Problem::out_of_scope("user")],
-    },
-    Shared {
-        status: 406,
-        name: "NotAcceptable",
-        meaning: "`Accept` excludes the type of the answer; nothing has been done",
-        problems: || vec![Problem::not_acceptable("application/json")],
     },
     Shared {
         status: 429,
@@ -175,11 +175,7 @@ pub(in crate::http) struct MessageFound<'a> {
 
 /// Adds answers that `operation` shares with others, unless it has said more of the same status.
 pub(super) fn add(operation: &mut Operation, shared: &[Shared]) {
-    // What has no type of its own excludes none.
-    let answers = &operation.responses.responses;
-    let any_type =
-        answers.values().any(|answer| matches!(answer, RefOr::T(answer) if answer.content.contains_key("*/*")));
-    for Shared { status, name, .. } in shared.iter().filter(|shared| !(any_type && shared.status == 406)) {
+    for Shared { status, name, .. } in shared {
         let answers = &mut operation.responses.responses;
         answers.entry(status.to_string()).or_insert_with(|| RefOr::Ref(Ref::from_response_name(*name)));
     }

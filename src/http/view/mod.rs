@@ -165,24 +165,45 @@ struct EnvelopeView<'a> {
 }
 
 /// A message that has just arrived: what tells whether it is the one, and where the whole of it is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Arrival)]
 pub(super) struct ArrivalView<'a> {
+    /// The name of the message.
     #[serde(serialize_with = "text")]
+    #[schema(value_type = String, format = Uuid)]
     id: MessageId,
+    /// Its place in the order of arrival.
     seq: u64,
+    /// The name of the mailbox.
     mailbox: &'a str,
+    /// The sender of the envelope, empty for a bounce.
     #[serde(serialize_with = "text_or_empty")]
+    #[schema(value_type = String)]
     from: Option<&'a Address>,
+    /// The recipient of the envelope that led to this mailbox.
     #[serde(serialize_with = "text")]
+    #[schema(value_type = String)]
     to: &'a Address,
+    /// The decoded `Subject`, or empty.
     subject: &'a str,
+    /// When it was received, in seconds since 1970.
     received_at: u64,
+    /// From when on it is not served any more, in seconds since 1970.
     expires_at: u64,
+    /// The size of the raw message in bytes.
     size: u64,
+    /// The first author of `From`.
+    #[schema(required)]
     header_from: Option<&'a HeaderAddress>,
+    /// The file names of the attachments, empty for one without.
     attachments: Vec<&'a str>,
+    /// The likeliest of its one-time codes.
+    #[schema(required)]
     code: Option<&'a str>,
+    /// The likeliest of its links to act on.
+    #[schema(required)]
     link: Option<&'a str>,
+    /// The path of the whole message.
     url: String,
 }
 

@@ -113,15 +113,12 @@ fn time(moment: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::embedded::directory::Directory;
-    use crate::store::embedded::schema;
+    use crate::store::embedded::schema::tests::plans;
 
     #[test]
     fn each_question_goes_straight_to_its_rows() {
-        let dir = tempfile::tempdir().unwrap();
-        let connection = schema::writing(&Directory::open(dir.path().to_owned()).unwrap()).unwrap();
         let by_id = "SEARCH message USING INDEX message_id (id=? AND mailbox=?)";
-        for (question, index) in [
+        for (steps, index) in plans(&[
             (UNCLAIMED, "SEARCH message USING INDEX message_mailbox (mailbox=? AND seq>? AND seq<?)"),
             (
                 NEXT_FREE,
@@ -131,10 +128,7 @@ mod tests {
             (CLAIM, by_id),
             (STEP, by_id),
             (IS_THERE, by_id),
-        ] {
-            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
-            let steps =
-                statement.raw_query().mapped(|row| row.get(3)).collect::<rusqlite::Result<Vec<String>>>().unwrap();
+        ]) {
             assert_eq!(steps, [index]);
         }
     }

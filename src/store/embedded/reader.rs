@@ -323,20 +323,15 @@ pub(super) fn mailboxes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::embedded::directory::Directory;
+    use crate::store::embedded::schema::tests::plans;
 
     #[test]
     fn each_question_goes_straight_to_its_rows() {
-        let dir = tempfile::tempdir().unwrap();
-        let connection = schema::writing(&Directory::open(dir.path().to_owned()).unwrap()).unwrap();
-        for (question, index) in [
+        for (steps, index) in plans(&[
             (LIST, "SEARCH message USING INDEX message_mailbox (mailbox=? AND seq>? AND seq<?)"),
             (ONE, "SEARCH message USING INDEX message_id (id=? AND mailbox=?)"),
             (MAILBOXES, "SEARCH message USING COVERING INDEX message_mailbox (mailbox>?)"),
-        ] {
-            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
-            let steps =
-                statement.raw_query().mapped(|row| row.get(3)).collect::<rusqlite::Result<Vec<String>>>().unwrap();
+        ]) {
             assert_eq!(steps[0], index, "{steps:?}");
             assert!(!steps.iter().any(|step| step.contains("SCAN") || step.contains("TEMP")), "{steps:?}");
         }

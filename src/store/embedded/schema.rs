@@ -126,8 +126,19 @@ pub(super) fn reading(index: &Path) -> rusqlite::Result<Connection> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// For each question the steps in which a new index answers it, beside what is expected of them.
+    pub(in crate::store::embedded) fn plans<'a>(questions: &[(&str, &'a str)]) -> Vec<(Vec<String>, &'a str)> {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = writing(&Directory::open(dir.path().to_owned()).unwrap()).unwrap();
+        let steps = |question: &str| {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
+            statement.raw_query().mapped(|row| row.get(3)).collect::<rusqlite::Result<_>>().unwrap()
+        };
+        questions.iter().map(|(question, expected)| (steps(question), *expected)).collect()
+    }
 
     #[test]
     fn a_new_index_is_consistent_and_can_shrink() {

@@ -130,21 +130,15 @@ const fn from_code(code: i64) -> GoneReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::embedded::directory::Directory;
-    use crate::store::embedded::schema;
+    use crate::store::embedded::schema::tests::plans;
 
     #[test]
     fn the_oldest_are_found_without_a_look_at_the_others() {
-        let dir = tempfile::tempdir().unwrap();
-        let connection = schema::writing(&Directory::open(dir.path().to_owned()).unwrap()).unwrap();
-        for (question, step) in [
+        for (steps, step) in plans(&[
             (OLDEST_OF_MAILBOX, "SEARCH gone USING COVERING INDEX gone_message (mailbox=?)"),
             (OLDEST, "SCAN gone"),
             (DUE, "SCAN gone"),
-        ] {
-            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
-            let steps =
-                statement.raw_query().mapped(|row| row.get(3)).collect::<rusqlite::Result<Vec<String>>>().unwrap();
+        ]) {
             assert_eq!(steps[0], "SEARCH gone USING INTEGER PRIMARY KEY (rowid=?)", "{steps:?}");
             assert!(steps.contains(&step.to_owned()), "{steps:?}");
             // What is scanned is so in its order, up to the limit.

@@ -1,20 +1,13 @@
 //! A clock that jumps: by days, ahead and back, while the program runs.
 
 use std::fs;
-use std::path::PathBuf;
 
 use tempfile::TempDir;
 
 use super::load::{Account, SETTINGS};
 use super::reader::Reader;
 use crate::process::Restante;
-use crate::programs::{program, run};
-
-/// The library that bends the clock of a program; only the `faketime` beside it knows where it is.
-fn library() -> PathBuf {
-    let preloaded = run(program("faketime").args(["-m", "-f", "+0", "sh", "-c", "echo $LD_PRELOAD"]), b"").ok();
-    preloaded.split(':').map(str::trim).find(|path| path.contains("faketime")).unwrap().into()
-}
+use crate::programs::bent_clock;
 
 #[test]
 fn a_clock_that_jumps_by_days_loses_no_mail_and_stops_nothing() {
@@ -23,7 +16,7 @@ fn a_clock_that_jumps_by_days_loses_no_mail_and_stops_nothing() {
     let jump = |to: &str| fs::write(&clock, to).unwrap();
     jump("+0");
     let bent = [
-        ("LD_PRELOAD", library().display().to_string()),
+        ("LD_PRELOAD", bent_clock()),
         ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
         ("FAKETIME_NO_CACHE", "1".to_owned()),
         // The time that passes is not what jumps.

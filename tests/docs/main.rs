@@ -1,6 +1,8 @@
 //! The documents against the program: variables, commands, examples, links and names in them are true.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod recipes;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -279,7 +281,11 @@ fn requests(commands: &str) -> Vec<(String, String)> {
 /// What the server says of itself: each method and each path.
 fn operations() -> Vec<(String, String)> {
     let said = Server::start().run("curl -s http://127.0.0.1:8080/openapi.json");
-    let description: Value = serde_json::from_str(&said).unwrap();
+    operations_of(&serde_json::from_str(&said).unwrap())
+}
+
+/// Each method and each path of a description.
+fn operations_of(description: &Value) -> Vec<(String, String)> {
     let paths = description["paths"].as_object().unwrap();
     let of_path = |(path, item): (&String, &Value)| {
         let methods = item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()));

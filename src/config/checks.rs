@@ -1,0 +1,108 @@
+//! What several variables have to be together.
+
+use std::net::SocketAddr;
+
+use super::Config;
+use super::reader::Reader;
+
+/// Names of one machine or one network; no authority whom browsers trust signs for them (RFC 6761, RFC 6762, RFC 8375, and
+/// `internal`, which is set aside for them).
+const PRIVATE_ENDINGS: [&str; 7] = ["home.arpa", "internal", "invalid", "local", "localhost", "onion", "test"];
+
+impl Config {
+    /// Notes all mistakes that lie in more than one variable.
+    pub(super) fn check(&self, reader: &mut Reader<'_>) {
+        self.check_exposure(reader);
+        self.check_room(reader);
+        self.check_acme(reader);
+        self.check_addresses(reader);
+    }
+
+    /// Where it listens, by the variables that say so.
+    fn addresses(&self) -> [(&'static str, &[SocketAddr]); 5] {
+        [
+            ("SMTP_ADDR", &self.smtp_addrs),
+            ("SMTPS_ADDR", &self.smtps_addrs),
+            ("HTTP_ADDR", &self.http_addrs),
+            ("HTTPS_ADDR", &self.https_addrs),
+            ("METRICS_ADDR", &self.metrics_addrs),
+        ]
+    }
+
+    /// A message of the size that is offered has to find room on its way in.
+    fn check_room(&self, reader: &mut Reader<'_>) {
+        let (room, size) = (self.smtp.max_bytes_in_flight, self.smtp.session.max_message_bytes);
+        if room < size {
+            reader.mistake(format!(
+                "SMTP_MAX_IN_FLIGHT is {room} bytes, less than the {size} of SMTP_MAX_MESSAGE_SIZE: no such message would \
+                 get in; make it larger, or the messages smaller"
+            ));
+        }
+    }
+
+    /// Strangers may reach the server only where it is said whose mail it takes and who may read it.
+    fn check_exposure(&self, reader: &mut Reader<'_>) {
+        let mut all = self.addresses().into_iter().flat_map(|(_, addrs)| addrs);
+        let Some(addr) = all.find(|addr| !addr.ip().to_canonical().is_loopback()) else { return };
+        if !reader.is_set("DOMAIN") {
+            reader.mistake(format!(
+                "DOMAIN is not set, but {addr} can be reached by strangers: say whose mail is taken, such as \
+                 DOMAIN=example.com (or * for any domain)"
+            ));
+        }
+        if !reader.is_set("API_KEY") {
+            reader.mistake(format!(
+                "API_KEY is not set, but {addr} can be reached by strangers: set a long random key, such as the output of \
+                 `openssl rand -hex 32`"
+            ));
+        }
+    }
+
+    /// A certificate authority asks on port 443 who has the names, and has to find them.
+    fn check_acme(&self, reader: &mut Reader<'_>) {
+        let Some(acme) = &self.tls.acme else { return };
+        if self.https_addrs.is_empty() {
+            reader.mistake(
+                "ACME_DOMAINS is set, but HTTPS_ADDR is not: the names are proved on port 443, write HTTPS_ADDR=0.0.0.0:443 \
+                 or the address that port 443 is passed on to"
+                    .to_owned(),
+            );
+        }
+        // An authority of one's own may sign for any name.
+        if !reader.is_set("ACME_DIRECTORY_URL") {
+            for name in acme.domains.iter().filter(|name| is_private(name)) {
+                reader.mistake(format!(
+                    "ACME_DOMAINS has {name}, and ACME_DIRECTORY_URL is not set: no public authority signs for such a name; \
+                     write one that DNS knows, such as mx.example.com, or name an authority of your own"
+                ));
+            }
+        }
+    }
+
+    /// An address and port can be listened on once; else the second attempt fails as if another program were there.
+    fn check_addresses(&self, reader: &mut Reader<'_>) {
+        let named = self.addresses().into_iter().flat_map(|(name, addrs)| addrs.iter().map(move |addr| (name, *addr)));
+        let named: Vec<_> = named.collect();
+        for (at, (name, addr)) in named.iter().enumerate() {
+            for (other_name, other) in named[..at].iter().filter(|(_, other)| collide(*addr, *other)) {
+                reader.mistake(format!(
+                    "{other_name} has {other} and {name} has {addr}: only one of them can be listened on; give each an \
+                     address or a port of its own"
+                ));
+            }
+        }
+    }
+}
+
+fn is_private(name: &str) -> bool {
+    !name.contains('.')
+        || PRIVATE_ENDINGS.iter().any(|end| name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.')))
+}
+
+/// Whether only one of them can be listened on. Port 0 is another one each time; whether all addresses of IPv6 have those of
+/// IPv4 in them is for the system to say.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let is_same_family = a.is_ipv4() == b.is_ipv4();
+    let is_same_place = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && is_same_family && is_same_place
+}
