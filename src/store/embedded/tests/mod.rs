@@ -330,6 +330,16 @@ async fn one_damaged_record_does_not_hide_the_others() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_for_a_moment_is_in_the_next_list() {
+    let lab = Lab::open(Subject::Embedded).await;
+    let (first, _) = lab.deliver("alice", b"").await;
+    let lab = lab.reopen(|data_dir| flip(data_dir, 60)).await;
+    assert!(lab.seqs("alice").await.is_empty());
+    flip(&lab.data_dir(), 60);
+    assert_eq!(lab.seqs("alice").await, [first]);
+}
+
+#[tokio::test]
 async fn a_segment_that_was_cut_off_loses_only_what_was_cut() {
     let lab = Lab::open(Subject::Embedded).await;
     let (first, id) = lab.deliver("alice", b"hello").await;

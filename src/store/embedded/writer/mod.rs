@@ -153,6 +153,7 @@ impl Writer {
         }
         // What cannot be indexed now is found in the log.
         self.rest();
+        self.give_back(false);
         self.checkpoint();
     }
 
@@ -306,7 +307,7 @@ impl Writer {
     /// pending, and the memory of what goes.
     fn transact(&mut self, adds: bool, chores: &mut [Chore]) -> Result<(), StoreError> {
         match self.commit(adds, chores) {
-            Ok(Done { freed, evicted }) => {
+            Ok((Done { freed, evicted }, is_synced)) => {
                 self.parts.metrics.removed.of(Removal::Evicted).inc_by(evicted);
                 chores.iter().for_each(|chore| chore.note(&self.parts.changes));
                 if adds {
@@ -316,9 +317,8 @@ impl Writer {
                     self.flush_rows = FLUSH_ROWS;
                 }
                 self.release(freed);
-                let is_durable = must_stay(adds, chores);
-                if is_durable || chores.is_empty() || self.freed.len() >= FREED_MAX {
-                    self.give_back(is_durable);
+                if is_synced || chores.is_empty() || self.freed.len() >= FREED_MAX {
+                    self.give_back(is_synced);
                 }
                 Ok(())
             }
@@ -329,9 +329,12 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, adds: bool, chores: &mut [Chore]) -> rusqlite::Result<Done> {
+    /// The transaction itself; says whether it was synced, and all that was committed before it.
+    fn commit(&mut self, adds: bool, chores: &mut [Chore]) -> rusqlite::Result<(Done, bool)> {
         let connection = &mut self.parts.connection;
-        index::set_durable(connection, must_stay(adds, chores))?;
+        let is_durable = must_stay(adds, chores);
+        index::set_durable(connection, is_durable)?;
+        let before = connection.total_changes();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut update = Update::new(transaction, &mut self.counts, adds);
         if adds && !self.pending.is_empty() {
@@ -340,7 +343,9 @@ impl Writer {
         for chore in chores {
             chore.run(&mut update)?;
         }
-        update.commit()
+        let done = update.commit()?;
+        // One that has changed nothing writes nothing, so there is nothing to sync.
+        Ok((done, is_durable && connection.total_changes() > before))
     }
 
     fn rolled_back(&mut self, error: rusqlite::Error) -> StoreError {

@@ -27,34 +27,44 @@ impl Writer {
         self.freed.extend(freed);
     }
 
-    /// Gives back the room of the entries that were counted off; `is_durable` says that the index is without them.
-    pub(super) fn give_back(&mut self, is_durable: bool) {
-        let freed = std::mem::take(&mut self.freed);
-        if !freed.is_empty()
-            && !is_durable
-            && let Err(error) = index::sync(&self.parts.connection)
-        {
-            tracing::warn!(%error, "the index could not be synced; some room comes back with the end of the hour only");
-            return;
+    /// Gives back the room of the entries that were counted off; `is_synced` says that the index is without them for good.
+    /// Says whether that could be done.
+    pub(super) fn give_back(&mut self, is_synced: bool) -> bool {
+        if self.freed.is_empty() {
+            return true;
         }
-        for (segment, bytes) in merged(freed) {
+        if !is_synced && let Err(error) = self.sync_index() {
+            tracing::warn!(%error, "the index could not be synced; some room comes back later");
+            self.freed.truncate(FREED_MAX);
+            return false;
+        }
+        for (segment, bytes) in merged(std::mem::take(&mut self.freed)) {
             if self.live.contains_key(&segment) {
                 self.segments.free(segment, bytes);
             }
         }
+        true
+    }
+
+    /// The write-ahead log may be what fills the disk, so it is emptied before this fails.
+    fn sync_index(&self) -> rusqlite::Result<()> {
+        index::sync(&self.parts.connection).or_else(|_| {
+            self.checkpoint();
+            index::sync(&self.parts.connection)
+        })
     }
 
     /// Gives room back after a sweep, some of it at a time; says whether there is more.
     pub(super) fn tidy(&mut self, now: Timestamp, removed: u64) -> bool {
-        // First of all: a segment must not go before the rows that name it have gone for good.
-        self.give_back(false);
+        // First of all: a segment whose hour is not over must not go before the rows that name it have gone for good.
+        let is_synced = self.give_back(false);
         // Those that nothing was ever committed to are not counted yet, and must go too.
         for id in self.segments.retire(now) {
             self.live.entry(id).or_default();
         }
         // On a full disk the rows of a segment may be there yet. They are not needed to see that it is over, and without
         // its room they could never be removed.
-        self.unlink_if(|id, held| held.entries == 0 || id.is_over(now));
+        self.unlink_if(|id, held| (held.entries == 0 && is_synced) || id.is_over(now));
         let has_more = self.vacuum().unwrap_or_else(|error| {
             tracing::warn!(%error, "the index could not be made smaller");
             false

@@ -156,6 +156,40 @@ fn what_expires_costs_one_sync_before_its_segment_goes() {
 }
 
 #[test]
+fn what_has_changed_nothing_syncs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(dir.path());
+    append(&mut writer, &[("alice", 6)]);
+    assert_eq!(expire(&mut writer, 6).unwrap(), 1);
+    let clear = |writer: &mut Writer, mailbox| {
+        let (answer, _answered) = Answer::channel();
+        let clear = Chore::Clear(to(&[mailbox])[0].mailbox.clone(), Timestamp::from_millis(0), answer);
+        writer.work(Batch { chores: vec![clear], ..Batch::default() });
+    };
+    clear(&mut writer, "nobody");
+    assert_eq!(writer.freed.len(), 1, "the index may come back with it");
+    append(&mut writer, &[("bob", 7)]);
+    clear(&mut writer, "bob");
+    assert_eq!((writer.freed.len(), syncs(&writer)), (0, 0), "the deletion was synced, and what came before it");
+}
+
+#[test]
+fn room_that_cannot_be_given_back_is_given_back_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(dir.path());
+    append(&mut writer, &[("alice", 6), ("bob", 6)]);
+    assert_eq!(expire(&mut writer, 6).unwrap(), 2);
+    execute(&writer, "CREATE TEMP TRIGGER trap2 BEFORE UPDATE ON main.counter BEGIN SELECT raise(ABORT, 'trap'); END");
+    let segments = || dir.path().join("data/segments").read_dir().unwrap().count();
+    writer.segments.retire(Timestamp::from_millis(7 * HOUR_MS));
+    writer.tidy(Timestamp::from_millis(6 * HOUR_MS), 0);
+    assert_eq!((writer.freed.len(), segments()), (2, 1), "rows may come back that name the segment");
+    execute(&writer, "DROP TRIGGER trap2");
+    writer.tidy(Timestamp::from_millis(6 * HOUR_MS), 0);
+    assert_eq!((writer.freed.len(), segments()), (0, 0));
+}
+
+#[test]
 fn an_index_that_cannot_be_written_loses_nothing_that_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = writer(dir.path());
