@@ -63,6 +63,6 @@ fn move_slots(cluster: &Cluster) {
     let id = |node: usize| cluster.nodes[node].cli(&["CLUSTER", "MYID"]);
     let mut reshard = Command::new("redis-cli");
     reshard.args(["--cluster", "reshard", &cluster.nodes[GIVER].addr().to_string(), "--cluster-yes"]);
-    reshard.args(["--cluster-from", &id(GIVER), "--cluster-to", &id(TAKER), "--cluster-slots", "300"]);
+    reshard.args(["--cluster-from", &id(GIVER), "--cluster-to", &id(TAKER), "--cluster-slots", "100"]);
     run(&mut reshard, b"").ok();
 }

@@ -25,8 +25,8 @@ releases! {
 
 fn two_programs_share_a_cluster_with_replicas_that_are_waited_for(release: Release) {
     let cluster = Cluster::start_release(release, 2, 1);
-    let strict = [("REDIS_WAIT_REPLICAS", "1"), ("STORE_DURABILITY", "strict")];
-    let [(first, _a), (second, _b)] = [(); 2].map(|()| node_with(&cluster.url(), &strict));
+    let waiting = [("REDIS_WAIT_REPLICAS", "1")];
+    let [(first, _a), (second, _b)] = [(); 2].map(|()| node_with(&cluster.url(), &waiting));
     let (account, [from_first, from_second]) = (Account::default(), [&first, &second].map(Reader::of));
     let load = Load::start(&[&first, &second], 0, &account);
     load.wait_for(40);
