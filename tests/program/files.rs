@@ -99,13 +99,13 @@ fn who_looks_at_a_terminal_sees_how_far_a_move_is_and_a_file_has_the_end_alone()
     let dir = TempDir::new().unwrap();
     filled(dir.path());
     let seen = on_a_terminal(dir.path(), &["export", "--to", "seen", "--format", "mbox"]);
-    assert!(seen.starts_with("\r\x1b[Kexported 1 messages, "), "{seen:?}");
-    assert!(seen.contains("\r\x1b[Kexported 16 messages of 2 mailboxes, "), "{seen:?}");
+    assert!(seen.starts_with("\r\x1b[K\x1b[?7lexported 1 messages, "), "{seen:?}");
+    assert!(seen.contains("\x1b[?7h\r\x1b[Kexported 16 messages of 2 mailboxes, "), "{seen:?}");
     let kept = restante(dir.path(), &["export", "--to", "kept", "--format", "mbox"]);
     assert!(kept.ok().starts_with("exported 16 messages of "), "{}", kept.stderr);
     let seen = on_a_terminal(dir.path(), &["import", "seen"]);
-    assert!(seen.starts_with("\r\x1b[K1 messages so far: 0 imported, 1 were there already"), "{seen:?}");
-    assert!(seen.contains("\r\x1b[Kimported 0 messages; 16 were there"), "{seen:?}");
+    assert!(seen.starts_with("\r\x1b[K\x1b[?7l1 messages so far: 0 imported, 1 were there already"), "{seen:?}");
+    assert!(seen.contains("\x1b[?7h\r\x1b[Kimported 0 messages; 16 were there"), "{seen:?}");
     let kept = restante(dir.path(), &["import", "kept"]);
     assert!(kept.ok().starts_with("imported 0 messages; "), "{}", kept.stderr);
 }
