@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::api::path_of;
 use crate::dialogue::Client;
 use crate::process::{Restante, command};
-use crate::programs::{Ended, file, fixture, program, run};
+use crate::programs::{Ended, bent_clock, file, fixture, program, run};
 use crate::redis::Redis;
 
 const FORMATS: [&str; 3] = ["eml", "maildir", "mbox"];
@@ -141,14 +141,19 @@ fn what_has_expired_is_kept_anew_where_that_is_asked_for() {
     let files = from.path().join("files");
     let files = files.to_str().unwrap();
     restante(from.path(), &["export", "--to", files, "--format", "eml"]).ok();
-    let renewed = run(command(to.path(), &[("RETENTION", "40d")]).args(["import", files, "--renew"]), b"").ok();
+    let library = bent_clock();
+    let a_month_later = [("LD_PRELOAD", &library[..]), ("FAKETIME", "+30d"), ("RETENTION", "40d")];
+    let import = |more: &[&str]| run(command(to.path(), &a_month_later).args(["import", files]).args(more), b"").ok();
+    let left_out = import(&[]);
+    assert!(left_out.starts_with("imported 0 messages; 0 were there already, 16 have expired"), "{left_out}");
+    let renewed = import(&["--renew"]);
     assert!(renewed.starts_with("imported 16 messages; 0 were there already, 0 have expired"), "{renewed}");
 
     let server = Restante::start(to.path(), &[]);
     let secs = |mail: &Value, name: &str| mail[name].as_u64().unwrap();
     for ((mut mail, raw), (original, original_raw)) in contents(&server).into_iter().zip(original) {
         let left = secs(&mail, "expires_at") - secs(&original, "expires_at");
-        assert!(left >= 39 * 24 * 3600, "it lives for {left} s longer");
+        assert!(left >= (30 + 39) * 24 * 3600, "it lives for {left} s longer");
         mail["expires_at"] = original["expires_at"].clone();
         assert_eq!((mail, raw), (original, original_raw), "all else is as it was");
     }
