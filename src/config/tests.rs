@@ -178,6 +178,9 @@ fn what_follows_from_other_variables_is_shown_as_it_is_in_effect() {
     assert_eq!(shown(&ordered, "HTTPS_HOST"), "mx.example.net");
 }
 
+    let named_twice =
+        [("DOMAIN", "example.com"), ("HTTP_HOSTS", "Example.com,proxy.lan"), ("HTTPS_HOST", "example.com")];
+    assert_eq!(shown(&named_twice, "HTTP_HOSTS"), "example.com,proxy.lan");
 #[test]
 fn secrets_are_never_shown() {
     let config = config(&[("API_KEY", "hunter2hunter2")]).unwrap();
