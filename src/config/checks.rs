@@ -7,7 +7,7 @@ use super::reader::Reader;
 
 /// Names of one machine or one network; no authority whom browsers trust signs for them (RFC 6761, RFC 6762, RFC 8375, and
 /// `internal`, which is set aside for them).
-const PRIVATE_ENDINGS: [&str; 7] = ["home.arpa", "internal", "invalid", "local", "localhost", "onion", "test"];
+const PRIVATE_ENDINGS: [&str; 6] = ["home.arpa", "internal", "invalid", "local", "localhost", "test"];
 
 impl Config {
     /// Notes all mistakes that lie in more than one variable.

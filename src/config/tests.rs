@@ -150,7 +150,7 @@ fn a_name_that_no_public_authority_signs_for_is_a_mistake() {
         assert!(mistakes.starts_with("1 mistake ") && mistakes.contains(&expected), "{mistakes}");
         assert_eq!(ordered(name, &[("ACME_DIRECTORY_URL", "https://ca.internal/dir")]), Ok(()), "{name}");
     }
-    assert_eq!(ordered("mx.example.com,mylocal.example,local.example.org", &[]), Ok(()));
+    assert_eq!(ordered("mx.example.com,mylocal.example,local.example.org,mx.example.onion", &[]), Ok(()));
 }
 
 #[test]
