@@ -136,6 +136,10 @@ fn an_address_that_is_given_twice_is_named_with_its_variables() {
     ] {
         assert!(config(&variables).is_ok(), "{variables:?}");
     }
+    let on_interfaces = |addrs| config(&[("SMTP_ADDR", addrs), ("DOMAIN", "*"), ("API_KEY", "secret")]);
+    assert!(on_interfaces("[fe80::1%2]:25,[fe80::1%3]:25").is_ok());
+    let mistakes = on_interfaces("[fe80::1%2]:25,[fe80::1%2]:25").unwrap_err().to_string();
+    assert!(mistakes.contains("SMTP_ADDR has [fe80::1%2]:25 and SMTP_ADDR has [fe80::1%2]:25: "), "{mistakes}");
 }
 
 #[test]
@@ -174,13 +178,13 @@ fn what_follows_from_other_variables_is_shown_as_it_is_in_effect() {
     assert_eq!(shown(&server, "SMTP_HOSTNAME"), "example.com");
     assert_eq!(shown(&server, "HTTPS_HOST"), "example.com:8443");
     assert_eq!(shown(&server, "HTTP_HOSTS"), "proxy.lan,example.com");
+    let named_twice =
+        [("DOMAIN", "example.com"), ("HTTP_HOSTS", "Example.com,proxy.lan"), ("HTTPS_HOST", "example.com")];
+    assert_eq!(shown(&named_twice, "HTTP_HOSTS"), "example.com,proxy.lan");
     let ordered = [("HTTPS_ADDR", "127.0.0.1:443"), ("ACME_DOMAINS", "mx.example.net")];
     assert_eq!(shown(&ordered, "HTTPS_HOST"), "mx.example.net");
 }
 
-    let named_twice =
-        [("DOMAIN", "example.com"), ("HTTP_HOSTS", "Example.com,proxy.lan"), ("HTTPS_HOST", "example.com")];
-    assert_eq!(shown(&named_twice, "HTTP_HOSTS"), "example.com,proxy.lan");
 #[test]
 fn secrets_are_never_shown() {
     let config = config(&[("API_KEY", "hunter2hunter2")]).unwrap();
