@@ -136,13 +136,32 @@ fn a_proxy_that_gives_up_before_the_mail_comes_is_asked_again() {
     let to = format!("server restante {}", server.http);
     let _haproxy = HaProxy::start(dir.path(), listener, &["mode http", "timeout server 300ms", &to]);
     let in_vain = restante(dir.path(), &["wait", "--url", &url, "--mailbox", "user", "--timeout", "1s"]);
-    assert!(in_vain.code == Some(1) && in_vain.stderr.contains("(504)"), "{}", in_vain.text());
+    assert!(in_vain.code == Some(3) && in_vain.stderr.contains("(504)"), "{}", in_vain.text());
     let waiting = begin_at(&url, &[], dir.path(), &server, &["--print", "code", "--timeout", "2m"]);
     until("the end of the first request", || {
         (server.metrics().value("restante_http_held_requests") == 0.0).then_some(())
     });
     send(dir.path(), &server, &["--text", "Your code is 482913."]).ok();
     assert_eq!(printed(waiting), (Some(0), "482913\n".to_owned()));
+}
+
+#[test]
+fn a_key_that_is_no_good_any_more_ends_the_wait_at_once() {
+    let (server, dir) = Restante::start_anywhere(&[("API_KEY", "the-key-of-before")]);
+    let (next, _dir) = Restante::start_anywhere(&[("API_KEY", "another-key")]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // Each request goes to the other server.
+    let servers = [("server before", server.http), ("server next", next.http)].map(|(name, to)| format!("{name} {to}"));
+    let settings = ["mode http", "balance roundrobin", "timeout server 2m", &servers[0], &servers[1]];
+    let _haproxy = HaProxy::start(dir.path(), listener, &settings);
+    let key = ["--key", "the-key-of-before", "--timeout", "2m"];
+    let mut waiting = begin_at(&url, &[], dir.path(), &server, &key);
+    server.signal("TERM");
+    let code = wait(&mut waiting, "restante wait").code();
+    let said = std::io::read_to_string(waiting.stderr.take().unwrap()).unwrap();
+    assert!(code == Some(3) && said.contains("invalid API key (401)"), "{code:?}: {said}");
+    assert_eq!(next.metrics().value(REFUSED), 1.0);
 }
 
 #[test]
