@@ -55,6 +55,8 @@ pub(super) enum Answer {
     Missing(Value),
     /// Not now: what the server said, and after how long to ask again.
     Later(String, Duration),
+    /// Not now either, but said by a proxy on the way; whether there is a server behind it is not known.
+    NotThrough(String, Duration),
 }
 
 impl Server {
@@ -87,7 +89,7 @@ impl Server {
         }
         if let Some(location) = response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
             let location = String::from_utf8_lossy(location.as_bytes());
-            return Err(Failure::Unreachable(format!("the server sends us to {location}; give its address as --url")));
+            return Err(Failure::TurnedAway(format!("the server sends us to {location}; give its address as --url")));
         }
         let retry_after = retry_after(response.headers());
         let problem = response.json::<Value>().await.unwrap_or_default();
@@ -95,12 +97,15 @@ impl Server {
         let said = format!("{} ({}): {said}", problem["error"].as_str().unwrap_or("refused"), status.as_u16());
         match status {
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::Missing(problem)),
-            // A proxy on the way has less patience than we (RFC 9110 section 15.6.5).
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if problem.is_object() => {
                 Ok(Answer::Later(said, retry_after))
             }
+            // A proxy has less patience than we (RFC 9110 section 15.6.5), or sees no server at the moment.
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Ok(Answer::NotThrough(said, retry_after))
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => {
-                Err(Failure::Unreachable(said))
+                Err(Failure::TurnedAway(said))
             }
             status if status.is_client_error() => Err(Failure::Setup(said)),
             _ => Err(Failure::Unreachable(said)),

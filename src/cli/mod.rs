@@ -86,6 +86,8 @@ enum Failure {
     DonePartly(String),
     Setup(String),
     Unreachable(String),
+    /// The server is there, and does not let us in; it will not the next time either.
+    TurnedAway(String),
 }
 
 impl Failure {
@@ -98,14 +100,18 @@ impl Failure {
             Self::NotDone(_) => EXIT_NOT_DONE,
             Self::DonePartly(_) => EXIT_DONE_PARTLY,
             Self::Setup(_) => EXIT_SETUP,
-            Self::Unreachable(_) => EXIT_UNREACHABLE,
+            Self::Unreachable(_) | Self::TurnedAway(_) => EXIT_UNREACHABLE,
         }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::NotDone(text) | Self::DonePartly(text) | Self::Setup(text) | Self::Unreachable(text)) = self;
+        let (Self::NotDone(text)
+        | Self::DonePartly(text)
+        | Self::Setup(text)
+        | Self::Unreachable(text)
+        | Self::TurnedAway(text)) = self;
         f.write_str(text)
     }
 }

@@ -10,6 +10,10 @@ use crate::clock::{Clock, Timestamp};
 const EVERY: Duration = Duration::from_millis(200);
 /// Erases the line in which the cursor is: CR, and EL of ECMA-48.
 const ERASE: &str = "\r\x1b[K";
+/// Cuts off what is longer than a row of the terminal, as one row alone is erased: DECAWM of the VT100.
+const CUT_OFF: &str = "\x1b[?7l";
+/// Lets lines go on in the next row again.
+const GO_ON: &str = "\x1b[?7h";
 
 /// One line on standard error that is written anew again and again, where a person looks at it. In a file it would be noise.
 pub(super) struct Progress {
@@ -30,7 +34,7 @@ impl Progress {
         }
         let now = self.clock.now();
         if self.written_at.is_none_or(|written_at| now.since(written_at) >= EVERY) {
-            eprint!("{ERASE}{}", line());
+            eprint!("{ERASE}{CUT_OFF}{}{GO_ON}", line());
             self.written_at = Some(now);
         }
     }

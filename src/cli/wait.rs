@@ -84,24 +84,26 @@ async fn arrived(arguments: &Arguments, server: &Server) -> Result<Vec<Value>, F
         // Servers count in seconds. The last request may be held a little too long, but never too short.
         let held = Duration::from_secs(left.min(HELD_MAX).as_millis().div_ceil(1000).max(1) as u64);
         let path = path(arguments, held);
-        let (came_instead, pause) = match server.get(&path, held + PATIENCE).await {
+        let (is_of_server, came_instead, pause) = match server.get(&path, held + PATIENCE).await {
             Ok(Answer::Good(response)) => {
                 let found = response.json::<Value>().await.map_err(|error| Failure::Unreachable(error.to_string()))?;
                 match messages(found, arguments.count) {
                     Ok(messages) => return Ok(messages),
-                    Err(found) => (found, Duration::ZERO),
+                    Err(found) => (true, found, Duration::ZERO),
                 }
             }
-            Ok(Answer::Missing(problem)) => (problem, Duration::ZERO),
-            Ok(Answer::Later(said, after)) => (Value::String(said), after),
+            Ok(Answer::Missing(problem)) => (true, problem, Duration::ZERO),
+            Ok(Answer::Later(said, after)) => (true, Value::String(said), after),
+            Ok(Answer::NotThrough(said, after)) => (false, Value::String(said), after),
             // A server that is being started anew is back soon; one that has never answered may not be there at all.
-            Err(Failure::Unreachable(said)) if has_answered => (Value::String(said), PAUSE),
+            Err(Failure::Unreachable(said)) if has_answered => (false, Value::String(said), PAUSE),
             Err(failure) => return Err(failure),
         };
-        has_answered = true;
+        has_answered |= is_of_server;
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Failure::NotDone(explained(arguments, &came_instead)));
+            let text = explained(arguments, &came_instead);
+            return Err(if has_answered { Failure::NotDone(text) } else { Failure::Unreachable(text) });
         }
         sleep(pause.min(left)).await;
     }
@@ -142,7 +144,7 @@ fn explained(arguments: &Arguments, came_instead: &Value) -> String {
     let time = arguments.timeout;
     let mut text = format!("no such mail in {} within {time:?}", arguments.mailbox);
     match came_instead {
-        Value::String(said) => _ = write!(text, "; the server said: {said}"),
+        Value::String(said) => _ = write!(text, "; the last answer was: {said}"),
         Value::Array(list) => _ = write!(text, ": {} of {} messages came", list.len(), arguments.count),
         problem => {
             for message in members(problem, "arrived") {
@@ -190,7 +192,7 @@ async fn print_raw(server: &Server, message: &Value) -> Result<(), Failure> {
     let mut response = match server.get(&path, PATIENCE).await? {
         Answer::Good(response) => response,
         Answer::Missing(_) => return Err(Failure::NotDone(format!("the message {id} is not there any more"))),
-        Answer::Later(said, _) => return Err(Failure::Unreachable(said)),
+        Answer::Later(said, _) | Answer::NotThrough(said, _) => return Err(Failure::Unreachable(said)),
     };
     let cut = |error: reqwest::Error| Failure::Unreachable(format!("the message {id} did not come whole: {error}"));
     while let Some(chunk) = response.chunk().await.map_err(cut)? {

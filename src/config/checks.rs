@@ -7,7 +7,7 @@ use super::reader::Reader;
 
 /// Names of one machine or one network; no authority whom browsers trust signs for them (RFC 6761, RFC 6762, RFC 8375, and
 /// `internal`, which is set aside for them).
-const PRIVATE_ENDINGS: [&str; 7] = ["home.arpa", "internal", "invalid", "local", "localhost", "onion", "test"];
+const PRIVATE_ENDINGS: [&str; 6] = ["home.arpa", "internal", "invalid", "local", "localhost", "test"];
 
 impl Config {
     /// Notes all mistakes that lie in more than one variable.
@@ -99,10 +99,18 @@ fn is_private(name: &str) -> bool {
         || PRIVATE_ENDINGS.iter().any(|end| name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.')))
 }
 
-/// Whether only one of them can be listened on. Port 0 is another one each time; whether all addresses of IPv6 have those of
-/// IPv4 in them is for the system to say.
+/// Whether only one of them can be listened on. Port 0 is another one each time. That all addresses of a family have each
+/// single one in them is the rule of Linux; whether those of IPv6 have the ones of IPv4 in them is for the system to say.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let is_same_family = a.is_ipv4() == b.is_ipv4();
-    let is_same_place = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    let is_same_place = (a.ip(), scope(a)) == (b.ip(), scope(b)) || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && is_same_family && is_same_place
+}
+
+/// The network interface of an address that each of them may have.
+const fn scope(addr: SocketAddr) -> u32 {
+    match addr {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(addr) => addr.scope_id(),
+    }
 }

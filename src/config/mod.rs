@@ -102,7 +102,11 @@ impl Config {
     pub fn from_variables(variables: &HashMap<String, String>) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(variables);
         let mut config = Self::read(&mut reader);
-        config.http.hosts.extend(config.own_hosts());
+        for host in config.own_hosts() {
+            if !config.http.hosts.contains(&host) {
+                config.http.hosts.push(host);
+            }
+        }
         config.http.metrics = config.metrics_addrs.is_empty();
         // The server does not use it, but a mistake is one.
         let _ = Client::read(&mut reader);

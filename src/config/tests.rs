@@ -136,6 +136,10 @@ fn an_address_that_is_given_twice_is_named_with_its_variables() {
     ] {
         assert!(config(&variables).is_ok(), "{variables:?}");
     }
+    let on_interfaces = |addrs| config(&[("SMTP_ADDR", addrs), ("DOMAIN", "*"), ("API_KEY", "secret")]);
+    assert!(on_interfaces("[fe80::1%2]:25,[fe80::1%3]:25").is_ok());
+    let mistakes = on_interfaces("[fe80::1%2]:25,[fe80::1%2]:25").unwrap_err().to_string();
+    assert!(mistakes.contains("SMTP_ADDR has [fe80::1%2]:25 and SMTP_ADDR has [fe80::1%2]:25: "), "{mistakes}");
 }
 
 #[test]
@@ -150,7 +154,7 @@ fn a_name_that_no_public_authority_signs_for_is_a_mistake() {
         assert!(mistakes.starts_with("1 mistake ") && mistakes.contains(&expected), "{mistakes}");
         assert_eq!(ordered(name, &[("ACME_DIRECTORY_URL", "https://ca.internal/dir")]), Ok(()), "{name}");
     }
-    assert_eq!(ordered("mx.example.com,mylocal.example,local.example.org", &[]), Ok(()));
+    assert_eq!(ordered("mx.example.com,mylocal.example,local.example.org,mx.example.onion", &[]), Ok(()));
 }
 
 #[test]
@@ -174,6 +178,9 @@ fn what_follows_from_other_variables_is_shown_as_it_is_in_effect() {
     assert_eq!(shown(&server, "SMTP_HOSTNAME"), "example.com");
     assert_eq!(shown(&server, "HTTPS_HOST"), "example.com:8443");
     assert_eq!(shown(&server, "HTTP_HOSTS"), "proxy.lan,example.com");
+    let named_twice =
+        [("DOMAIN", "example.com"), ("HTTP_HOSTS", "Example.com,proxy.lan"), ("HTTPS_HOST", "example.com")];
+    assert_eq!(shown(&named_twice, "HTTP_HOSTS"), "example.com,proxy.lan");
     let ordered = [("HTTPS_ADDR", "127.0.0.1:443"), ("ACME_DOMAINS", "mx.example.net")];
     assert_eq!(shown(&ordered, "HTTPS_HOST"), "mx.example.net");
 }

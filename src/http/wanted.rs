@@ -204,17 +204,18 @@ pub(super) async fn none(
     extensions: axum::http::Extensions,
 ) -> Result<Response, Problem> {
     let Unwanted { filter, after, period } = unwanted;
-    let place = Places::take(&extensions)?;
     let until = Instant::now() + period;
     let offender = loop {
+        let place = Places::take(&extensions)?;
         let mut found = inbox.wait(&mailbox, &filter, page(after, 1), 1, until, |_| true).await?;
         let Some(offender) = found.messages.pop() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+        // Who waits for room takes no place from those who wait for mail.
+        drop(place);
         // One that is gone before there is room for it is looked for no more.
         if let Some(held) = room.hold(&inbox, offender).await? {
             break held;
         }
     };
-    drop(place);
     Ok(records::in_problem(conflict(&mailbox), offender, &made, &mailbox_url(&inbox, &mailbox)))
 }
 

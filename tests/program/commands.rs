@@ -11,6 +11,9 @@ use crate::programs::{Ended, bent_clock, file, run, until, wait};
 use crate::proxy::HaProxy;
 use crate::tls::{certificate, signed_certificate};
 
+/// What counts the requests for the newest message that were answered with no message.
+const REFUSED: &str = r#"restante_http_requests_total{route="/emails/{mailbox}/latest",method="GET",status="4xx"}"#;
+
 /// Runs a command in the directory of a server, which has its key.
 fn restante(dir: &Path, arguments: &[&str]) -> Ended {
     run(command(dir, &[]).args(arguments), b"")
@@ -102,22 +105,24 @@ fn who_waits_in_vain_is_told_why_by_code_and_text() {
 /// The clocks of the server and of who waits are twenty times as fast as that of the test.
 #[test]
 fn who_waits_for_longer_than_a_request_is_held_asks_again_until_the_mail_comes_or_the_time_is_over() {
-    const REFUSED: &str = r#"restante_http_requests_total{route="/emails/{mailbox}/latest",method="GET",status="4xx"}"#;
     let library = bent_clock();
     let fast = [("LD_PRELOAD", &library[..]), ("FAKETIME", "+0 x20"), ("FAKETIME_NO_CACHE", "1")];
-    let (server, dir) = Restante::start_anywhere(&fast);
+    // What is generous to others is short for them.
+    let patient =
+        ["HTTP_HEADER_TIMEOUT", "HTTP_REQUEST_TIMEOUT", "SMTP_TLS_HANDSHAKE_TIMEOUT"].map(|name| (name, "10m"));
+    let (server, dir) = Restante::start_anywhere(&[&fast[..], &patient].concat());
     let url = server.url("");
     let in_vain =
-        run(command(dir.path(), &fast).args(["wait", "--url", &url, "--mailbox", "nobody", "--timeout", "70s"]), b"");
+        run(command(dir.path(), &fast).args(["wait", "--url", &url, "--mailbox", "nobody", "--timeout", "95s"]), b"");
     assert!(
-        in_vain.code == Some(1) && in_vain.stderr.contains("no such mail in nobody within 70s"),
+        in_vain.code == Some(1) && in_vain.stderr.contains("no such mail in nobody within 95s"),
         "{}",
         in_vain.text()
     );
     assert_eq!(server.metrics().value(REFUSED), 2.0);
 
     let waiting = begin_at(&url, &fast, dir.path(), &server, &["--print", "code", "--timeout", "1h"]);
-    until("the end of the first request", || (server.metrics().value(REFUSED) == 3.0).then_some(()));
+    until("the end of the first request", || (server.metrics().value(REFUSED) >= 3.0).then_some(()));
     is_held(&server);
     send(dir.path(), &server, &["--text", "Your code is 482913."]).ok();
     assert_eq!(printed(waiting), (Some(0), "482913\n".to_owned()));
@@ -131,13 +136,32 @@ fn a_proxy_that_gives_up_before_the_mail_comes_is_asked_again() {
     let to = format!("server restante {}", server.http);
     let _haproxy = HaProxy::start(dir.path(), listener, &["mode http", "timeout server 300ms", &to]);
     let in_vain = restante(dir.path(), &["wait", "--url", &url, "--mailbox", "user", "--timeout", "1s"]);
-    assert!(in_vain.code == Some(1) && in_vain.stderr.contains("(504)"), "{}", in_vain.text());
+    assert!(in_vain.code == Some(3) && in_vain.stderr.contains("(504)"), "{}", in_vain.text());
     let waiting = begin_at(&url, &[], dir.path(), &server, &["--print", "code", "--timeout", "2m"]);
     until("the end of the first request", || {
         (server.metrics().value("restante_http_held_requests") == 0.0).then_some(())
     });
     send(dir.path(), &server, &["--text", "Your code is 482913."]).ok();
     assert_eq!(printed(waiting), (Some(0), "482913\n".to_owned()));
+}
+
+#[test]
+fn a_key_that_is_no_good_any_more_ends_the_wait_at_once() {
+    let (server, dir) = Restante::start_anywhere(&[("API_KEY", "the-key-of-before")]);
+    let (next, _dir) = Restante::start_anywhere(&[("API_KEY", "another-key")]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // Each request goes to the other server.
+    let servers = [("server before", server.http), ("server next", next.http)].map(|(name, to)| format!("{name} {to}"));
+    let settings = ["mode http", "balance roundrobin", "timeout server 2m", &servers[0], &servers[1]];
+    let _haproxy = HaProxy::start(dir.path(), listener, &settings);
+    let key = ["--key", "the-key-of-before", "--timeout", "2m"];
+    let mut waiting = begin_at(&url, &[], dir.path(), &server, &key);
+    server.signal("TERM");
+    let code = wait(&mut waiting, "restante wait").code();
+    let said = std::io::read_to_string(waiting.stderr.take().unwrap()).unwrap();
+    assert!(code == Some(3) && said.contains("invalid API key (401)"), "{code:?}: {said}");
+    assert_eq!(next.metrics().value(REFUSED), 1.0);
 }
 
 #[test]

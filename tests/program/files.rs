@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::api::path_of;
 use crate::dialogue::Client;
 use crate::process::{Restante, command};
-use crate::programs::{Ended, file, fixture, program, run};
+use crate::programs::{Ended, bent_clock, file, fixture, program, run};
 use crate::redis::Redis;
 
 const FORMATS: [&str; 3] = ["eml", "maildir", "mbox"];
@@ -99,13 +99,13 @@ fn who_looks_at_a_terminal_sees_how_far_a_move_is_and_a_file_has_the_end_alone()
     let dir = TempDir::new().unwrap();
     filled(dir.path());
     let seen = on_a_terminal(dir.path(), &["export", "--to", "seen", "--format", "mbox"]);
-    assert!(seen.starts_with("\r\x1b[Kexported 1 messages, "), "{seen:?}");
-    assert!(seen.contains("\r\x1b[Kexported 16 messages of 2 mailboxes, "), "{seen:?}");
+    assert!(seen.starts_with("\r\x1b[K\x1b[?7lexported 1 messages, "), "{seen:?}");
+    assert!(seen.contains("\x1b[?7h\r\x1b[Kexported 16 messages of 2 mailboxes, "), "{seen:?}");
     let kept = restante(dir.path(), &["export", "--to", "kept", "--format", "mbox"]);
     assert!(kept.ok().starts_with("exported 16 messages of "), "{}", kept.stderr);
     let seen = on_a_terminal(dir.path(), &["import", "seen"]);
-    assert!(seen.starts_with("\r\x1b[K1 messages so far: 0 imported, 1 were there already"), "{seen:?}");
-    assert!(seen.contains("\r\x1b[Kimported 0 messages; 16 were there"), "{seen:?}");
+    assert!(seen.starts_with("\r\x1b[K\x1b[?7l1 messages so far: 0 imported, 1 were there already"), "{seen:?}");
+    assert!(seen.contains("\x1b[?7h\r\x1b[Kimported 0 messages; 16 were there"), "{seen:?}");
     let kept = restante(dir.path(), &["import", "kept"]);
     assert!(kept.ok().starts_with("imported 0 messages; "), "{}", kept.stderr);
 }
@@ -141,14 +141,19 @@ fn what_has_expired_is_kept_anew_where_that_is_asked_for() {
     let files = from.path().join("files");
     let files = files.to_str().unwrap();
     restante(from.path(), &["export", "--to", files, "--format", "eml"]).ok();
-    let renewed = run(command(to.path(), &[("RETENTION", "40d")]).args(["import", files, "--renew"]), b"").ok();
+    let library = bent_clock();
+    let a_month_later = [("LD_PRELOAD", &library[..]), ("FAKETIME", "+30d"), ("RETENTION", "40d")];
+    let import = |more: &[&str]| run(command(to.path(), &a_month_later).args(["import", files]).args(more), b"").ok();
+    let left_out = import(&[]);
+    assert!(left_out.starts_with("imported 0 messages; 0 were there already, 16 have expired"), "{left_out}");
+    let renewed = import(&["--renew"]);
     assert!(renewed.starts_with("imported 16 messages; 0 were there already, 0 have expired"), "{renewed}");
 
     let server = Restante::start(to.path(), &[]);
     let secs = |mail: &Value, name: &str| mail[name].as_u64().unwrap();
     for ((mut mail, raw), (original, original_raw)) in contents(&server).into_iter().zip(original) {
         let left = secs(&mail, "expires_at") - secs(&original, "expires_at");
-        assert!(left >= 39 * 24 * 3600, "it lives for {left} s longer");
+        assert!(left >= (30 + 39) * 24 * 3600, "it lives for {left} s longer");
         mail["expires_at"] = original["expires_at"].clone();
         assert_eq!((mail, raw), (original, original_raw), "all else is as it was");
     }
