@@ -96,7 +96,7 @@ impl Server {
         let said = problem["detail"].as_str().unwrap_or("no reason given");
         let said = format!("{} ({}): {said}", problem["error"].as_str().unwrap_or("refused"), status.as_u16());
         match status {
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::Missing(problem)),
+            StatusCode::NOT_FOUND | StatusCode::GONE if problem.is_object() => Ok(Answer::Missing(problem)),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if problem.is_object() => {
                 Ok(Answer::Later(said, retry_after))
             }

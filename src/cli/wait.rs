@@ -84,6 +84,7 @@ async fn arrived(arguments: &Arguments, server: &Server) -> Result<Vec<Value>, F
         // Servers count in seconds. The last request may be held a little too long, but never too short.
         let held = Duration::from_secs(left.min(HELD_MAX).as_millis().div_ceil(1000).max(1) as u64);
         let path = path(arguments, held);
+        let asked = Instant::now();
         let (is_of_server, came_instead, pause) = match server.get(&path, held + PATIENCE).await {
             Ok(Answer::Good(response)) => {
                 let found = response.json::<Value>().await.map_err(|error| Failure::Unreachable(error.to_string()))?;
@@ -100,6 +101,8 @@ async fn arrived(arguments: &Arguments, server: &Server) -> Result<Vec<Value>, F
             Err(failure) => return Err(failure),
         };
         has_answered |= is_of_server;
+        // Who does not hold the request is not asked without a pause.
+        let pause = if asked.elapsed() < PAUSE { pause.max(PAUSE) } else { pause };
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let text = explained(arguments, &came_instead);
