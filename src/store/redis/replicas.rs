@@ -186,14 +186,16 @@ impl Replicas {
             answer = &mut answered => return answer.unwrap_or_else(|_| Err(left_alone())),
             turn = line.turn.lock() => turn,
         };
-        // Those who come from now on need a write of their own.
+        // Those who come from now on need a write of their own. Nobody may wait any more: the answer came with the turn.
         let waiting = std::mem::take(&mut *line.waiting());
-        let answers = self.ask(master, &line, &waiting).await;
-        drop(turn);
-        for (waiter, answer) in waiting.into_iter().zip(answers) {
-            // Nobody may be there any more.
-            let _ = waiter.answer.send(answer);
+        if !waiting.is_empty() {
+            let answers = self.ask(master, &line, &waiting).await;
+            for (waiter, answer) in waiting.into_iter().zip(answers) {
+                // Nobody may be there any more.
+                let _ = waiter.answer.send(answer);
+            }
         }
+        drop(turn);
         answered.await.unwrap_or_else(|_| Err(left_alone()))
     }
 
