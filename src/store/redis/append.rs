@@ -27,6 +27,9 @@ const STATE_MS: u64 = 24 * 60 * 60 * 1000;
 const COPIES_MAX_BYTES: usize = 64 * 1024;
 /// How many mailboxes one script serves.
 const MAILBOXES_PER_SCRIPT: usize = 100;
+/// How many pieces are written before replicas are waited for, so that a large mail never is far ahead of them: small mail on the
+/// same master waits behind it, and there is a limit to how long.
+const PIECES_AHEAD: usize = 8;
 /// Larger messages are made ready on another thread: that takes long enough to hold up others.
 const PREPARE_INLINE_MAX_BYTES: usize = 64 * 1024;
 
@@ -151,16 +154,25 @@ impl Redis {
             let args = std::iter::once(ttl.clone()).chain(holders).collect();
             self.link.run(&self.scripts.hold, vec![held.clone()], args).await?;
         }
-        let written = parcel
-            .pieces()
-            .map(|(part, at, piece)| self.write_piece(self.keys.piece(id, part, at), piece, parcel.ttl_ms));
-        together(written.collect()).await.map(drop)
+        let mut written = Vec::new();
+        let pieces: Vec<_> = parcel.pieces().collect();
+        for some in pieces.chunks(PIECES_AHEAD) {
+            if !written.is_empty() {
+                self.replicated(|| vec![Trace::written(written)]).await?;
+            }
+            written = some.iter().map(|(part, at, _)| self.keys.piece(id, *part, *at)).collect();
+            let writes = written.iter().zip(some);
+            let writes = writes.map(|(key, (_, _, piece))| self.write_piece(key, piece.clone(), parcel.ttl_ms));
+            together(writes.collect()).await?;
+        }
+        // The last of them are waited for with all else that is there before the message is visible.
+        Ok(())
     }
 
-    async fn write_piece(&self, key: String, piece: Bytes, ttl_ms: u64) -> Result<(), StoreError> {
+    async fn write_piece(&self, key: &str, piece: Bytes, ttl_ms: u64) -> Result<(), StoreError> {
         let packed = Value::Bytes(pieces::pack_elsewhere(piece).await?);
-        let args = vec![Value::from(key.as_str()), packed, Value::from("PX"), number(ttl_ms)];
-        self.link.call(&key, "SET", args).await.map(drop)
+        let args = vec![Value::from(key), packed, Value::from("PX"), number(ttl_ms)];
+        self.link.call(key, "SET", args).await.map(drop)
     }
 
     /// Makes the message visible in these mailboxes, in one step.

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use fred::types::Value;
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -17,7 +18,7 @@ use super::keys::Keys;
 use super::link::number;
 use super::member::MEMBER_BYTES;
 use super::value::{Head, TOKEN_DIGITS};
-use super::{reply, together};
+use super::{TOGETHER, reply, together};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
 use crate::shutdown::Shutdown;
@@ -145,22 +146,34 @@ impl Redis {
     /// Takes back what programs have left open when they ended, until the tasks are to stop.
     pub(super) async fn look_for_abandoned(&self, tasks: Shutdown) {
         while until_requested(&tasks, sleep(ABANDONED_EVERY)).await.is_some() {
-            // What is interrupted here goes on with the next look, at whichever program.
-            if let Some(Err(error)) = until_requested(&tasks, self.take_back_abandoned()).await {
-                tracing::debug!(%error, "open deliveries are looked for again");
-            }
+            // What is interrupted here, or fails, goes on with the next look, at whichever program.
+            until_requested(&tasks, self.take_back_abandoned()).await;
         }
     }
 
-    async fn take_back_abandoned(&self) -> Result<(), StoreError> {
+    /// One that cannot be taken back now, as a server is away perhaps, keeps no other from it.
+    async fn take_back_abandoned(&self) {
         for slot in Keys::slots() {
-            let args = vec![number(ABANDONED_AFTER_SECS), number(ABANDONED_STEP)];
-            let open = self.link.run(&self.scripts.abandoned, vec![self.keys.open(slot)], args).await?;
-            for token in reply::texts(open)? {
-                self.take_back_open(slot, &token).await?;
-            }
+            let tokens = match self.abandoned(slot).await {
+                Ok(tokens) => tokens,
+                Err(error) => {
+                    tracing::debug!(%error, slot, "open deliveries are looked for again");
+                    continue;
+                }
+            };
+            let taken_back = tokens.iter().map(async |token| {
+                if let Err(error) = self.take_back_open(slot, token).await {
+                    tracing::debug!(%error, token, "an open delivery is taken back later");
+                }
+            });
+            stream::iter(taken_back.collect::<Vec<_>>()).buffer_unordered(TOGETHER).collect::<()>().await;
         }
-        Ok(())
+    }
+
+    /// The tokens of open deliveries in this slot that began too long ago.
+    async fn abandoned(&self, slot: u8) -> Result<Vec<String>, StoreError> {
+        let args = vec![number(ABANDONED_AFTER_SECS), number(ABANDONED_STEP)];
+        reply::texts(self.link.run(&self.scripts.abandoned, vec![self.keys.open(slot)], args).await?)
     }
 
     pub(super) async fn take_back_open(&self, slot: u8, token: &str) -> Result<(), StoreError> {

@@ -30,7 +30,7 @@ use super::link::{CALL_TIMEOUT, RETRY_PAUSE, is_demoted, meaning};
 use super::{PROBE_MS, Redis, reply};
 use crate::store::StoreError;
 
-/// How long replicas have to acknowledge. Who comes while another has the turn waits twice as long, and a call no longer.
+/// How long one turn waits for replicas. Where too few have acknowledged by then it is asked again, as long as a call may take.
 const ACKNOWLEDGED_WITHIN_MS: u64 = 1500;
 
 /// What there is to see at a master that has taken a write.
@@ -186,14 +186,16 @@ impl Replicas {
             answer = &mut answered => return answer.unwrap_or_else(|_| Err(left_alone())),
             turn = line.turn.lock() => turn,
         };
-        // Those who come from now on need a write of their own.
+        // Those who come from now on need a write of their own. Nobody may wait any more: the answer came with the turn.
         let waiting = std::mem::take(&mut *line.waiting());
-        let answers = self.ask(master, &line, &waiting).await;
-        drop(turn);
-        for (waiter, answer) in waiting.into_iter().zip(answers) {
-            // Nobody may be there any more.
-            let _ = waiter.answer.send(answer);
+        if !waiting.is_empty() {
+            let answers = self.ask(master, &line, &waiting).await;
+            for (waiter, answer) in waiting.into_iter().zip(answers) {
+                // Nobody may be there any more.
+                let _ = waiter.answer.send(answer);
+            }
         }
+        drop(turn);
         answered.await.unwrap_or_else(|_| Err(left_alone()))
     }
 
@@ -218,12 +220,12 @@ impl Replicas {
         let answer = |waiter: &Waiter| {
             let answers: Vec<_> = answers.by_ref().take(waiter.traces.len()).collect();
             let is_seen = waiter.traces.iter().zip(&answers).all(|(trace, answer)| trace.is_seen_in(answer));
-            let reason = match (acknowledged >= wanted, is_seen) {
-                (true, true) => return Ok(()),
-                (true, false) => "what was written went with a master that died".to_owned(),
-                (false, _) => format!("{acknowledged} of {wanted} replicas of Redis have acknowledged in time"),
-            };
-            Err(Doubt::Final(StoreError::Unavailable(reason)))
+            match (acknowledged >= wanted, is_seen) {
+                (true, true) => Ok(()),
+                (true, false) => Err(Doubt::Final(lost())),
+                // They may be behind by more than can be sent to them in one turn.
+                (false, _) => Err(Doubt::Passing(format!("{acknowledged} of {wanted} have acknowledged in time"))),
+            }
         };
         waiting.iter().map(answer).collect()
     }
@@ -265,6 +267,10 @@ impl Line {
 
 fn slot_of(key: &str) -> u16 {
     redis_keyslot(key.as_bytes())
+}
+
+fn lost() -> StoreError {
+    StoreError::Unavailable("what was written went with a master that died".to_owned())
 }
 
 /// Whoever had the turn has given up.

@@ -10,6 +10,7 @@ mod redis_sentinel;
 
 mod replicas;
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -293,26 +294,47 @@ async fn a_delivery_that_its_program_left_open_is_taken_back_in_every_mailbox() 
     redis.append(&to(&["c"]), message, Bytes::new(), now).await.unwrap();
 }
 
+/// Delivers a mail to this mailbox, noted in one of these slots, as a program leaves it that was killed behind the last mailbox
+/// so many seconds ago.
+async fn leave_open(redis: &super::Redis, mailbox: &str, slots: Range<u8>, ago: i64) {
+    let now = Clock::system().now();
+    let message = message(now.as_millis(), now.as_millis() + 3_600_000);
+    let mut attempts = std::iter::repeat_with(|| Attempt::new(message.id, vec![name(mailbox)]));
+    let attempt = attempts.find(|attempt| slots.contains(&attempt.slot())).unwrap();
+    redis.append_as(&to(&[mailbox]), message.clone(), Bytes::from_static(b"x"), attempt.clone(), now).await.unwrap();
+    redis.open_delivery(&attempt).await.unwrap();
+    let key = redis.keys.open(attempt.slot());
+    let master = &CLUSTER.nodes[CLUSTER.master_of(&key)];
+    let began: i64 = master.cli(&["ZSCORE", &key, &attempt.token]).parse().unwrap();
+    master.cli(&["ZADD", &key, "XX", &(began - ago).to_string(), &attempt.token]);
+}
+
+async fn count(redis: &super::Redis, mailbox: &str) -> usize {
+    redis.list(&name(mailbox), ALL, Clock::system().now()).await.unwrap().messages.len()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_whose_program_has_died_is_soon_taken_back_by_another_and_a_younger_one_is_not() {
     let redis = open(&settings(&CLUSTER.url())).await;
-    let now = Clock::system().now();
-    // As a program leaves it that is killed behind the last mailbox, so many seconds ago.
-    let left_open = async |mailbox: &str, ago: i64| {
-        let message = message(now.as_millis(), now.as_millis() + 3_600_000);
-        let attempt = Attempt::new(message.id, vec![name(mailbox)]);
-        redis.append_as(&to(&[mailbox]), message, Bytes::from_static(b"x"), attempt.clone(), now).await.unwrap();
-        redis.open_delivery(&attempt).await.unwrap();
-        let key = redis.keys.open(attempt.slot());
-        let master = &CLUSTER.nodes[CLUSTER.master_of(&key)];
-        let began: i64 = master.cli(&["ZSCORE", &key, &attempt.token]).parse().unwrap();
-        master.cli(&["ZADD", &key, "XX", &(began - ago).to_string(), &attempt.token]);
-    };
-    let count = async |mailbox: &str| redis.list(&name(mailbox), ALL, now).await.unwrap().messages.len();
-    left_open("young", -600).await;
-    left_open("old", 16).await;
-    eventually("it is taken back", async || (count("old").await == 0).then_some(())).await;
-    assert_eq!(count("young").await, 1);
+    // In a slot that is looked at first: who has taken back the old one has seen it.
+    leave_open(&redis, "young", 0..8, 2).await;
+    leave_open(&redis, "old", 8..16, 16).await;
+    eventually("it is taken back", async || (count(&redis, "old").await == 0).then_some(())).await;
+    assert_eq!(count(&redis, "young").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_that_cannot_be_taken_back_keeps_no_other_from_it() {
+    let redis = open(&settings(&CLUSTER.url())).await;
+    let (list, note) = (redis.keys.open(0), redis.keys.open_delivery(0, "damaged"));
+    let master = &CLUSTER.nodes[CLUSTER.master_of(&list)];
+    assert_eq!(master.cli(&["SET", &note, "no delivery"]), "OK");
+    assert_eq!(master.cli(&["ZADD", &list, "0", "damaged"]), "1");
+    for (mailbox, slots) in [("same", 0..1), ("later", 1..16)] {
+        leave_open(&redis, mailbox, slots, 16).await;
+        eventually("it is taken back", async || (count(&redis, mailbox).await == 0).then_some(())).await;
+    }
+    assert_eq!(master.cli(&["EXISTS", &note]), "1", "or this shows nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
