@@ -87,6 +87,7 @@ mod tests {
             assert_eq!(is_text(&headers), expected, "{content_type} {tag}");
         }
     }
+
     fn accepting(accept: &str) -> HeaderMap {
         HeaderMap::from_iter([(ACCEPT_ENCODING, accept.parse().unwrap())])
     }

@@ -1,6 +1,7 @@
 //! What is counted of every request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
@@ -17,7 +18,8 @@ pub(super) struct Counted {
     metrics: Arc<metrics::Http>,
     route: Option<MatchedPath>,
     method: Method,
-    may_be_held: bool,
+    /// How long it may be held, where it asks for that.
+    pub(super) held: Option<Duration>,
     start: Instant,
     _present: Present,
 }
@@ -29,7 +31,7 @@ impl Counted {
             metrics: metrics.clone(),
             route: request.extensions().get().cloned(),
             method: request.method().clone(),
-            may_be_held: held::asked_by(request.uri()).is_some(),
+            held: held::asked_by(request.uri()),
             start: Instant::now(),
             _present: Present::new(&metrics.in_progress),
         }
@@ -42,7 +44,7 @@ impl Counted {
             method: self.method.as_str(),
             status: response.status().as_u16(),
             problem: response.extensions().get::<Kind>().map(|kind| kind.0),
-            took: (!self.may_be_held).then(|| self.start.elapsed()),
+            took: self.held.is_none().then(|| self.start.elapsed()),
         });
     }
 }

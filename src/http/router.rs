@@ -34,8 +34,8 @@ use super::query::is_well_encoded;
 use super::records::Made;
 use super::room::Room;
 use super::{
-    Settings, accept, addresses, attempts, claims, client, compress, content, emails, events, held, key, limit,
-    openapi, origin, probes, wanted,
+    Settings, accept, addresses, attempts, claims, client, compress, content, emails, events, key, limit, openapi,
+    origin, probes, wanted,
 };
 use crate::inbox::Inbox;
 use crate::metrics::{self, Metrics};
@@ -217,7 +217,7 @@ struct Front {
 /// Whatever becomes of a request, it is counted, and its answer is one that harms no browser.
 async fn pass(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response<Body> {
     let counted = Counted::new(&front.metrics, &request);
-    let answered = AssertUnwindSafe(front.answer(request, next)).catch_unwind().await;
+    let answered = AssertUnwindSafe(front.answer(request, counted.held, next)).catch_unwind().await;
     let answered = answered.unwrap_or_else(|cause| Err(panicked(&*cause, &front.metrics)));
     let response = secured(answered.into_response());
     counted.answered(&response);
@@ -226,10 +226,14 @@ async fn pass(State(front): State<Arc<Front>>, request: Request, next: Next) -> 
 
 impl Front {
     /// A request that is held ends at once when the server stops; others are in hand, and are finished.
-    async fn answer(&self, mut request: Request, next: Next) -> Result<Response<Body>, Problem> {
+    async fn answer(
+        &self,
+        mut request: Request,
+        held: Option<Duration>,
+        next: Next,
+    ) -> Result<Response<Body>, Problem> {
         client::identify(&mut request, &self.proxies);
         origin::check_host(&request, &self.hosts)?;
-        let held = held::asked_by(request.uri());
         let limit = self.request_timeout + held.unwrap_or_default();
         tokio::select! {
             () = self.tasks.requested(), if held.is_some() => Err(Problem::unavailable("the server is stopping")),

@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 use fred::types::Value;
-use futures_util::{StreamExt, stream};
 
 use super::deliveries::Attempt;
 use super::keys::Part;
@@ -11,7 +10,7 @@ use super::link::number;
 use super::member::Member;
 use super::remove::holder;
 use super::replicas::Trace;
-use super::{Redis, TOGETHER, pieces, reply, together, value};
+use super::{Redis, pieces, reply, to_the_end, together, value};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message};
 use crate::metrics::Removal;
@@ -156,7 +155,9 @@ impl Redis {
         }
         let mut written = Vec::new();
         let pieces: Vec<_> = parcel.pieces().collect();
-        for some in pieces.chunks(PIECES_AHEAD) {
+        // Where nobody waits for replicas there is nothing to wait for in between.
+        let ahead = if self.replicas.is_some() { PIECES_AHEAD } else { pieces.len().max(1) };
+        for some in pieces.chunks(ahead) {
             if !written.is_empty() {
                 self.replicated(|| vec![Trace::written(written)]).await?;
             }
@@ -206,7 +207,7 @@ impl Redis {
     async fn tidy(&self, parcel: &Parcel, recipients: &[&Delivery], saved: &[Saved], now: Timestamp) {
         let expires_at = parcel.member.expires_at;
         let tidied = recipients.iter().zip(saved).map(|(to, saved)| self.tidy_one(&to.mailbox, saved, expires_at, now));
-        stream::iter(tidied.collect::<Vec<_>>()).buffer_unordered(TOGETHER).collect::<()>().await;
+        to_the_end(tidied.collect()).await;
     }
 
     async fn tidy_one(&self, mailbox: &MailboxName, saved: &Saved, expires_at: Timestamp, now: Timestamp) {

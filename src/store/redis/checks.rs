@@ -59,13 +59,10 @@ pub(super) async fn check(link: &Link, redis: &RedisSettings) -> Result<(), Open
 
 async fn ask(link: &Link, server: &Server) -> Result<Said, StoreError> {
     let info = link.at_server(server, "INFO", &[]).await?.into_string().unwrap_or_default();
-    let field = |name: &str| {
-        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        value.map(|value| value.trim().to_owned())
-    };
+    let field = |name: &str| reply::field(&info, name).map(str::to_owned);
     let cluster_state = if link.is_clustered() {
         let said = link.at_server(server, "CLUSTER", &["INFO"]).await?.into_string().unwrap_or_default();
-        said.lines().find_map(|line| line.strip_prefix("cluster_state:")).map(|state| state.trim().to_owned())
+        reply::field(&said, "cluster_state").map(str::to_owned)
     } else {
         None
     };

@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use fred::types::Value;
-use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -18,7 +17,7 @@ use super::keys::Keys;
 use super::link::number;
 use super::member::MEMBER_BYTES;
 use super::value::{Head, TOKEN_DIGITS};
-use super::{TOGETHER, reply, together};
+use super::{reply, to_the_end, together};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
 use crate::shutdown::Shutdown;
@@ -166,7 +165,7 @@ impl Redis {
                     tracing::debug!(%error, token, "an open delivery is taken back later");
                 }
             });
-            stream::iter(taken_back.collect::<Vec<_>>()).buffer_unordered(TOGETHER).collect::<()>().await;
+            to_the_end(taken_back.collect()).await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! How full Redis is, for the metrics: its own word for it, and asked for no more often than it is swept.
 
-use super::{Redis, together};
+use super::{Redis, reply, together};
 use crate::metrics::level;
 use crate::store::StoreError;
 
@@ -37,10 +37,7 @@ impl Redis {
 impl Memory {
     /// Reads the answer to `INFO memory`.
     fn read(info: &str) -> Option<Self> {
-        let field = |name: &str| {
-            let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            value.and_then(|value| value.trim().parse().ok())
-        };
+        let field = |name| reply::field(info, name)?.parse().ok();
         Some(Self { used_bytes: field("used_memory")?, max_bytes: field("maxmemory")? })
     }
 

@@ -149,6 +149,11 @@ async fn together<T>(work: Vec<impl Future<Output = Result<T, StoreError>>>) -> 
     stream::iter(work).buffered(TOGETHER).try_collect().await
 }
 
+/// Does all of this, so much at a time, whatever becomes of each.
+async fn to_the_end(work: Vec<impl Future<Output = ()>>) {
+    stream::iter(work).buffer_unordered(TOGETHER).collect().await
+}
+
 /// Connects; tries for a while where Redis is not there yet.
 async fn connect(redis: &RedisSettings) -> Result<Link, OpenError> {
     let mut config = redis.server.config();

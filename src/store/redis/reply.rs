@@ -24,6 +24,11 @@ pub(super) fn bytes(value: Value) -> Result<Vec<Bytes>, StoreError> {
     array(value)?.into_iter().map(|value| value.into_bytes().ok_or_else(|| unexpected(&Value::Null))).collect()
 }
 
+/// A field of what `INFO` or `CLUSTER INFO` says.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
 /// A number of things.
 pub(super) fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
