@@ -165,6 +165,16 @@ fn a_key_that_is_no_good_any_more_ends_the_wait_at_once() {
 }
 
 #[test]
+fn a_web_server_that_is_not_ours_is_not_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let _haproxy = HaProxy::start(dir.path(), listener, &["mode http", "http-request return status 404"]);
+    let ended = restante(dir.path(), &["wait", "--url", &url, "--key", "k", "--mailbox", "user", "--timeout", "2m"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("(404)"), "{:?}: {}", ended.code, ended.stderr);
+}
+
+#[test]
 fn a_server_with_a_certificate_is_asked_where_it_is_vouched_for() {
     let dir = TempDir::new().unwrap();
     let ca = signed_certificate(dir.path(), "localhost");
