@@ -1,24 +1,14 @@
 //! Whether a client takes what a route has to give (RFC 9110 section 12.5.1).
 
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
-use axum::http::{HeaderMap, Response};
-use axum::middleware::Next;
 
 use super::problem::Problem;
 
 /// Refuses who says that it takes no answer of the type `produced`, before anything is done for it.
-pub(super) async fn check(
-    State(produced): State<&'static str>,
-    request: Request,
-    next: Next,
-) -> Result<Response<Body>, Problem> {
-    if accepts(request.headers(), produced) {
-        Ok(next.run(request).await)
-    } else {
-        Err(Problem::not_acceptable(produced))
-    }
+pub(super) fn check(request: &Request, produced: &'static str) -> Result<(), Problem> {
+    if accepts(request.headers(), produced) { Ok(()) } else { Err(Problem::not_acceptable(produced)) }
 }
 
 /// Without the header anything will do, and so it does where it cannot be read.

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::Extensions;
 use axum::response::Response;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::held::Places;
+use super::held::Waiter;
 use super::openapi::{NothingFound, examples};
 use super::path::{ExactPath, MailboxPath, MessagePath};
 use super::problem::Problem;
@@ -96,15 +95,15 @@ pub(super) async fn claim(
     MailboxPath(mailbox): MailboxPath,
     Strict(wish): Strict<Wish>,
     room: Room,
-    extensions: Extensions,
+    waiter: Waiter,
 ) -> Result<Response, Problem> {
     let Latest { filter, after, wait } = &wish.which;
-    let place = wait.map(|_| Places::take(&extensions)).transpose()?;
+    let place = wait.map(|_| waiter.take()).transpose()?;
     let until = wait.map(|wait| Instant::now() + wait);
     let claim = inbox.claim(&mailbox, filter, *after, wish.lease, until).await?;
     drop(place);
     let Some(Claim { stored, lease }) = claim else {
-        return Err(nothing_to_claim(&inbox, &mailbox, &wish.which).await?);
+        return Err(Box::pin(nothing_to_claim(&inbox, &mailbox, &wish.which)).await?);
     };
     let path = MessagePath { mailbox, id: stored.message.id };
     let held = path.found(&inbox, room.hold(&inbox, stored).await?).await?;

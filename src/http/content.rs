@@ -15,7 +15,7 @@ use super::html;
 use super::known::{Known, Tag};
 use super::offload;
 use super::openapi::{NotModified, Part, examples};
-use super::path::{AttachmentPath, MessagePath};
+use super::path::{AnyPath, AttachmentPath, MessagePath};
 use super::problem::Problem;
 use super::query::{HtmlForm, Strict};
 use super::range::Asked;
@@ -49,7 +49,7 @@ impl<S: Sync> FromRequestParts<S> for Reader {
     path = "/{mailbox}/{id}/raw",
     operation_id = "get_raw",
     tag = "Content",
-    params(MessagePath),
+    params(AnyPath),
     responses(
         (
             status = 200,
@@ -66,10 +66,11 @@ impl<S: Sync> FromRequestParts<S> for Reader {
 pub(super) async fn raw(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
-    path: MessagePath,
+    path: AnyPath,
     known: Known,
     asked: Asked,
 ) -> Result<Response, Problem> {
+    let path = path.find(&inbox).await?;
     let raw = path.raw(&inbox).await?;
     let tag = Tag::raw(path.id);
     if known.has(&tag) {
@@ -88,7 +89,7 @@ pub(super) async fn raw(
     path = "/{mailbox}/{id}/text",
     operation_id = "get_text",
     tag = "Content",
-    params(MessagePath),
+    params(AnyPath),
     responses(
         (status = 200, description = "The text", content_type = "text/plain", body = String, example = json!(examples::text())),
         (status = 404, description = "There is no such message, or it has no text body", body = Problem, example = json!(no_body("text/plain"))),
@@ -98,9 +99,10 @@ pub(super) async fn raw(
 pub(super) async fn text(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
-    path: MessagePath,
+    path: AnyPath,
     reader: Reader,
 ) -> Result<Response, Problem> {
+    let path = path.find(&inbox).await?;
     body(&inbox, &path, &reader, "text/plain; charset=utf-8", |content| content.text.as_deref()).await
 }
 
@@ -112,7 +114,7 @@ pub(super) async fn text(
     path = "/{mailbox}/{id}/html",
     operation_id = "get_html",
     tag = "Content",
-    params(MessagePath, Strict<HtmlForm>),
+    params(AnyPath, Strict<HtmlForm>),
     responses(
         (status = 200, description = "The HTML", content_type = "text/html", body = String, example = json!(examples::html())),
         (status = 404, description = "There is no such message, or it has no HTML body", body = Problem, example = json!(no_body("text/html"))),
@@ -123,9 +125,10 @@ pub(super) async fn text(
 pub(super) async fn html(
     State(inbox): State<Inbox>,
     Strict(form): Strict<HtmlForm>,
-    path: MessagePath,
+    path: AnyPath,
     reader: Reader,
 ) -> Result<Response, Problem> {
+    let path = path.find(&inbox).await?;
     if form == HtmlForm::Sent {
         return body(&inbox, &path, &reader, HTML, |content| content.html.as_deref()).await;
     }
@@ -175,7 +178,7 @@ async fn rewritten(
     path = "/{mailbox}/{id}/headers",
     operation_id = "get_headers",
     tag = "Content",
-    params(MessagePath),
+    params(AnyPath),
     responses(
         (status = 200, description = "The fields", body = [HeaderField], example = json!(examples::headers())),
         NotModified,
@@ -184,9 +187,10 @@ async fn rewritten(
 pub(super) async fn headers(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
-    path: MessagePath,
+    path: AnyPath,
     known: Known,
 ) -> Result<Response, Problem> {
+    let path = path.find(&inbox).await?;
     let headers = headers_of(&inbox, &path).await?;
     let tag = Tag::message(path.id);
     Ok(if known.has(&tag) { tag.not_modified() } else { tag.on(Json(headers).into_response()) })
@@ -200,7 +204,7 @@ pub(super) async fn headers(
     path = "/{mailbox}/{id}/code",
     operation_id = "get_code",
     tag = "Content",
-    params(MessagePath),
+    params(AnyPath),
     responses(
         (status = 200, description = "The code", content_type = "text/plain", body = String, example = json!(examples::code())),
         (status = 404, description = "There is no such message, or no code in it", body = Problem, example = json!(no_code())),
@@ -210,9 +214,10 @@ pub(super) async fn headers(
 pub(super) async fn code(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
-    path: MessagePath,
+    path: AnyPath,
     known: Known,
 ) -> Result<Response, Problem> {
+    let path = path.find(&inbox).await?;
     let stored = path.message(&inbox).await?;
     let code = stored.message.content.codes.first();
     code.map(|code| line(&code.value, path.id, &known)).ok_or_else(no_code)
@@ -226,7 +231,7 @@ pub(super) async fn code(
     path = "/{mailbox}/{id}/link",
     operation_id = "get_link",
     tag = "Content",
-    params(MessagePath),
+    params(AnyPath),
     responses(
         (status = 200, description = "The link", content_type = "text/plain", body = String, example = json!(examples::link())),
         (status = 404, description = "There is no such message, or no link to act on in it", body = Problem, example = json!(no_link(0))),
@@ -236,9 +241,10 @@ pub(super) async fn code(
 pub(super) async fn link(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
-    path: MessagePath,
+    path: AnyPath,
     known: Known,
 ) -> Result<Response, Problem> {
+    let path = path.find(&inbox).await?;
     let stored = path.message(&inbox).await?;
     let content = &stored.message.content;
     content.action_link().map(|link| line(&link.href, path.id, &known)).ok_or_else(|| no_link(content.links.len()))
@@ -282,6 +288,7 @@ pub(super) async fn attachment(
     reader: Reader,
     asked: Asked,
 ) -> Result<Response, Problem> {
+    let path = path.find(&inbox).await?;
     let stored = path.message(&inbox).await?;
     let Some(attachment) = stored.message.content.attachments.get(index).cloned() else {
         return Err(no_attachment(index, stored.message.content.attachments.len()));

@@ -3,17 +3,16 @@
 use std::fmt::Display;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::HeaderValue;
 use axum::http::header::LINK;
-use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
 use super::content::headers_of;
-use super::held::Places;
+use super::held::Waiter;
 use super::known::{Known, Tag};
 use super::openapi::{NotModified, NothingFound, examples};
-use super::path::{ExactPath, MailboxPath, MessagePath};
+use super::path::{AnyPath, ExactPath, MailboxPath, MessagePath};
 use super::problem::Problem;
 use super::query::{self, MailboxPage, Strict};
 use super::records::{self, List, Made};
@@ -90,9 +89,10 @@ pub(super) async fn list(
     Strict(wanted): Strict<Wanted>,
     known: Known,
     memory: (Room, Made),
-    request: Parts,
+    waiter: Waiter,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let place = wanted.wait.map(|_| Places::take(&request.extensions)).transpose()?;
+    let place = wanted.wait.map(|_| waiter.take()).transpose()?;
     let is_news = |found: &Listing| !known.has(&Tag::messages(found));
     let found = wanted.list(&inbox, &mailbox, place, is_news).await?;
     let tag = Tag::messages(&found);
@@ -102,7 +102,7 @@ pub(super) async fn list(
     let Listing { messages, more } = found;
     let url = mailbox_url(&inbox, &mailbox);
     let next = messages.last().filter(|_| more).map(|last| {
-        let kept = query::kept(request.uri.query(), &["after", "from", "to", "subject", "q"]);
+        let kept = query::kept(query.as_deref(), &["after", "from", "to", "subject", "q"]);
         format!("{url}?limit={}&before={}{kept}", wanted.page.limit, last.seq)
     });
     let page = records::array(List::new(inbox, memory, mailbox, url, messages));
@@ -117,7 +117,7 @@ pub(super) async fn list(
     path = "/{mailbox}/{id}",
     operation_id = "get_message",
     tag = "Messages",
-    params(MessagePath),
+    params(AnyPath),
     responses(
         (status = 200, description = "The message", body = MessageView<'_>, example = json!(examples::message())),
         NotModified,
@@ -126,11 +126,11 @@ pub(super) async fn list(
 pub(super) async fn message(
     State(inbox): State<Inbox>,
     Strict(()): Strict<()>,
-    path: MessagePath,
+    path: AnyPath,
     known: Known,
     with: (Room, Made),
 ) -> Result<Response, Problem> {
-    whole(&inbox, &path, &known, &with).await
+    whole(&inbox, &path.find(&inbox).await?, &known, &with).await
 }
 
 /// The newest message
@@ -154,10 +154,10 @@ pub(super) async fn latest(
     Strict(latest): Strict<Latest>,
     known: Known,
     with: (Room, Made),
-    request: Parts,
+    waiter: Waiter,
 ) -> Result<Response, Problem> {
-    let id = latest.find(&request, &inbox, &mailbox).await?.message.id;
-    whole(&inbox, &MessagePath { mailbox, id }, &known, &with).await
+    let id = latest.find(&inbox, &mailbox, &known, &waiter).await?.message.id;
+    Box::pin(whole(&inbox, &MessagePath { mailbox, id }, &known, &with)).await
 }
 
 /// A message with all its header fields.

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use utoipa::ToSchema;
 
 use super::Settings;
-use super::held::{Place, Places};
+use super::held::{Place, Waiter};
 use super::openapi::streams;
 use super::path::MailboxPath;
 use super::problem::Problem;
@@ -152,10 +152,11 @@ pub(super) async fn of_mailbox(
     State(inbox): State<Inbox>,
     MailboxPath(mailbox): MailboxPath,
     Strict(followed): Strict<Followed>,
+    waiter: Waiter,
     request: Parts,
 ) -> Result<Response, Problem> {
     let after = followed.cursor(&request.headers, "a seq of the mailbox, a whole number")?;
-    let place = Places::take(&request.extensions)?;
+    let place = waiter.take()?;
     let feed = inbox.follow(mailbox, followed.filter, after.map(|Seq(seq)| seq)).await?;
     stream(inbox, feed, place, &request)
 }
@@ -184,10 +185,11 @@ pub(super) async fn of_mailbox(
 pub(super) async fn all(
     State(inbox): State<Inbox>,
     Strict(followed): Strict<Followed>,
+    waiter: Waiter,
     request: Parts,
 ) -> Result<Response, Problem> {
     let after = followed.cursor(&request.headers, "the id of an event, such as 0123456789abcdef-42")?;
-    let place = Places::take(&request.extensions)?;
+    let place = waiter.take()?;
     let feed = inbox.follow_all(followed.filter, after);
     stream(inbox, feed, place, &request)
 }

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Extensions, Uri};
+use axum::extract::FromRequestParts;
+use axum::http::Uri;
+use axum::http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Settings;
 use super::key::KeyIndex;
 use super::problem::Problem;
 use super::query::Query;
+use super::room::from_layer;
 use super::stream::{Activity, Held};
 use crate::metrics::{Gauge, Present};
 use crate::units;
@@ -25,6 +28,13 @@ pub(super) struct Places {
     gauge: Gauge,
 }
 
+/// Who asks to be held: with which key, and on which connection.
+pub(super) struct Waiter {
+    places: Places,
+    key: KeyIndex,
+    connection: Option<Arc<Activity>>,
+}
+
 /// One place; dropping it gives it back.
 pub(super) struct Place {
     _in_all: OwnedSemaphorePermit,
@@ -38,23 +48,34 @@ impl Places {
         let of_key = settings.keys.iter().map(|_| Arc::new(Semaphore::new(settings.max_waiters_per_key)));
         Self { all: Arc::new(Semaphore::new(settings.max_waiters)), of_key: of_key.collect(), gauge }
     }
+}
 
-    /// Takes a place for a request with these extensions.
-    pub(super) fn take(extensions: &Extensions) -> Result<Place, Problem> {
-        let (Some(places), Some(KeyIndex(key))) = (extensions.get::<Self>(), extensions.get()) else {
-            tracing::error!("a request that is to be held came past the layer of keys");
-            return Err(Problem::internal());
-        };
+impl Waiter {
+    /// Takes a place.
+    ///
+    /// # Errors
+    /// Where there is none left.
+    pub(super) fn take(&self) -> Result<Place, Problem> {
+        let Self { places, key: KeyIndex(key), connection } = self;
         let of_key = places.of_key.get(*key).cloned().and_then(|places| places.try_acquire_owned().ok());
         match (places.all.clone().try_acquire_owned(), of_key) {
             (Ok(in_all), Some(of_key)) => {
-                let on_connection = extensions.get::<Arc<Activity>>().cloned().map(Activity::hold);
+                let on_connection = connection.clone().map(Activity::hold);
                 let present = Present::new(&places.gauge);
                 Ok(Place { _in_all: in_all, _of_key: of_key, _on_connection: on_connection, _present: present })
             }
             (Err(_), _) => Err(Problem::too_many_waiters("the server holds as many requests as it may")),
             (_, None) => Err(Problem::too_many_waiters("as many requests with this key are held as may be")),
         }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Waiter {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let connection = parts.extensions.get().cloned();
+        Ok(Self { places: from_layer(parts)?, key: from_layer(parts)?, connection })
     }
 }
 

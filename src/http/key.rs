@@ -1,17 +1,24 @@
 //! The API key, and the tokens that are made with it: who may read.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::future::{Ready, ready};
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use futures_util::future::Either;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use tokio::time::Instant;
+use tower::layer::layer_fn;
+use tower::{Layer, Service};
 
 use super::Settings;
 use super::client::Client;
@@ -117,35 +124,104 @@ impl Gate {
     }
 }
 
-/// Lets a request pass that carries a valid key, or a token for what it asks for.
-pub(super) async fn require(State(gate): State<Gate>, mut request: Request, next: Next) -> Result<Response, Problem> {
-    let client = request.extensions().get::<Client>().map(|client| client.network());
-    let presented = presented(request.headers());
-    if let (Some(client), Some(_)) = (client, presented) {
-        gate.guesses.check(client, Instant::now()).map_err(Problem::too_many_wrong_keys)?;
+/// What a request carries to show that it may pass.
+enum Shown {
+    Key(KeyIndex),
+    /// Perhaps a token: it takes a while to tell.
+    Token(Vec<u8>),
+}
+
+/// The answer to a request whose token has to be looked at first.
+type Admitted = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+/// Routes that need a valid key, or a token for what is asked for.
+#[derive(Clone)]
+pub(super) struct Locked<S> {
+    gate: Gate,
+    routes: S,
+}
+
+/// Lets requests pass that carry a valid key, or a token for what they ask for.
+pub(super) fn layer<S>(gate: Gate) -> impl Layer<S, Service = Locked<S>> + Clone {
+    layer_fn(move |routes| Locked { gate: gate.clone(), routes })
+}
+
+impl<S> Service<Request> for Locked<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    /// What has a token goes its own way: few have one, and a key has nothing to wait for.
+    type Future = Either<Ready<Result<Response, Infallible>>, Either<S::Future, Admitted>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.routes.poll_ready(cx)
     }
-    if let Some(index) = presented.and_then(|key| opens(&gate.keys, key)) {
-        request.extensions_mut().insert(index);
-        return Ok(next.run(request).await);
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        match self.gate.shown(&request) {
+            Ok(Shown::Key(index)) => {
+                request.extensions_mut().insert(index);
+                Either::Right(Either::Left(self.routes.call(request)))
+            }
+            Ok(Shown::Token(token)) => {
+                // The one that is ready is used, the other is left for the next request.
+                let mut routes = self.routes.clone();
+                std::mem::swap(&mut routes, &mut self.routes);
+                let gate = self.gate.clone();
+                Either::Right(Either::Right(Box::pin(async move {
+                    match gate.admit(request, &token).await {
+                        Ok(request) => routes.call(request).await,
+                        Err(problem) => Ok(problem.into_response()),
+                    }
+                })))
+            }
+            Err(problem) => Either::Left(ready(Ok(problem.into_response()))),
+        }
     }
-    let granted = match presented.map(<[u8]>::to_vec) {
-        Some(token) => gate.granted(&token).await,
-        None => None,
-    };
-    if let Some((index, grant)) = granted {
-        let mut request = within(&gate.inbox, &grant, request).await?;
+}
+
+impl Gate {
+    /// What a request shows.
+    ///
+    /// # Errors
+    /// Where it shows nothing, or its client has shown too much that was wrong.
+    fn shown(&self, request: &Request) -> Result<Shown, Problem> {
+        let Some(presented) = presented(request.headers()) else {
+            return Err(refused(request));
+        };
+        if let Some(client) = network(request) {
+            self.guesses.check(client, Instant::now()).map_err(Problem::too_many_wrong_keys)?;
+        }
+        Ok(opens(&self.keys, presented).map_or_else(|| Shown::Token(presented.to_vec()), Shown::Key))
+    }
+
+    /// The request, where its token is one, and is for what it asks for.
+    async fn admit(&self, request: Request, token: &[u8]) -> Result<Request, Problem> {
+        let Some((index, grant)) = self.granted(token).await else {
+            self.metrics.failed_keys.inc();
+            if let Some(client) = network(&request) {
+                self.guesses.count(client, Instant::now());
+            }
+            return Err(refused(&request));
+        };
+        let mut request = within(&self.inbox, &grant, request).await?;
         request.extensions_mut().insert(index);
         request.extensions_mut().insert(grant);
-        return Ok(next.run(request).await);
+        Ok(request)
     }
-    if presented.is_some() {
-        gate.metrics.failed_keys.inc();
-    }
-    if let (Some(client), Some(_)) = (client, presented) {
-        gate.guesses.count(client, Instant::now());
-    }
-    tracing::info!(client = client.map(display), "request without a valid API key");
-    Err(Problem::invalid_key())
+}
+
+/// The client of a request, as far as it counts as one.
+fn network(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<Client>().map(|client| client.network())
+}
+
+fn refused(request: &Request) -> Problem {
+    tracing::info!(client = network(request).map(display), "request without a valid API key");
+    Problem::invalid_key()
 }
 
 /// The request, where it is for the mailbox of the grant. What is below no mailbox is for nobody who has a token, whether it

@@ -4,6 +4,7 @@ mod accept;
 mod addresses;
 mod attempts;
 mod body;
+mod check;
 mod claims;
 mod client;
 mod compress;

@@ -3,18 +3,15 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{
     AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderName, IF_NONE_MATCH, IF_RANGE,
     LINK, LOCATION, ORIGIN, RANGE, RETRY_AFTER,
 };
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, Method, Response, Version};
-use axum::middleware::Next;
+use axum::http::{HeaderValue, Method, Version};
 use tower_http::cors::CorsLayer;
 
 use super::events::LAST_EVENT_ID;
@@ -95,19 +92,15 @@ pub(super) fn cors(origins: &[Origin]) -> Option<CorsLayer> {
 
 /// Refuses what a page from elsewhere asks for. Without a key it would get nothing either; this goes before the key, so that
 /// no page can make a browser guess one.
-pub(super) async fn check_origin(
-    State(origins): State<Arc<[Origin]>>,
-    request: Request,
-    next: Next,
-) -> Result<Response<Body>, Problem> {
+pub(super) fn check_origin(request: &Request, origins: &[Origin]) -> Result<(), Problem> {
     if let Some(origin) = request.headers().get(ORIGIN) {
-        let own = authority(&request);
+        let own = authority(request);
         let is_own = own.is_some_and(|own| origin.to_str().is_ok_and(|origin| is_same_host(origin, own)));
         if !is_own && !origins.iter().any(|allowed| allowed.0 == origin) {
             return Err(Problem::foreign_origin());
         }
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// The scheme is left aside: a proxy may have taken TLS off.

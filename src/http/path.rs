@@ -3,6 +3,8 @@
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 
+use super::held::Waiter;
+use super::known::Known;
 use super::problem::Problem;
 use super::query::{Parameters, Query};
 use super::room::{Room, Share};
@@ -16,13 +18,22 @@ const LATEST: &str = "latest";
 /// `/emails/{mailbox}`.
 pub(super) struct MailboxPath(pub(super) MailboxName);
 
-/// `/emails/{mailbox}/{id}`; in place of the id `latest` is the newest message that the query asks for, waited for where
-/// it says so. A handler has it behind [`Strict`], so that a misspelt parameter is found before anything is waited for.
-///
-/// [`Strict`]: super::query::Strict
+/// A message in a mailbox.
 pub(super) struct MessagePath {
     pub(super) mailbox: MailboxName,
     pub(super) id: MessageId,
+}
+
+/// `/emails/{mailbox}/{id}`; in place of the id `latest` is the newest message that the query asks for.
+pub(super) struct AnyPath {
+    mailbox: MailboxName,
+    which: Which,
+}
+
+enum Which {
+    This(MessageId),
+    /// In a box, as most paths have an id.
+    Newest(Box<(Latest, Known, Waiter)>),
 }
 
 /// `/emails/{mailbox}/{id}` with an id: what changes something names what it means.
@@ -30,24 +41,43 @@ pub(super) struct ExactPath(pub(super) MessagePath);
 
 /// `/emails/{mailbox}/{id}/attachments/{index}`.
 pub(super) struct AttachmentPath {
-    pub(super) message: MessagePath,
+    pub(super) message: AnyPath,
     pub(super) index: usize,
 }
 
+impl AnyPath {
+    /// The message that is meant, once it is there.
+    ///
+    /// # Errors
+    /// Where there is none, and none comes in the time that it may be waited for.
+    pub(super) async fn find(self, inbox: &Inbox) -> Result<MessagePath, Problem> {
+        let Self { mailbox, which } = self;
+        let id = match which {
+            Which::This(id) => id,
+            Which::Newest(newest) => {
+                let (latest, known, waiter) = *newest;
+                latest.find(inbox, &mailbox, &known, &waiter).await?.message.id
+            }
+        };
+        Ok(MessagePath { mailbox, id })
+    }
+}
+
+/// Reading is in boxes: what is read may have been waited for, and who waits has no room for what comes then.
 impl MessagePath {
     /// The message.
     pub(super) async fn message(&self, inbox: &Inbox) -> Result<Stored, Problem> {
-        self.found(inbox, inbox.message(&self.mailbox, self.id).await?).await
+        self.found(inbox, Box::pin(inbox.message(&self.mailbox, self.id)).await?).await
     }
 
     /// The message, with its share of the room.
     pub(super) async fn held(&self, inbox: &Inbox, room: &Room) -> Result<(Stored, Share), Problem> {
-        self.found(inbox, room.message(inbox, &self.mailbox, self.id).await?).await
+        self.found(inbox, Box::pin(room.message(inbox, &self.mailbox, self.id)).await?).await
     }
 
     /// Its raw bytes.
     pub(super) async fn raw(&self, inbox: &Inbox) -> Result<Raw, Problem> {
-        self.found(inbox, inbox.open_raw(&self.mailbox, self.id).await?).await
+        self.found(inbox, Box::pin(inbox.open_raw(&self.mailbox, self.id)).await?).await
     }
 
     /// What was found of the message.
@@ -57,7 +87,7 @@ impl MessagePath {
     pub(super) async fn found<T>(&self, inbox: &Inbox, found: Option<T>) -> Result<T, Problem> {
         match found {
             Some(found) => Ok(found),
-            None => Err(self.missing(inbox).await?),
+            None => Err(Box::pin(self.missing(inbox)).await?),
         }
     }
 
@@ -86,7 +116,7 @@ impl FromRequestParts<Inbox> for MailboxPath {
     }
 }
 
-impl FromRequestParts<Inbox> for MessagePath {
+impl FromRequestParts<Inbox> for AnyPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, inbox: &Inbox) -> Result<Self, Problem> {
@@ -138,15 +168,16 @@ fn mailbox(params: &RawPathParams, inbox: &Inbox) -> Result<MailboxName, Problem
     inbox.mailbox(text).map_err(|error| Problem::bad_request("bad mailbox name", error.to_string()))
 }
 
-async fn message(params: &RawPathParams, parts: &Parts, inbox: &Inbox) -> Result<MessagePath, Problem> {
+async fn message(params: &RawPathParams, parts: &mut Parts, inbox: &Inbox) -> Result<AnyPath, Problem> {
     let mailbox = mailbox(params, inbox)?;
-    if segment(params, "id") != LATEST {
-        return Ok(MessagePath { mailbox, id: id(params)? });
-    }
-    let latest = Latest::read(&Query::of(parts)?)?;
-    // In a box: it may be waited for, and most paths have an id.
-    let id = Box::pin(latest.find(parts, inbox, &mailbox)).await?.message.id;
-    Ok(MessagePath { mailbox, id })
+    let which = if segment(params, "id") == LATEST {
+        let latest = Latest::read(&Query::of(parts)?)?;
+        let waiter = Waiter::from_request_parts(parts, &()).await?;
+        Which::Newest(Box::new((latest, Known::of(&parts.headers), waiter)))
+    } else {
+        Which::This(id(params)?)
+    };
+    Ok(AnyPath { mailbox, which })
 }
 
 fn id(params: &RawPathParams) -> Result<MessageId, Problem> {

@@ -84,7 +84,7 @@ impl Room {
         let id = message.id;
         drop(message);
         let share = self.share(bytes).await;
-        Ok(inbox.message(&mailbox, id).await?.map(|stored| (stored, share)))
+        Ok(Box::pin(inbox.message(&mailbox, id)).await?.map(|stored| (stored, share)))
     }
 }
 

@@ -1,25 +1,29 @@
 //! Which path leads where, and what every request passes on its way.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Response};
-use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
+use axum::middleware::map_response;
 use axum::response::IntoResponse;
 use axum::routing::any;
 use axum::{Extension, Router};
 use futures_util::FutureExt;
 use ipnet::IpNet;
-use tower::ServiceBuilder;
+use tower::layer::layer_fn;
 use tower::util::option_layer;
+use tower::{Service, ServiceBuilder};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -34,8 +38,8 @@ use super::query::is_well_encoded;
 use super::records::Made;
 use super::room::Room;
 use super::{
-    Settings, accept, addresses, attempts, claims, client, compress, content, emails, events, key, limit, openapi,
-    origin, probes, wanted,
+    Settings, accept, addresses, attempts, check, claims, client, compress, content, emails, events, key, limit,
+    openapi, origin, probes, wanted,
 };
 use crate::inbox::Inbox;
 use crate::metrics::{self, Metrics};
@@ -109,18 +113,19 @@ pub(super) fn over_tls(routes: Router) -> Router {
 ///
 /// It is one layer of the router: each is a box that is cloned for every request, with all that lies below it.
 pub(super) fn guarded(routes: Router, settings: &Settings, metrics: &Arc<metrics::Http>, tasks: &Shutdown) -> Router {
-    let front = Front {
+    let front = Arc::new(Front {
         request_timeout: settings.request_timeout,
         hosts: settings.hosts.clone(),
         proxies: settings.trusted_proxies.clone(),
         metrics: metrics.clone(),
         tasks: tasks.clone(),
-    };
+    });
     routes.layer(
         ServiceBuilder::new()
-            .layer(from_fn_with_state(Arc::new(front), pass))
+            .layer(layer_fn(move |routes| Passed { front: front.clone(), routes }))
             .layer(option_layer(origin::cors(&settings.cors_origins)))
-            .layer(from_fn(check))
+            .layer(check::layer(check))
+            .map_response(IntoResponse::into_response)
             .layer(compress::layer()),
     )
 }
@@ -158,9 +163,9 @@ fn mailboxes(
         .method_not_allowed_fallback(method_not_allowed)
         .layer(
             ServiceBuilder::new()
-                .layer(from_fn_with_state(origins, origin::check_origin))
+                .layer(check::layer(move |request: &Request| origin::check_origin(request, &origins)))
                 .layer(option_layer(rate))
-                .layer(from_fn_with_state(gate.clone(), key::require))
+                .layer(key::layer(gate.clone()))
                 .layer(Extension(gate))
                 .layer(Extension(Streams::new(settings, tasks)))
                 .layer(Extension(Made::new()))
@@ -173,7 +178,7 @@ fn mailboxes(
 
 /// Routes whose answers are of one type, which a client has to take.
 fn gives(kind: &'static str, routes: OpenApiRouter<Inbox>) -> OpenApiRouter<Inbox> {
-    routes.route_layer(from_fn_with_state(kind, accept::check))
+    routes.route_layer(check::layer(move |request: &Request| accept::check(request, kind)))
 }
 
 /// What is answered in JSON.
@@ -214,36 +219,76 @@ struct Front {
     tasks: Shutdown,
 }
 
-/// Whatever becomes of a request, it is counted, and its answer is one that harms no browser.
-async fn pass(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response<Body> {
-    let counted = Counted::new(&front.metrics, &request);
-    let answered = AssertUnwindSafe(front.answer(request, counted.held, next)).catch_unwind().await;
-    let answered = answered.unwrap_or_else(|cause| Err(panicked(&*cause, &front.metrics)));
-    let response = secured(answered.into_response());
-    counted.answered(&response);
-    response
+/// Routes that count every request, whatever becomes of it, and whose answers harm no browser.
+#[derive(Clone)]
+struct Passed<S> {
+    front: Arc<Front>,
+    routes: S,
+}
+
+impl<S> Service<Request> for Passed<S>
+where
+    S: Service<Request, Error = Infallible>,
+    S::Response: IntoResponse,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.routes.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let front = self.front.clone();
+        let counted = Counted::new(&front.metrics, &request);
+        // Here, so that what is kept of a request that is held has no room for the request; in a box, as it is moved.
+        let begun = catch_unwind(AssertUnwindSafe(|| {
+            front.admit(&mut request)?;
+            Ok(Box::pin(self.routes.call(request)))
+        }));
+        Box::pin(async move {
+            let response = match begun.unwrap_or_else(|cause| Err(panicked(&*cause, &front.metrics))) {
+                Ok(answering) => {
+                    let answered = AssertUnwindSafe(front.answer(answering, counted.held)).catch_unwind().await;
+                    answered.unwrap_or_else(|cause| Err(panicked(&*cause, &front.metrics))).into_response()
+                }
+                Err(problem) => problem.into_response(),
+            };
+            let response = secured(response);
+            counted.answered(&response);
+            Ok(response)
+        })
+    }
 }
 
 impl Front {
+    /// Finds out who asks, and whether they may ask here.
+    fn admit(&self, request: &mut Request) -> Result<(), Problem> {
+        client::identify(request, &self.proxies);
+        origin::check_host(request, &self.hosts)
+    }
+
     /// A request that is held ends at once when the server stops; others are in hand, and are finished.
-    async fn answer(
+    async fn answer<R>(
         &self,
-        mut request: Request,
+        answering: impl Future<Output = Result<R, Infallible>>,
         held: Option<Duration>,
-        next: Next,
-    ) -> Result<Response<Body>, Problem> {
-        client::identify(&mut request, &self.proxies);
-        origin::check_host(&request, &self.hosts)?;
+    ) -> Result<R, Problem> {
         let limit = self.request_timeout + held.unwrap_or_default();
         tokio::select! {
             () = self.tasks.requested(), if held.is_some() => Err(Problem::unavailable("the server is stopping")),
-            answered = tokio::time::timeout(limit, next.run(request)) => answered.map_err(|_| Problem::timeout(limit)),
+            answered = tokio::time::timeout(limit, answering) => match answered {
+                Ok(Ok(response)) => Ok(response),
+                Err(_) => Err(Problem::timeout(limit)),
+            },
         }
     }
 }
 
 /// Refuses what no route could read.
-async fn check(request: Request, next: Next) -> Result<Response<Body>, Problem> {
+fn check(request: &Request) -> Result<(), Problem> {
     let uri = request.uri();
     if uri.path_and_query().is_some_and(|path| path.as_str().len() > URI_MAX_BYTES) {
         return Err(Problem::uri_too_long(URI_MAX_BYTES));
@@ -254,7 +299,7 @@ async fn check(request: Request, next: Next) -> Result<Response<Body>, Problem> 
             "the path has a % that does not begin a percent-encoded byte; write %25 for a percent sign",
         ));
     }
-    if header_bytes(&request) > HEADER_MAX_BYTES {
+    if header_bytes(request) > HEADER_MAX_BYTES {
         return Err(Problem::header_too_large(HEADER_MAX_BYTES));
     }
     if request.body().size_hint().lower() > BODY_MAX_BYTES {
@@ -263,7 +308,7 @@ async fn check(request: Request, next: Next) -> Result<Response<Body>, Problem> 
     if !compress::is_any_accepted(request.headers()) {
         return Err(Problem::no_coding_accepted());
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 fn header_bytes(request: &Request) -> usize {

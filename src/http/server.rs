@@ -89,7 +89,7 @@ impl Server {
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         let (router, acceptor) = (self.api.clone(), self.limits.clone());
         let names = names(&listener)?;
-        self.run(listener, router, acceptor, names).await
+        self.run(listener, router, acceptor, names, Versions::Http1).await
     }
 
     /// The same over TLS.
@@ -100,7 +100,7 @@ impl Server {
         let router = over_tls(self.api.clone());
         let acceptor = Encrypted { limits: self.limits.clone(), tls: config.into(), tasks: self.tasks.clone() };
         // A name that leads here and is not ours has no certificate here.
-        self.run(listener, router, acceptor, Names::Any).await
+        self.run(listener, router, acceptor, Names::Any, Versions::Negotiated).await
     }
 
     /// Serves no more in clear text than the way to `authority`, where the API is served over TLS.
@@ -111,10 +111,17 @@ impl Server {
         let router = redirect::router(&self.settings, authority, &self.limits.metrics, &self.tasks);
         let acceptor = self.limits.clone();
         let names = names(&listener)?;
-        self.run(listener, router, acceptor, names).await
+        self.run(listener, router, acceptor, names, Versions::Http1).await
     }
 
-    async fn run<A>(self, listener: TcpListener, router: Router, acceptor: A, names: Names) -> io::Result<()>
+    async fn run<A>(
+        self,
+        listener: TcpListener,
+        router: Router,
+        acceptor: A,
+        names: Names,
+        versions: Versions,
+    ) -> io::Result<()>
     where
         A: Accept<TcpStream, Connection, Service = Connection> + Clone + Send + Sync + 'static,
         A::Stream: AsyncRead + AsyncWrite + Unpin + Send,
@@ -123,6 +130,9 @@ impl Server {
         let Self { permits, limits, tasks, .. } = self;
         let open = Open(Handle::new());
         let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(open.0.clone()).acceptor(acceptor);
+        if versions == Versions::Http1 {
+            server = server.http1_only();
+        }
         bound(&mut server, limits.opening);
 
         // The next connection is accepted when this one has its permit: those that are too many wait in the system's queue.
@@ -140,6 +150,16 @@ impl Server {
         }
         serving.await
     }
+}
+
+/// Which versions of HTTP a listener speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Versions {
+    /// HTTP/1 alone. In clear text nothing but its first bytes would tell what a connection speaks. Few clients use HTTP/2 there,
+    /// and once the library has looked at those bytes its buffer is twice as large for as long as the connection is open.
+    Http1,
+    /// The one that was agreed upon in the TLS handshake.
+    Negotiated,
 }
 
 /// Without these the library waits for ever.

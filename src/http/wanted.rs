@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::held::{HELD_MAX, Place, Places};
+use super::held::{HELD_MAX, Place, Waiter};
 use super::known::Known;
 use super::openapi::{MessageFound, examples};
 use super::path::MailboxPath;
@@ -130,7 +129,8 @@ impl Wanted {
         is_news: impl Fn(&Listing) -> bool,
     ) -> Result<Listing, Problem> {
         let listing = match self.wait {
-            None => inbox.search(mailbox, &self.filter, self.page).await?,
+            // In a box, as in waiting: who is held has no room for it.
+            None => Box::pin(inbox.search(mailbox, &self.filter, self.page)).await?,
             Some(wait) => {
                 let until = Instant::now() + wait;
                 inbox.wait(mailbox, &self.filter, self.page, self.count, until, is_news).await?
@@ -146,11 +146,16 @@ impl Latest {
     ///
     /// # Errors
     /// Where there is none: what there is instead, and what each message lacks.
-    pub(super) async fn find(self, parts: &Parts, inbox: &Inbox, mailbox: &MailboxName) -> Result<Stored, Problem> {
+    pub(super) async fn find(
+        self,
+        inbox: &Inbox,
+        mailbox: &MailboxName,
+        known: &Known,
+        waiter: &Waiter,
+    ) -> Result<Stored, Problem> {
         let page = page(self.after, 1);
         let wanted = Wanted { filter: self.filter.clone(), page, count: 1, wait: self.wait };
-        let place = wanted.wait.map(|_| Places::take(&parts.extensions)).transpose()?;
-        let known = Known::of(&parts.headers);
+        let place = wanted.wait.map(|_| waiter.take()).transpose()?;
         let is_news = |found: &Listing| !found.messages.iter().any(|stored| known.has_message(stored.message.id));
         match wanted.list(inbox, mailbox, place, is_news).await?.messages.pop() {
             Some(stored) => Ok(stored),
@@ -201,12 +206,12 @@ pub(super) async fn none(
     MailboxPath(mailbox): MailboxPath,
     Strict(unwanted): Strict<Unwanted>,
     (room, made): (Room, Made),
-    extensions: axum::http::Extensions,
+    waiter: Waiter,
 ) -> Result<Response, Problem> {
     let Unwanted { filter, after, period } = unwanted;
     let until = Instant::now() + period;
     let offender = loop {
-        let place = Places::take(&extensions)?;
+        let place = waiter.take()?;
         let mut found = inbox.wait(&mailbox, &filter, page(after, 1), 1, until, |_| true).await?;
         let Some(offender) = found.messages.pop() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
         // Who waits for room takes no place from those who wait for mail.

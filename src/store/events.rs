@@ -60,18 +60,25 @@ pub struct Lagged;
 
 /// A mailbox that somebody waits at. An event wakes those who wait at its mailbox and nobody else, however many wait.
 struct Watched {
-    arrivals: watch::Sender<()>,
-    /// Wakes those who wait for a message that can be claimed.
-    releases: watch::Sender<()>,
+    changes: watch::Sender<Changes>,
     watchers: usize,
+}
+
+/// How often something has changed at a mailbox since somebody has watched it.
+#[derive(Clone, Copy, Default)]
+struct Changes {
+    arrivals: u64,
+    /// Messages that can be claimed again.
+    releases: u64,
 }
 
 /// A place at a mailbox, to wait for mail; dropping it frees all that it took.
 pub struct Watch {
     events: Events,
     mailbox: MailboxName,
-    arrivals: watch::Receiver<()>,
-    releases: watch::Receiver<()>,
+    changes: watch::Receiver<Changes>,
+    /// The arrivals that were told of.
+    arrivals: u64,
 }
 
 impl Events {
@@ -85,7 +92,7 @@ impl Events {
     /// Tells everybody who listens; nobody may be.
     pub(super) fn send(&self, event: Event) {
         if let Some(watched) = self.watched().get(&event.mailbox) {
-            watched.arrivals.send_replace(());
+            watched.changes.send_modify(|changes| changes.arrivals += 1);
         }
         self.recent().push(Some(event));
         self.arrivals.send_replace(());
@@ -94,7 +101,7 @@ impl Events {
     /// Tells those who wait for a message of this mailbox that can be claimed: one may be earlier than it was to be.
     pub(super) fn released(&self, mailbox: &MailboxName) {
         if let Some(watched) = self.watched().get(mailbox) {
-            watched.releases.send_replace(());
+            watched.changes.send_modify(|changes| changes.releases += 1);
         }
     }
 
@@ -107,9 +114,8 @@ impl Events {
 
     /// Everybody who waits at a mailbox looks again.
     pub(super) fn wake_watchers(&self) {
-        for Watched { arrivals, releases, .. } in self.watched().values() {
-            arrivals.send_replace(());
-            releases.send_replace(());
+        for Watched { changes, .. } in self.watched().values() {
+            changes.send_modify(|changes| changes.arrivals += 1);
         }
     }
 
@@ -129,13 +135,13 @@ impl Events {
 
     pub(super) fn watch(&self, mailbox: MailboxName) -> Watch {
         let mut watched = self.watched();
-        let place = watched.entry(mailbox.clone()).or_insert_with(|| {
-            let [arrivals, releases] = [(); 2].map(|()| watch::channel(()).0);
-            Watched { arrivals, releases, watchers: 0 }
-        });
+        let place = watched
+            .entry(mailbox.clone())
+            .or_insert_with(|| Watched { changes: watch::channel(Changes::default()).0, watchers: 0 });
         place.watchers += 1;
-        let (arrivals, releases) = (place.arrivals.subscribe(), place.releases.subscribe());
-        Watch { events: self.clone(), mailbox, arrivals, releases }
+        let changes = place.changes.subscribe();
+        let arrivals = changes.borrow().arrivals;
+        Watch { events: self.clone(), mailbox, changes, arrivals }
     }
 
     fn watched(&self) -> MutexGuard<'_, HashMap<MailboxName, Watched>> {
@@ -221,16 +227,17 @@ impl Watch {
     /// Waits for mail that has arrived since the watch began, or since this last returned. An arrival that comes while
     /// nobody is looking is not lost: the next call returns at once.
     pub async fn arrival(&mut self) {
+        let Self { changes, arrivals, .. } = self;
         // The sender lives as long as there is a watch.
-        let _ = self.arrivals.changed().await;
+        if let Ok(now) = changes.wait_for(|now| now.arrivals != *arrivals).await {
+            *arrivals = now.arrivals;
+        }
     }
 
     /// Waits until mail has arrived, or a message has been given back that was leased, in the same way.
     pub async fn change(&mut self) {
-        let Self { arrivals, releases, .. } = self;
-        tokio::select! {
-            _ = arrivals.changed() => {}
-            _ = releases.changed() => {}
+        if self.changes.changed().await.is_ok() {
+            self.arrivals = self.changes.borrow_and_update().arrivals;
         }
     }
 }

@@ -6,7 +6,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, Required, SchemaFormat};
 
-use super::super::path::{AttachmentPath, ExactPath, MailboxPath, MessagePath};
+use super::super::path::{AnyPath, AttachmentPath, ExactPath, MailboxPath};
 use super::super::query::{LIMIT_DEFAULT, LIMITS, Parameters, SEQS, Strict};
 use super::examples;
 
@@ -147,7 +147,7 @@ impl IntoParams for ExactPath {
     }
 }
 
-impl IntoParams for MessagePath {
+impl IntoParams for AnyPath {
     fn into_params(of: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         ExactPath::into_params(of)
     }
@@ -157,6 +157,6 @@ impl IntoParams for AttachmentPath {
     fn into_params(of: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let schema = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
         let index = in_path("index", "Its place among the attachments, from 0", schema, json!(0));
-        MessagePath::into_params(of).into_iter().chain([index]).collect()
+        AnyPath::into_params(of).into_iter().chain([index]).collect()
     }
 }
