@@ -294,6 +294,15 @@ mod tests {
         assert!(found.unwrap().messages.iter().all(|stored| stored.message.id != first));
     }
 
+    /// Thousands may wait. What is done before and after has boxes of its own.
+    #[tokio::test]
+    async fn who_waits_takes_little_room() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let (user, filter) = (inbox.mailbox("user").unwrap(), filter("verify"));
+        let waiting = inbox.wait(&user, &filter, ALL, 1, Instant::now(), |_| true);
+        assert!(size_of_val(&waiting) < 1024, "{} bytes", size_of_val(&waiting));
+    }
+
     #[tokio::test]
     async fn misses_are_told_newest_first() {
         let inbox = inbox(settings(), u64::MAX).await;
