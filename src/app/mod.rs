@@ -91,7 +91,7 @@ impl App {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let metrics = Metrics::new(clock.now());
         let tls = Tls::open(&config.tls, clock.clone(), metrics.tls.clone())?;
-        let listeners = Listeners::bind(&config).await?;
+        let listeners = Listeners::bind(&config)?;
         let addrs = listeners.addrs();
 
         let background = Shutdown::new();
