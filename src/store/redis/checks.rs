@@ -23,6 +23,8 @@ struct Said {
     appendonly: Option<String>,
     appendfsync: Option<String>,
     maxmemory_policy: Option<String>,
+    /// Bytes; 0 is without limit.
+    maxmemory: Option<u64>,
     /// How many replicas are connected.
     replicas: Option<u64>,
 }
@@ -44,6 +46,9 @@ pub(super) async fn check(link: &Link, redis: &RedisSettings) -> Result<(), Open
         }
         for danger in dangers {
             tracing::warn!(%server, "mail that was acknowledged can be lost: {danger}");
+        }
+        if let Some(growth) = said.growth() {
+            tracing::warn!(%server, "{growth}");
         }
         if let Some(hindrance) = said.hindrance(redis.wait_replicas) {
             if is_strict {
@@ -74,6 +79,7 @@ async fn ask(link: &Link, server: &Server) -> Result<Said, StoreError> {
         appendonly: field("aof_enabled").map(|enabled| if enabled == "1" { "yes" } else { "no" }.to_owned()),
         appendfsync: setting(link, server, "appendfsync").await,
         maxmemory_policy: field("maxmemory_policy"),
+        maxmemory: field("maxmemory").and_then(|bytes| bytes.parse().ok()),
         replicas: field("connected_slaves").and_then(|count| count.parse().ok()),
     })
 }
@@ -163,6 +169,14 @@ impl Said {
         })
     }
 
+    /// What comes of it where nothing limits its memory. No mail is lost by that, so it is no danger.
+    fn growth(&self) -> Option<&'static str> {
+        (self.maxmemory == Some(0)).then_some(
+            "maxmemory is 0: Redis takes mail until the machine has no memory left, and is then killed; set maxmemory below the \
+             memory of the machine, such as maxmemory 1gb, and mail is refused with 452 when it is used up",
+        )
+    }
+
     /// Why no mail will be taken for now.
     fn hindrance(&self, waits_for: u64) -> Option<String> {
         let replicas = self.replicas.filter(|replicas| *replicas < waits_for)?;
@@ -196,6 +210,7 @@ mod tests {
             appendonly: text("yes"),
             appendfsync: text("always"),
             maxmemory_policy: text("noeviction"),
+            maxmemory: Some(1 << 30),
             replicas: Some(0),
         }
     }
@@ -206,6 +221,7 @@ mod tests {
         let followed = Said { replicas: Some(2), ..said() };
         assert!(followed.dangers(2, true).is_empty());
         assert_eq!(followed.hindrance(2), None);
+        assert_eq!(said().growth(), None);
         assert_eq!(said().unusable(), None);
     }
 
@@ -222,6 +238,8 @@ mod tests {
             assert!(danger.contains(setting) && danger.contains(cure), "{danger}");
         }
         assert_eq!(Said::default().dangers(0, false).len(), 2);
+        let unlimited = Said { maxmemory: Some(0), ..said() };
+        assert!(unlimited.growth().unwrap().contains("set maxmemory below") && unlimited.dangers(0, false).is_empty());
     }
 
     #[test]
