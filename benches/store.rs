@@ -1,5 +1,6 @@
 //! What the embedded store takes and gives: `cargo bench --bench store`. Its files lie below `target`, so that the disk is
 //! a real one where `/tmp` is memory.
+#![expect(clippy::print_stdout, reason = "what was measured is printed")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

@@ -128,6 +128,6 @@ fn start_log(log: &Log) {
 }
 
 fn refuse(error: &impl Display) -> ExitCode {
-    eprintln!("restante: {error}");
+    _ = writeln!(io::stderr(), "restante: {error}");
     ExitCode::from(EXIT_SETUP)
 }

@@ -3,6 +3,7 @@
 //! and disk; `-- redis 200000` does the same with a Redis that it starts, and measures then how soon another program is woken
 //! and what large messages cost the small ones. Their files lie below `target`, where the disk is a real one: a Redis is told
 //! so by `TMPDIR`.
+#![expect(clippy::print_stdout, reason = "what was measured is printed")]
 
 mod embedded;
 mod lab;

@@ -6,6 +6,7 @@ mod export;
 mod files;
 mod foreign;
 mod import;
+mod output;
 mod progress;
 mod send;
 mod wait;
@@ -133,17 +134,16 @@ pub fn run(command: Command) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("restante: {failure}");
+            output::say(format_args!("restante: {failure}"));
             ExitCode::from(failure.exit_code())
         }
     }
 }
 
 fn show_config() -> Result<(), Failure> {
-    for (name, value) in Config::load().map_err(|mistakes| Failure::setup(&mistakes))?.shown() {
-        println!("{name}={value}");
-    }
-    Ok(())
+    let config = Config::load().map_err(|mistakes| Failure::setup(&mistakes))?;
+    let lines: String = config.shown().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    output::print(lines.as_bytes())
 }
 
 fn with_client(work: impl FnOnce(&Runtime, &Client) -> Result<(), Failure>) -> Result<(), Failure> {

@@ -1,9 +1,10 @@
 //! A sign of life for who watches a command that takes long.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use super::output;
 use crate::clock::{Clock, Timestamp};
 
 /// For how long a line stands before it is written anew.
@@ -34,13 +35,14 @@ impl Progress {
         }
         let now = self.clock.now();
         if self.written_at.is_none_or(|written_at| now.since(written_at) >= EVERY) {
-            eprint!("{ERASE}{CUT_OFF}{}{GO_ON}", line());
+            // A terminal that is gone is no reason to stop.
+            _ = write!(io::stderr(), "{ERASE}{CUT_OFF}{}{GO_ON}", line());
             self.written_at = Some(now);
         }
     }
 
     /// Says what is to stay, in the place of the line.
     pub(super) fn say(&mut self, text: impl Display) {
-        eprintln!("{}{text}", self.written_at.take().map_or("", |_| ERASE));
+        output::say(format_args!("{}{text}", self.written_at.take().map_or("", |_| ERASE)));
     }
 }

@@ -16,7 +16,7 @@ use lettre::transport::smtp::response::{Code, Response};
 
 use super::client::causes;
 use super::compose::{self, Parts};
-use super::{Failure, at};
+use super::{Failure, at, output};
 
 /// How long the server may take for each answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -110,7 +110,7 @@ fn send(connection: &mut SmtpConnection, from: Option<Address>, to: &[Address], 
             Err(error) => match error.status() {
                 Some(code) => {
                     refused_count += 1;
-                    eprintln!("refused: {recipient}: {}", said(code, &error));
+                    output::say(format_args!("refused: {recipient}: {}", said(code, &error)));
                 }
                 None => return Err(refused(error)),
             },
@@ -121,7 +121,10 @@ fn send(connection: &mut SmtpConnection, from: Option<Address>, to: &[Address], 
     }
     connection.command(Data).map_err(refused)?;
     let reply = connection.message(mail).map_err(refused)?;
-    println!("{}", written(&reply));
+    // The mail is on its way, whether or not that can be printed; who is told otherwise sends it once more.
+    if let Err(unprinted) = output::print(format!("{}\n", written(&reply)).as_bytes()) {
+        output::say(format_args!("{unprinted}; the server has said: {}", written(&reply)));
+    }
     match refused_count {
         0 => Ok(()),
         _ => Err(Failure::DonePartly(format!("refused for {refused_count} of {} recipients", to.len()))),

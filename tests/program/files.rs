@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::api::path_of;
 use crate::dialogue::Client;
 use crate::process::{Restante, command};
-use crate::programs::{Ended, bent_clock, file, fixture, program, run};
+use crate::programs::{Ended, bent_clock, file, fixture, program, run, wait};
 use crate::redis::Redis;
 
 const FORMATS: [&str; 3] = ["eml", "maildir", "mbox"];
@@ -108,6 +108,18 @@ fn who_looks_at_a_terminal_sees_how_far_a_move_is_and_a_file_has_the_end_alone()
     assert!(seen.contains("\x1b[?7h\r\x1b[Kimported 0 messages; 16 were there"), "{seen:?}");
     let kept = restante(dir.path(), &["import", "kept"]);
     assert!(kept.ok().starts_with("imported 0 messages; "), "{}", kept.stderr);
+}
+
+#[test]
+fn all_mail_is_taken_though_nobody_hears_of_it() {
+    let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let original = filled(from.path());
+    let files = to.path().join("files").to_str().unwrap().to_owned();
+    restante(from.path(), &["export", "--to", &files, "--format", "mbox"]).ok();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut child = command(to.path(), &[]).args(["import", &files]).stderr(full).spawn().unwrap();
+    assert_eq!(wait(&mut child, "restante import").code(), Some(0));
+    assert_eq!(contents(&Restante::start(to.path(), &[])), original);
 }
 
 #[test]

@@ -48,6 +48,7 @@ fn reader(server: &Restante, path: &str, status: u16) -> TcpStream {
 }
 
 /// What `work` gives, and how many MB the server came to need for it at most.
+#[expect(clippy::print_stdout, reason = "what was measured is printed")]
 fn measured<T>(server: &Restante, what: &str, work: impl FnOnce() -> T) -> (u64, T) {
     server.forget_peak();
     let before_kb = server.memory_kb("VmHWM");
