@@ -22,6 +22,8 @@ use crate::config;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// When to ask again that a server could not answer, where it does not say.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+/// The problems of which mail, or a part of it, is not there; any other 404 is that of a URL that leads elsewhere.
+const MISSING: [&str; 5] = ["message not found", "message gone", "code not found", "link not found", "body not found"];
 
 /// Where the server is, and what opens it.
 #[derive(Args, Debug)]
@@ -55,34 +57,34 @@ pub(super) enum Answer {
     Missing(Value),
     /// Not now: what the server said, and after how long to ask again.
     Later(String, Duration),
-    /// Not now either, but said by a proxy on the way; whether there is a server behind it is not known.
+    /// Not now either, but said by a proxy on the way, or cut off: whether there is a server is not known.
     NotThrough(String, Duration),
 }
 
 impl Server {
-    pub(super) fn new(place: &Place, client: &config::Client) -> Result<Self, Failure> {
-        let url = place.url.clone().unwrap_or_else(|| client.url.clone());
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(Failure::Setup(format!(
-                "{url:?} is no URL; write http://127.0.0.1:8080 or https://mx.example.com"
-            )));
-        }
-        let key = match &place.key {
-            Some(key) => key.clone(),
-            None => client.key().map_err(Failure::Setup)?,
-        };
+    pub(super) fn new(place: &Place) -> Result<Self, Failure> {
+        let client = config::Client::load(place.url.as_deref(), place.key.as_deref());
+        let client = client.map_err(|mistakes| Failure::setup(&mistakes))?;
+        let key = client.key().map_err(Failure::Setup)?;
         // The key is for this server, and not for one that it may lead to.
         let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).redirect(redirect::Policy::none());
         let http = trusting(builder, place)?.no_proxy().build().map_err(|error| Failure::Setup(causes(&error)))?;
-        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), key })
+        Ok(Self { http, url: client.url.trim_end_matches('/').to_owned(), key })
     }
 
     /// The answer to a GET, which may take `time`.
     pub(super) async fn get(&self, path: &str, time: Duration) -> Result<Answer, Failure> {
         let request = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.key).timeout(time);
-        let response = request.send().await.map_err(|error| {
-            Failure::Unreachable(format!("{} cannot be reached: {}", self.url, causes(&error.without_url())))
-        })?;
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if was_cut(&error) => {
+                return Ok(Answer::NotThrough(causes(&error.without_url()), RETRY_AFTER_DEFAULT));
+            }
+            Err(error) => {
+                let why = causes(&error.without_url());
+                return Err(Failure::Unreachable(format!("{} cannot be reached: {why}", self.url)));
+            }
+        };
         let status = response.status();
         if status.is_success() {
             return Ok(Answer::Good(response));
@@ -96,21 +98,42 @@ impl Server {
         let said = problem["detail"].as_str().unwrap_or("no reason given");
         let said = format!("{} ({}): {said}", problem["error"].as_str().unwrap_or("refused"), status.as_u16());
         match status {
-            StatusCode::NOT_FOUND | StatusCode::GONE if problem.is_object() => Ok(Answer::Missing(problem)),
+            StatusCode::NOT_FOUND | StatusCode::GONE if MISSING.iter().any(|error| problem["error"] == *error) => {
+                Ok(Answer::Missing(problem))
+            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if problem.is_object() => {
                 Ok(Answer::Later(said, retry_after))
             }
             // A proxy has less patience than we (RFC 9110 section 15.6.5), or sees no server at the moment.
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                Ok(Answer::NotThrough(said, retry_after))
-            }
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Ok(Answer::NotThrough(said, retry_after)),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => {
                 Err(Failure::TurnedAway(said))
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                Err(Failure::Setup(format!("{said}; is {} the URL of the API?", self.url)))
             }
             status if status.is_client_error() => Err(Failure::Setup(said)),
             _ => Err(Failure::Unreachable(said)),
         }
     }
+}
+
+/// Whether somebody has taken the request, and was gone before the answer. Who answers in another language is no server of
+/// ours, and will not be the next time either.
+fn was_cut(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            let is_end = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+            // What the system or HTTP/2 has said stands behind it.
+            return is_end || (error.source().is_some() && !error.is_parse());
+        }
+        cause = error.source();
+    }
+    error.is_timeout() && !error.is_connect()
 }
 
 fn retry_after(headers: &HeaderMap) -> Duration {

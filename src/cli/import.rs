@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, runtime: &Runtime, store: &Store, confi
     let progress = Progress::new(clock.clone());
     let mut import = Import { arguments, runtime, store, config, clock, count: Count::default(), progress };
     for source in sources {
-        source.each(config.smtp.session.max_message_bytes, |found| import.count(found));
+        source.each(config.smtp.session.max_message_bytes, |found| import.add(found));
     }
     let Count { imported, there, expired, changed, failed } = import.count;
     import.progress.say(format_args!(
@@ -88,7 +88,8 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    fn count(&mut self, found: Result<Found, String>) {
+    /// Takes one message, and counts what became of it.
+    fn add(&mut self, found: Result<Found, String>) {
         let place = found.as_ref().map(|found| found.place.clone()).unwrap_or_default();
         match found.map_err(|error| (String::new(), error)).and_then(|found| self.take(found).map_err(|e| (place, e))) {
             Ok(Taken::Imported) => self.count.imported += 1,

@@ -20,7 +20,7 @@ use clap::{Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
 
 use crate::clock::Clock;
-use crate::config::{Client, Config};
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::store::{Kind, Store};
@@ -38,6 +38,8 @@ const EXIT_DONE_PARTLY: u8 = 4;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show the configuration, secrets hidden, and exit
+    ///
+    /// Exit codes: 0 shown, 1 it could not be written, 2 the configuration is wrong.
     Config,
     /// Write mail of the store into files
     ///
@@ -57,8 +59,8 @@ pub enum Command {
     Import(import::Arguments),
     /// Wait for mail at a running server, and print it or a part of it
     ///
-    /// Exit codes: 0 found, 1 not found in time (what came instead is told on standard error), or found without the part that
-    /// was asked for, 2 the command is wrong, 3 the server cannot be reached or does not accept the key.
+    /// Exit codes: 0 found and printed, 1 not found in time (what came instead is told on standard error), found without the part
+    /// that was asked for, or not printed, 2 the command is wrong, 3 the server cannot be reached or does not accept the key.
     Wait(wait::Arguments),
     /// Send a small mail by SMTP
     ///
@@ -122,13 +124,14 @@ impl fmt::Display for Failure {
 pub fn run(command: Command) -> ExitCode {
     let done = match command {
         Command::Config => show_config(),
-        Command::Export(arguments) => {
-            with_store_that_is_there(|runtime, store, config| export::run(&arguments, runtime, store, config))
-        }
-        Command::Import(arguments) => {
-            with_store(|runtime, store, config| import::run(&arguments, runtime, store, config))
-        }
-        Command::Wait(arguments) => with_client(|runtime, client| runtime.block_on(wait::run(&arguments, client))),
+        Command::Export(arguments) => configured().and_then(|config| {
+            // To look for mail makes no directory where there is none.
+            is_there(&config)?;
+            with_store(&config, |runtime, store| export::run(&arguments, runtime, store, &config))
+        }),
+        Command::Import(arguments) => configured()
+            .and_then(|config| with_store(&config, |runtime, store| import::run(&arguments, runtime, store, &config))),
+        Command::Wait(arguments) => runtime().and_then(|runtime| runtime.block_on(wait::run(&arguments))),
         Command::Send(arguments) => send::run(&arguments),
     };
     match done {
@@ -140,21 +143,31 @@ pub fn run(command: Command) -> ExitCode {
     }
 }
 
+fn configured() -> Result<Config, Failure> {
+    Config::load().map_err(|mistakes| Failure::setup(&mistakes))
+}
+
 fn show_config() -> Result<(), Failure> {
-    let config = Config::load().map_err(|mistakes| Failure::setup(&mistakes))?;
+    let config = configured()?;
+    for warning in config.warnings() {
+        output::say(format_args!("restante: {warning}"));
+    }
     let lines: String = config.shown().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     output::print(lines.as_bytes())
 }
 
-fn with_client(work: impl FnOnce(&Runtime, &Client) -> Result<(), Failure>) -> Result<(), Failure> {
-    let client = Client::load().map_err(|mistakes| Failure::setup(&mistakes))?;
-    work(&runtime().map_err(|error| Failure::setup(&error))?, &client)
+fn is_there(config: &Config) -> Result<(), Failure> {
+    match &config.store.kind {
+        Kind::Embedded { data_dir, .. } if !data_dir.exists() => {
+            Err(Failure::Setup(format!("there is no data directory {}; is DATA_DIR right?", data_dir.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Opens the store of the configuration, and closes it at the end, whatever that is.
-fn with_store(work: impl FnOnce(&Runtime, &Store, &Config) -> Result<(), Failure>) -> Result<(), Failure> {
-    let config = Config::load().map_err(|mistakes| Failure::setup(&mistakes))?;
-    let runtime = runtime().map_err(|error| Failure::setup(&error))?;
+fn with_store(config: &Config, work: impl FnOnce(&Runtime, &Store) -> Result<(), Failure>) -> Result<(), Failure> {
+    let runtime = runtime()?;
     let (clock, tasks) = (Clock::system(), Shutdown::new());
     let metrics = Metrics::new(clock.now());
     if matches!(config.store.kind, Kind::Memory) {
@@ -163,7 +176,7 @@ fn with_store(work: impl FnOnce(&Runtime, &Store, &Config) -> Result<(), Failure
     }
     let opening = Store::open(&config.store, clock, metrics.store, &tasks);
     let store = runtime.block_on(opening).map_err(|error| Failure::setup(&error))?;
-    let done = work(&runtime, &store, &config);
+    let done = work(&runtime, &store);
     runtime.block_on(async {
         tasks.request();
         store.close().await;
@@ -171,21 +184,9 @@ fn with_store(work: impl FnOnce(&Runtime, &Store, &Config) -> Result<(), Failure
     done
 }
 
-/// To look for mail makes no directory where there is none.
-fn with_store_that_is_there(
-    work: impl FnOnce(&Runtime, &Store, &Config) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let config = Config::load().map_err(|mistakes| Failure::setup(&mistakes))?;
-    match &config.store.kind {
-        Kind::Embedded { data_dir, .. } if !data_dir.exists() => {
-            Err(Failure::Setup(format!("there is no data directory {}; is DATA_DIR right?", data_dir.display())))
-        }
-        _ => with_store(work),
-    }
-}
-
-fn runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+fn runtime() -> Result<Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    built.map_err(|error| Failure::setup(&error))
 }
 
 /// What went wrong with a file.

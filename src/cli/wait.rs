@@ -1,17 +1,18 @@
 //! Mail of a running server, waited for and printed.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Response;
+use reqwest::header::LINK;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::Failure;
-use super::client::{Answer, Place, Server};
-use crate::{config, units};
+use super::client::{Answer, Place, Server, causes};
+use super::{Failure, output};
+use crate::units;
 
 /// For how long a server is asked to hold one request. It would do so for 60 seconds; but after as many some proxies on the
 /// way give up, and an answer that comes in the same moment is lost.
@@ -66,79 +67,211 @@ enum Part {
 }
 
 /// Waits and prints.
-pub(super) async fn run(arguments: &Arguments, client: &config::Client) -> Result<(), Failure> {
-    let server = Server::new(&arguments.place, client)?;
-    let messages = arrived(arguments, &server).await?;
-    for message in &messages {
-        print(arguments.print, &server, message).await?;
+pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let server = Server::new(&arguments.place)?;
+    let end = Instant::now() + arguments.timeout;
+    let mut waiting = Waiting { arguments, server: &server, end, is_there: false, has_answered: false };
+    for message in &waiting.arrived().await? {
+        waiting.print(message).await?;
     }
     Ok(())
 }
 
-/// The messages, the oldest first.
-async fn arrived(arguments: &Arguments, server: &Server) -> Result<Vec<Value>, Failure> {
-    let end = Instant::now() + arguments.timeout;
-    let mut has_answered = false;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        // Servers count in seconds. The last request may be held a little too long, but never too short.
-        let held = Duration::from_secs(left.min(HELD_MAX).as_millis().div_ceil(1000).max(1) as u64);
-        let path = path(arguments, held);
-        let asked = Instant::now();
-        let (is_of_server, came_instead, pause) = match server.get(&path, held + PATIENCE).await {
-            Ok(Answer::Good(response)) => {
-                let found = response.json::<Value>().await.map_err(|error| Failure::Unreachable(error.to_string()))?;
-                match messages(found, arguments.count) {
-                    Ok(messages) => return Ok(messages),
-                    Err(found) => (true, found, Duration::ZERO),
+/// One request after the other, until the time is over.
+struct Waiting<'a> {
+    arguments: &'a Arguments,
+    server: &'a Server,
+    end: Instant,
+    /// Somebody takes requests there: the server, or a proxy before it.
+    is_there: bool,
+    /// The server itself has said something.
+    has_answered: bool,
+}
+
+/// What became of a request.
+enum Asked {
+    Good(Response),
+    Missing(Value),
+    /// Why not, and after how long to ask again.
+    NotNow(String, Duration),
+}
+
+impl Waiting<'_> {
+    /// The messages, the oldest first.
+    async fn arrived(&mut self) -> Result<Vec<Value>, Failure> {
+        let count = usize::from(self.arguments.count);
+        // The newest first.
+        let mut came: Vec<Value> = Vec::new();
+        loop {
+            let left = self.end.saturating_duration_since(Instant::now());
+            // Servers count in seconds. The last request may be held a little too long, but never too short.
+            let held = Duration::from_secs(left.min(HELD_MAX).as_millis().div_ceil(1000).max(1) as u64);
+            let asked = Instant::now();
+            let path = path(self.arguments, held, count - came.len(), seq(came.first()));
+            let (instead, pause) = match self.ask(&path, held + PATIENCE).await? {
+                Asked::Good(response) => match self.list(response).await? {
+                    Ok(mut list) => {
+                        list.append(&mut came);
+                        list.truncate(count);
+                        came = list;
+                        if came.len() == count {
+                            came.reverse();
+                            return Ok(came);
+                        }
+                        (Value::Array(came.clone()), Duration::ZERO)
+                    }
+                    Err(said) => (Value::String(said), PAUSE),
+                },
+                Asked::Missing(problem) => (problem, Duration::ZERO),
+                Asked::NotNow(said, pause) => {
+                    // A server that was started anew may count from the beginning again.
+                    came.clear();
+                    (Value::String(said), pause)
+                }
+            };
+            self.pause(asked, pause, || explained(self.arguments, &instead)).await?;
+        }
+    }
+
+    /// What an answer has, the newest first, with the pages behind it: one ends where it is too large, however few messages
+    /// it has. The text of the other case says how it was cut off.
+    async fn list(&mut self, response: Response) -> Result<Result<Vec<Value>, String>, Failure> {
+        let count = usize::from(self.arguments.count);
+        let mut found = Vec::new();
+        let mut response = response;
+        loop {
+            let has_more = response.headers().get(LINK).is_some_and(|link| link.as_bytes().ends_with(b"rel=\"next\""));
+            match self.json(response).await? {
+                Ok(Value::Array(mut list)) => found.append(&mut list),
+                Ok(message) => found.push(message),
+                Err(cut) => return Ok(Err(cut)),
+            }
+            let Some(last) = seq(found.last()).filter(|_| has_more && found.len() < count) else {
+                return Ok(Ok(found));
+            };
+            let left = count - found.len();
+            let next =
+                format!("{}?limit={left}&before={last}{}", mailbox(self.arguments), condition(self.arguments, None));
+            response = match self.at_once(&next).await? {
+                Some(response) => response,
+                None => return Ok(Ok(found)),
+            };
+        }
+    }
+
+    /// What is in an answer, or how it was cut off.
+    async fn json(&self, response: Response) -> Result<Result<Value, String>, Failure> {
+        let bytes = match response.bytes().await {
+            Ok(bytes) => bytes,
+            Err(error) => return Ok(Err(causes(&error.without_url()))),
+        };
+        let value = serde_json::from_slice(&bytes);
+        value.map(Ok).map_err(|_| Failure::Setup("the answer is no JSON; is that the URL of the API?".to_owned()))
+    }
+
+    /// The answer to what the server need not wait for, asked again while it cannot say; nothing where there is none.
+    async fn at_once(&mut self, path: &str) -> Result<Option<Response>, Failure> {
+        loop {
+            let asked = Instant::now();
+            match self.ask(path, PATIENCE).await? {
+                Asked::Good(response) => return Ok(Some(response)),
+                Asked::Missing(_) => return Ok(None),
+                Asked::NotNow(said, pause) => {
+                    let why = || format!("the mail came and could not be read in time; the last answer was: {said}");
+                    self.pause(asked, pause, why).await?;
                 }
             }
-            Ok(Answer::Missing(problem)) => (true, problem, Duration::ZERO),
-            Ok(Answer::Later(said, after)) => (true, Value::String(said), after),
-            Ok(Answer::NotThrough(said, after)) => (false, Value::String(said), after),
-            // A server that is being started anew is back soon; one that has never answered may not be there at all.
-            Err(Failure::Unreachable(said)) if has_answered => (false, Value::String(said), PAUSE),
+        }
+    }
+
+    async fn ask(&mut self, path: &str, time: Duration) -> Result<Asked, Failure> {
+        let (is_of_server, asked) = match self.server.get(path, time).await {
+            Ok(Answer::Good(response)) => (true, Asked::Good(response)),
+            Ok(Answer::Missing(problem)) => (true, Asked::Missing(problem)),
+            Ok(Answer::Later(said, after)) => (true, Asked::NotNow(said, after)),
+            Ok(Answer::NotThrough(said, after)) => (false, Asked::NotNow(said, after)),
+            // A server that is being started anew is back soon; one that has never taken a request may not be there at all.
+            Err(Failure::Unreachable(said)) if self.is_there => (false, Asked::NotNow(said, PAUSE)),
             Err(failure) => return Err(failure),
         };
-        has_answered |= is_of_server;
+        self.is_there = true;
+        self.has_answered |= is_of_server;
+        Ok(asked)
+    }
+
+    /// Waits until it is time to ask again; an error where there is none left.
+    async fn pause(&self, asked: Instant, pause: Duration, why: impl FnOnce() -> String) -> Result<(), Failure> {
         // Who does not hold the request is not asked without a pause.
         let pause = if asked.elapsed() < PAUSE { pause.max(PAUSE) } else { pause };
-        let left = end.saturating_duration_since(Instant::now());
+        let left = self.end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let text = explained(arguments, &came_instead);
-            return Err(if has_answered { Failure::NotDone(text) } else { Failure::Unreachable(text) });
+            return Err(if self.has_answered { Failure::NotDone(why()) } else { Failure::Unreachable(why()) });
         }
         sleep(pause.min(left)).await;
+        Ok(())
+    }
+
+    async fn print(&mut self, message: &Value) -> Result<(), Failure> {
+        let part = self.arguments.print;
+        if part == Part::Raw {
+            return self.print_raw(message).await;
+        }
+        match printed(part, message) {
+            Some(text) => output::print(text.as_bytes()),
+            None => {
+                let name = format!("{part:?}").to_lowercase();
+                Err(Failure::NotDone(format!("the message {} has no {name}", message["id"])))
+            }
+        }
+    }
+
+    async fn print_raw(&mut self, message: &Value) -> Result<(), Failure> {
+        let text = |name: &str| message[name].as_str().unwrap_or_default();
+        let (mailbox, id) = (text("mailbox"), text("id"));
+        let path = format!("/emails/{}/{id}/raw", encoded(mailbox));
+        let gone = || Failure::NotDone(format!("the message {id} is not there any more"));
+        let mut response = self.at_once(&path).await?.ok_or_else(gone)?;
+        let cut = |error: reqwest::Error| Failure::Unreachable(format!("the message {id} did not come whole: {error}"));
+        while let Some(chunk) = response.chunk().await.map_err(cut)? {
+            output::print(&chunk)?;
+        }
+        Ok(())
     }
 }
 
-fn path(arguments: &Arguments, held: Duration) -> String {
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let mut path = format!("/emails/{}", encoded(&arguments.mailbox));
-    // The newest one alone comes with an explanation where there is none.
-    path += if arguments.count == 1 { "/latest" } else { "" };
-    _ = write!(path, "?wait={}s", held.as_secs());
-    if arguments.count > 1 {
-        _ = write!(path, "&count={0}&limit={0}", arguments.count);
-    }
-    if let Some(after) = arguments.after {
-        _ = write!(path, "&after={after}");
+fn seq(message: Option<&Value>) -> Option<u64> {
+    message.and_then(|message| message["seq"].as_u64())
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+fn mailbox(arguments: &Arguments) -> String {
+    format!("/emails/{}", encoded(&arguments.mailbox))
+}
+
+/// The parameters that say which mail counts: that is newer than `came` too.
+fn condition(arguments: &Arguments, came: Option<u64>) -> String {
+    let mut text = String::new();
+    if let Some(after) = arguments.after.max(came) {
+        _ = write!(text, "&after={after}");
     }
     if let Some(query) = &arguments.query {
-        _ = write!(path, "&q={}", encoded(query));
+        _ = write!(text, "&q={}", encoded(query));
     }
-    path
+    text
 }
 
-/// The messages of an answer, if they are all there; else the answer.
-fn messages(found: Value, count: u16) -> Result<Vec<Value>, Value> {
-    match found {
-        Value::Array(mut list) if list.len() >= usize::from(count) => {
-            list.reverse();
-            Ok(list)
-        }
-        list @ Value::Array(_) => Err(list),
-        message => Ok(vec![message]),
+/// Asks for `missing` messages more than those up to `came`.
+fn path(arguments: &Arguments, held: Duration, missing: usize, came: Option<u64>) -> String {
+    let mailbox = mailbox(arguments);
+    let condition = condition(arguments, came);
+    let secs = held.as_secs();
+    match arguments.count {
+        // The newest one alone comes with an explanation where there is none.
+        1 => format!("{mailbox}/latest?wait={secs}s{condition}"),
+        count => format!("{mailbox}?wait={secs}s&count={missing}&limit={count}{condition}"),
     }
 }
 
@@ -168,10 +301,11 @@ fn members<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> 
     value[name].as_array().into_iter().flatten()
 }
 
-async fn print(part: Part, server: &Server, message: &Value) -> Result<(), Failure> {
+/// What is printed of a message, but its raw bytes; nothing where it has no such part.
+fn printed(part: Part, message: &Value) -> Option<String> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let is_action = |link: &&Value| link["kind"] == "action";
-    let found = match part {
+    match part {
         Part::Json => Some(format!("{message}\n")),
         Part::Id => text(&message["id"]).map(|id| id + "\n"),
         Part::Code => text(&message["codes"][0]["value"]).map(|code| code + "\n"),
@@ -180,30 +314,6 @@ async fn print(part: Part, server: &Server, message: &Value) -> Result<(), Failu
         }
         Part::Text => text(&message["body_text"]),
         Part::Html => text(&message["body_html"]),
-        Part::Raw => return print_raw(server, message).await,
-    };
-    let Some(found) = found else {
-        let name = format!("{part:?}").to_lowercase();
-        return Err(Failure::NotDone(format!("the message {} has no {name}", message["id"])));
-    };
-    io::stdout().write_all(found.as_bytes()).map_err(unwritten)
-}
-
-async fn print_raw(server: &Server, message: &Value) -> Result<(), Failure> {
-    let (mailbox, id) = (message["mailbox"].as_str().unwrap_or_default(), message["id"].as_str().unwrap_or_default());
-    let path = format!("/emails/{}/{id}/raw", utf8_percent_encode(mailbox, NON_ALPHANUMERIC));
-    let mut response = match server.get(&path, PATIENCE).await? {
-        Answer::Good(response) => response,
-        Answer::Missing(_) => return Err(Failure::NotDone(format!("the message {id} is not there any more"))),
-        Answer::Later(said, _) | Answer::NotThrough(said, _) => return Err(Failure::Unreachable(said)),
-    };
-    let cut = |error: reqwest::Error| Failure::Unreachable(format!("the message {id} did not come whole: {error}"));
-    while let Some(chunk) = response.chunk().await.map_err(cut)? {
-        io::stdout().write_all(&chunk).map_err(unwritten)?;
+        Part::Raw => None,
     }
-    Ok(())
-}
-
-fn unwritten(error: io::Error) -> Failure {
-    Failure::NotDone(format!("standard output: {error}"))
 }

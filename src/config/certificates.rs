@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::{path, some, value};
+use super::{some, value};
 use crate::mail::{Address, Domain};
 use crate::tls::{AcmeSettings, FilePair, Settings};
 
@@ -24,13 +24,18 @@ pub(super) fn settings(reader: &mut Reader<'_>, hostname: &str) -> Settings {
     }
 }
 
+/// Whether the operator has said where the certificate is, so that one has to be there.
+pub(super) fn are_named(reader: &Reader<'_>) -> bool {
+    ["TLS_CERT_FILE", "TLS_KEY_FILE"].into_iter().any(|name| reader.is_set(name))
+}
+
 fn acme_settings(reader: &mut Reader<'_>) -> Option<AcmeSettings> {
     let settings = AcmeSettings {
         domains: reader.read("ACME_DOMAINS", host_names),
-        email: reader.read("ACME_EMAIL", email),
+        email: reader.read("ACME_EMAIL", value::optional(email)),
         directory_url: reader.read("ACME_DIRECTORY_URL", https_url),
-        ca_file: reader.read("ACME_CA_FILE", |text| Ok((!text.is_empty()).then(|| PathBuf::from(text)))),
-        cache_dir: reader.read("DATA_DIR", path).join("acme"),
+        ca_file: reader.read("ACME_CA_FILE", value::optional(value::path)),
+        cache_dir: reader.read("DATA_DIR", value::path).join("acme"),
     };
     (!settings.domains.is_empty()).then_some(settings)
 }
@@ -47,13 +52,12 @@ pub(super) fn host_names(text: &str) -> value::Parsed<Vec<String>> {
 }
 
 /// A host, and a port where it is not the usual one.
-pub(super) fn authority(text: &str) -> value::Parsed<Option<String>> {
+pub(super) fn authority(text: &str) -> value::Parsed<String> {
     let (host, port) = text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
     let port_is_right = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
     match host.parse() {
-        _ if text.is_empty() => Ok(None),
         Ok(Domain::Name(name)) if name.is_ascii() && port_is_right => {
-            Ok(Some(port.map_or_else(|| name.clone(), |port| format!("{name}:{port}"))))
+            Ok(port.map_or_else(|| name.clone(), |port| format!("{name}:{port}")))
         }
         _ => Err(
             "write a host name, with its port where that is not 443, such as api.example.com or api.example.com:8443"
@@ -62,10 +66,9 @@ pub(super) fn authority(text: &str) -> value::Parsed<Option<String>> {
     }
 }
 
-fn email(text: &str) -> value::Parsed<Option<String>> {
+fn email(text: &str) -> value::Parsed<String> {
     match Address::parse(text) {
-        _ if text.is_empty() => Ok(None),
-        Ok(_) if text.is_ascii() => Ok(Some(text.to_owned())),
+        Ok(_) if text.is_ascii() => Ok(text.to_owned()),
         _ => Err("write one address, such as admin@example.com".to_owned()),
     }
 }
@@ -79,5 +82,5 @@ fn https_url(text: &str) -> value::Parsed<String> {
 }
 
 fn some_paths(text: &str) -> value::Parsed<Vec<PathBuf>> {
-    some(value::list(text).map(PathBuf::from).collect())
+    some(value::list(text).map(value::path).collect::<Result<_, _>>()?)
 }

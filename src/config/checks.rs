@@ -2,8 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::Config;
 use super::reader::Reader;
+use super::{Config, value};
+use crate::store::Kind;
+
+/// A key of fewer characters may be guessed, or tried against a token at home.
+const KEY_LONG_ENOUGH: usize = 16;
 
 /// Names of one machine or one network; no authority whom browsers trust signs for them (RFC 6761, RFC 6762, RFC 8375, and
 /// `internal`, which is set aside for them).
@@ -29,13 +33,18 @@ impl Config {
         ]
     }
 
-    /// A message of the size that is offered has to find room on its way in.
+    /// A message of the size that is offered has to find room on its way in, and in the store: what is refused for the moment
+    /// is tried again for days.
     fn check_room(&self, reader: &mut Reader<'_>) {
-        let (room, size) = (self.smtp.max_bytes_in_flight, self.smtp.session.max_message_bytes);
-        if room < size {
+        let size = self.smtp.session.max_message_bytes as u64;
+        // Redis has a limit of its own.
+        let of_store =
+            (!matches!(self.store.kind, Kind::Redis(_))).then_some(("STORE_MAX_BYTES", self.store.max_bytes));
+        let in_flight = ("SMTP_MAX_IN_FLIGHT", self.smtp.max_bytes_in_flight as u64);
+        for (name, room) in [Some(in_flight), of_store].into_iter().flatten().filter(|(_, room)| *room < size) {
             reader.mistake(format!(
-                "SMTP_MAX_IN_FLIGHT is {room} bytes, less than the {size} of SMTP_MAX_MESSAGE_SIZE: no such message would \
-                 get in; make it larger, or the messages smaller"
+                "{name} is {room} bytes, less than the {size} of SMTP_MAX_MESSAGE_SIZE: no such message would get in; make it \
+                 larger, or the messages smaller"
             ));
         }
     }
@@ -54,6 +63,12 @@ impl Config {
             reader.mistake(format!(
                 "API_KEY is not set, but {addr} can be reached by strangers: set a long random key, such as the output of \
                  `openssl rand -hex 32`"
+            ));
+        }
+        if value::list(reader.value("API_KEY")).any(|key| key.len() < KEY_LONG_ENOUGH) {
+            reader.warn(format!(
+                "API_KEY has a key of fewer than {KEY_LONG_ENOUGH} characters, and {addr} can be reached by strangers, who may \
+                 guess it: set a long random key, such as the output of `openssl rand -hex 32`"
             ));
         }
     }
@@ -100,10 +115,11 @@ fn is_private(name: &str) -> bool {
 }
 
 /// Whether only one of them can be listened on. Port 0 is another one each time. That all addresses of a family have each
-/// single one in them is the rule of Linux; whether those of IPv6 have the ones of IPv4 in them is for the system to say.
+/// single one in them is the rule of Linux. `[::]` has those of IPv4 in it only where none of them is named with its port.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let is_same_family = a.is_ipv4() == b.is_ipv4();
-    let is_same_place = (a.ip(), scope(a)) == (b.ip(), scope(b)) || a.ip().is_unspecified() || b.ip().is_unspecified();
+    let (a_ip, b_ip) = (a.ip().to_canonical(), b.ip().to_canonical());
+    let is_same_family = a_ip.is_ipv4() == b_ip.is_ipv4();
+    let is_same_place = (a_ip, scope(a)) == (b_ip, scope(b)) || a_ip.is_unspecified() || b_ip.is_unspecified();
     a.port() == b.port() && a.port() != 0 && is_same_family && is_same_place
 }
 

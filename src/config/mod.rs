@@ -3,17 +3,16 @@
 mod certificates;
 mod checks;
 mod client;
+mod env_file;
 mod reader;
+mod source;
 mod store;
 mod value;
 mod variables;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -22,14 +21,12 @@ use tracing_subscriber::filter::LevelFilter;
 pub use self::client::{Client, KEY_FILE};
 pub use self::variables::{VARIABLES, Variable, env_example};
 
-use self::reader::Reader;
+use self::reader::{Findings, Reader, is_meant_for_us};
+use self::source::Variables;
 use crate::inbox::{self, DomainPattern, Domains};
 use crate::mail::{Budgets, Domain, Naming, NamingScheme, PlusAddressing};
 use crate::smtp::{self, BareLf, SessionSettings};
 use crate::{http, tls, units};
-
-/// The file that is read beside the environment, from the working directory.
-const ENV_FILE: &str = ".env";
 
 /// The configuration of the whole server.
 #[derive(Clone, Debug)]
@@ -56,10 +53,13 @@ pub struct Config {
     pub store: crate::store::Settings,
     /// The certificate.
     pub tls: tls::Settings,
+    /// Whether its files are those that the operator has named, and not the ones that are looked for anyway.
+    pub tls_files_are_named: bool,
     /// How long a stop waits for what is in progress.
     pub shutdown_grace: Duration,
     /// The log.
     pub log: Log,
+    warnings: Vec<String>,
     shown: Vec<(&'static str, String)>,
 }
 
@@ -92,7 +92,8 @@ impl Config {
     /// # Errors
     /// All mistakes.
     pub fn load() -> Result<Self, Mistakes> {
-        Self::from_variables(&variables_of_process()?)
+        // A line without a name may be the rest of one that is ours.
+        Self::read_all(&Variables::of_process(|name| name.is_empty() || is_meant_for_us(name)))
     }
 
     /// Reads the configuration out of these variables.
@@ -100,6 +101,10 @@ impl Config {
     /// # Errors
     /// All mistakes.
     pub fn from_variables(variables: &HashMap<String, String>) -> Result<Self, Mistakes> {
+        Self::read_all(&Variables::from(variables))
+    }
+
+    fn read_all(variables: &Variables) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(variables);
         let mut config = Self::read(&mut reader);
         for host in config.own_hosts() {
@@ -111,9 +116,16 @@ impl Config {
         // The server does not use it, but a mistake is one.
         let _ = Client::read(&mut reader);
         config.check(&mut reader);
-        let shown = reader.finish().map_err(Mistakes)?;
+        let Findings { warnings, shown } = reader.finish().map_err(Mistakes)?;
+        config.warnings = warnings;
         config.shown = shown.into_iter().map(|(name, value)| (name, config.in_effect(name, value))).collect();
         Ok(config)
+    }
+
+    /// What may not be as it was meant to be, and stops nothing.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Every variable and the value that is in effect, secrets hidden, in the order in which they are documented.
@@ -124,17 +136,19 @@ impl Config {
 
     fn read(reader: &mut Reader<'_>) -> Self {
         let domains = reader.read("DOMAIN", domains);
-        let hostname = reader.read("SMTP_HOSTNAME", hostname).unwrap_or_else(|| first_domain(&domains));
+        let hostname =
+            reader.read("SMTP_HOSTNAME", value::optional(hostname)).unwrap_or_else(|| first_domain(&domains));
         Self {
             smtp_addrs: reader.read("SMTP_ADDR", some_addresses),
             smtps_addrs: reader.read("SMTPS_ADDR", value::addresses),
             http_addrs: reader.read("HTTP_ADDR", some_addresses),
             https_addrs: reader.read("HTTPS_ADDR", value::addresses),
             metrics_addrs: reader.read("METRICS_ADDR", value::addresses),
-            https_host: reader.read("HTTPS_HOST", certificates::authority),
+            https_host: reader.read("HTTPS_HOST", value::optional(certificates::authority)),
             smtp: smtp_settings(reader, &hostname),
             http: http_settings(reader),
             tls: certificates::settings(reader, &hostname),
+            tls_files_are_named: certificates::are_named(reader),
             inbox: inbox_settings(reader, domains, hostname),
             store: store::settings(reader),
             shutdown_grace: reader.read("SHUTDOWN_GRACE", units::duration),
@@ -142,6 +156,7 @@ impl Config {
                 filter: reader.read("LOG_LEVEL", log_filter),
                 json: reader.read("LOG_FORMAT", value::choice(&[("text", false), ("json", true)])),
             },
+            warnings: Vec::new(),
             shown: Vec::new(),
         }
     }
@@ -166,6 +181,8 @@ impl Config {
         match name {
             "DOMAIN" if value.is_empty() => "*".to_owned(),
             "API_KEY" if value.is_empty() => "(generated)".to_owned(),
+            "RESTANTE_API_KEY" if value.is_empty() && self.http.keys.is_empty() => "(generated)".to_owned(),
+            "RESTANTE_API_KEY" if value.is_empty() => "(the first of API_KEY)".to_owned(),
             "SMTP_HOSTNAME" => self.smtp.session.hostname.clone(),
             "HTTP_HOSTS" => self.http.hosts.join(","),
             // The port is not known before it is bound where the system is to give it.
@@ -213,7 +230,7 @@ fn smtp_settings(reader: &mut Reader<'_>, hostname: &str) -> smtp::Settings {
 
 fn http_settings(reader: &mut Reader<'_>) -> http::Settings {
     http::Settings {
-        keys: reader.read("API_KEY", api_keys),
+        keys: reader.read("API_KEY", value::optional(api_keys)).unwrap_or_default(),
         metrics: true,
         rate_per_minute: reader.read("API_RATE_PER_MINUTE", value::number(0, 1_000_000)),
         failed_keys_per_minute: reader.read("API_FAILED_KEYS_PER_MINUTE", value::number(0, 1_000_000)),
@@ -265,10 +282,9 @@ fn domains(text: &str) -> value::Parsed<Domains> {
     some(value::list(text).map(str::parse::<DomainPattern>).collect::<Result<_, _>>()?).map(Domains::Listed)
 }
 
-fn hostname(text: &str) -> value::Parsed<Option<String>> {
+fn hostname(text: &str) -> value::Parsed<String> {
     match text.parse() {
-        _ if text.is_empty() => Ok(None),
-        Ok(Domain::Name(name)) if name.is_ascii() => Ok(Some(name)),
+        Ok(Domain::Name(name)) if name.is_ascii() => Ok(name),
         _ => Err("write a host name, such as mx.example.com".to_owned()),
     }
 }
@@ -286,7 +302,7 @@ fn first_domain(domains: &Domains) -> String {
 
 fn api_keys(text: &str) -> value::Parsed<Vec<http::ApiKey>> {
     let key = |text: &str| text.parse().map_err(|error: http::ApiKeyError| error.to_string());
-    if text.is_empty() { Ok(Vec::new()) } else { some(value::list(text).map(key).collect::<Result<_, _>>()?) }
+    some(value::list(text).map(key).collect::<Result<_, _>>()?)
 }
 
 fn origins(text: &str) -> value::Parsed<Vec<http::Origin>> {
@@ -341,10 +357,6 @@ fn bounded_size(text: &str, min: u64, max: u64, range: &str) -> value::Parsed<us
     }
 }
 
-fn path(text: &str) -> value::Parsed<PathBuf> {
-    Ok(PathBuf::from(text))
-}
-
 fn log_filter(text: &str) -> value::Parsed<String> {
     // The library takes a misspelt level for the name of a module, and logs nothing else.
     let known = value::list(text).all(|word| word.contains('=') || word.parse::<LevelFilter>().is_ok());
@@ -353,49 +365,6 @@ fn log_filter(text: &str) -> value::Parsed<String> {
     } else {
         Err("write error, warn, info, debug, trace, or directives such as info,restante::smtp=debug".to_owned())
     }
-}
-
-/// The variables of the file, and over them those of the environment.
-fn variables_of_process() -> Result<HashMap<String, String>, Mistakes> {
-    let mut variables = env_file()?;
-    #[expect(clippy::disallowed_methods, reason = "this is the reader of the environment")]
-    for (name, value) in std::env::vars_os() {
-        if let Ok(name) = name.into_string() {
-            // What is not UTF-8 cannot be right either, and is reported with its name.
-            variables.insert(name, value.to_string_lossy().into_owned());
-        }
-    }
-    Ok(variables)
-}
-
-fn env_file() -> Result<HashMap<String, String>, Mistakes> {
-    let text = match fs::read_to_string(ENV_FILE) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
-        Err(error) => return Err(Mistakes(vec![format!("{ENV_FILE} cannot be read: {error}")])),
-    };
-    let (mut variables, mut mistakes) = (HashMap::new(), Vec::new());
-    for entry in dotenvy::from_read_iter(text.as_bytes()) {
-        match entry {
-            Ok((name, value)) => {
-                variables.insert(name, value);
-            }
-            Err(dotenvy::Error::LineParse(broken, _)) => mistakes.push(format!(
-                "{ENV_FILE}: {} cannot be read; write NAME=value, and a value with spaces, quotes or a $ in 'single quotes'",
-                place(&text, broken.trim())
-            )),
-            Err(error) => mistakes.push(format!("{ENV_FILE}: {error}")),
-        }
-    }
-    if mistakes.is_empty() { Ok(variables) } else { Err(Mistakes(mistakes)) }
-}
-
-/// Where in the file something is broken. It is not repeated itself, it may hold a key.
-fn place(file: &str, broken: &str) -> String {
-    // The parser gives a whole line where it finds no name, and else the value alone.
-    let is_broken =
-        |line: &str| line.trim() == broken || line.split_once('=').is_some_and(|(_, value)| value.trim() == broken);
-    file.lines().position(is_broken).map_or_else(|| "a value".to_owned(), |at| format!("line {}", at + 1))
 }
 
 #[cfg(test)]

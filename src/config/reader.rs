@@ -1,48 +1,35 @@
 //! Reads variables and collects what is wrong with them.
 
-use std::collections::HashMap;
-
+use super::source::{ENV_FILE, Variables};
 use super::value::Parsed;
 use super::variables::{VARIABLES, Variable};
 
-/// Beginnings of names that are most probably meant for us; a name that begins so and is not ours is a slip of the pen.
-const OUR_PREFIXES: [&str; 22] = [
-    "ACME_",
-    "API_",
-    "ATTEMPTS_",
-    "BARE_",
-    "CORS_",
-    "DATA_",
-    "HTTPS_",
-    "HTTP_",
-    "LOG_",
-    "MAILBOX_",
-    "METRICS_",
-    "MIME_",
-    "PLUS_",
-    "PROXY_",
-    "REDIS_",
-    "RESTANTE_",
-    "SHUTDOWN_",
-    "SMTPS_",
-    "SMTP_",
-    "STORE_",
-    "TLS_",
-    "TRUSTED_",
-];
+/// From this length on a name may have two slips of the pen; a shorter one with two may well be another word.
+const LONG_NAME: usize = 12;
+/// From this length on the beginning of a name is told from other words.
+const LONG_BEGINNING: usize = 8;
 
-/// How many letters may be wrong in a name for us to guess which one was meant.
-const GUESS_MAX_EDITS: usize = 2;
+/// Names that others use, though they look like ours: the key of a Laravel application, and where many a web server listens.
+const OF_OTHERS: [&str; 2] = ["APP_KEY", "HTTP_HOST"];
 
-/// The variables, what has been read of them, and what was wrong.
+/// The variables, and what was found wrong with them.
 pub(super) struct Reader<'a> {
-    variables: &'a HashMap<String, String>,
+    variables: &'a Variables,
     mistakes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// What a reader has to say of variables without a mistake.
+pub(super) struct Findings {
+    /// What may not be as it was meant to be.
+    pub(super) warnings: Vec<String>,
+    /// Every variable as it may be shown.
+    pub(super) shown: Vec<(&'static str, String)>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(variables: &'a HashMap<String, String>) -> Self {
-        Self { variables, mistakes: Vec::new() }
+    pub(super) fn new(variables: &'a Variables) -> Self {
+        Self { variables, mistakes: variables.mistakes().to_vec(), warnings: Vec::new() }
     }
 
     /// The value of a variable. Where it is wrong that is noted, and the default goes on in its place, so that the other
@@ -64,8 +51,17 @@ impl<'a> Reader<'a> {
         self.variables.get(name).is_some_and(|value| !value.trim().is_empty())
     }
 
+    /// A variable as it is written.
+    pub(super) fn value(&self, name: &str) -> &str {
+        self.text(described(name))
+    }
+
     pub(super) fn mistake(&mut self, text: String) {
         self.mistakes.push(text);
+    }
+
+    pub(super) fn warn(&mut self, text: String) {
+        self.warnings.push(text);
     }
 
     /// All mistakes so far.
@@ -73,8 +69,8 @@ impl<'a> Reader<'a> {
         if self.mistakes.is_empty() { Ok(()) } else { Err(self.mistakes) }
     }
 
-    /// All mistakes, or every variable as it may be shown.
-    pub(super) fn finish(mut self) -> Result<Vec<(&'static str, String)>, Vec<String>> {
+    /// All mistakes, or what else there is to say.
+    pub(super) fn finish(mut self) -> Result<Findings, Vec<String>> {
         self.note_misspelt();
         if !self.mistakes.is_empty() {
             return Err(self.mistakes);
@@ -83,7 +79,8 @@ impl<'a> Reader<'a> {
             text if variable.secret && !text.is_empty() => "(hidden)".to_owned(),
             text => text.to_owned(),
         };
-        Ok(VARIABLES.iter().map(|variable| (variable.name, show(variable))).collect())
+        let shown = VARIABLES.iter().map(|variable| (variable.name, show(variable))).collect();
+        Ok(Findings { warnings: self.warnings, shown })
     }
 
     fn text(&self, variable: &Variable) -> &str {
@@ -93,16 +90,49 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A misspelt variable would silently be the default. Only near misses count: the environment has others' names too.
+    /// A misspelt variable would silently be the default. The environment has others' variables too, one of which may look like
+    /// ours; who writes one into the file probably writes it for us. Where the right name is written as well, nothing is missing.
     fn note_misspelt(&mut self) {
-        let mut names: Vec<_> = self.variables.keys().filter(|name| is_meant_for_us(name)).collect();
-        names.sort_unstable();
-        for name in names {
-            let near = VARIABLES.iter().find(|variable| edits(name, variable.name) <= GUESS_MAX_EDITS);
-            if let Some(near) = near.filter(|near| near.name != name.as_str()) {
-                self.mistakes.push(format!("{name} is not known; did you mean {}?", near.name));
+        for (name, is_of_file) in self.variables.names() {
+            let meant = meant_by(name).map(|meant| meant.name).filter(|meant| self.variables.get(meant).is_none());
+            let Some(meant) = meant else { continue };
+            let text = format!("{name} is not known; did you mean {meant}?");
+            if is_of_file {
+                self.mistakes
+                    .push(format!("{ENV_FILE}: {text} If another program has it there, write {meant}= beside it"));
+            } else {
+                self.warnings.push(text);
             }
         }
+    }
+}
+
+/// Whether a name is that of a variable, or was probably to be.
+pub(super) fn is_meant_for_us(name: &str) -> bool {
+    VARIABLES.iter().any(|known| known.name == name) || meant_by(name).is_some()
+}
+
+/// The variable that was probably meant by a name that is none.
+fn meant_by(name: &str) -> Option<&'static Variable> {
+    if VARIABLES.iter().any(|known| known.name == name) || OF_OTHERS.contains(&name) {
+        return None;
+    }
+    let name = name.to_ascii_uppercase();
+    let nearest = VARIABLES.iter().min_by_key(|known| slips(&name, known.name))?;
+    if is_slip(&name, nearest.name) {
+        return Some(nearest);
+    }
+    let is_beginning = name.len() >= LONG_BEGINNING && name.contains('_');
+    VARIABLES.iter().find(|known| is_beginning && known.name.starts_with(&format!("{name}_")))
+}
+
+/// Whether somebody who meant `known` may have written `name`.
+fn is_slip(name: &str, known: &str) -> bool {
+    let first = |name: &str| name.split('_').next().map(str::to_owned);
+    match slips(name, known) {
+        0 | 1 => true,
+        2 => known.len() >= LONG_NAME && first(name) == first(known),
+        _ => false,
     }
 }
 
@@ -111,23 +141,24 @@ fn described(name: &str) -> &'static Variable {
     found.unwrap_or_else(|| panic!("{name} is not in the list of variables"))
 }
 
-fn is_meant_for_us(name: &str) -> bool {
-    OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !VARIABLES.iter().any(|known| known.name == name)
-}
-
-/// The number of letters to be changed, added or taken away to make `a` into `b` (Levenshtein).
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+/// The number of letters to be changed, added, taken away or exchanged with the next one to make `a` into `b` (Damerau, the
+/// variant that is called optimal string alignment).
+fn slips(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut before_last = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let changed = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = changed.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before_last[j - 2] + 1);
+            }
         }
+        before_last = std::mem::replace(&mut last, row);
     }
-    row[b.len()]
+    last[b.len()]
 }
 
 #[cfg(test)]
@@ -135,10 +166,63 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edits_are_counted() {
-        assert_eq!(edits("SMTP_ADDR", "SMTP_ADDR"), 0);
-        assert_eq!(edits("SMTP_ADR", "SMTP_ADDR"), 1);
-        assert_eq!(edits("SMPT_ADDR", "SMTP_ADDR"), 2);
-        assert_eq!(edits("", "abc"), 3);
+    fn slips_are_counted() {
+        for (a, b, expected) in [
+            ("SMTP_ADDR", "SMTP_ADDR", 0),
+            ("SMTP_ADR", "SMTP_ADDR", 1),
+            ("SMPT_ADDR", "SMTP_ADDR", 1),
+            ("DOMAINS", "DOMAIN", 1),
+            ("SSL", "TLS", 2),
+            ("", "abc", 3),
+            ("abc", "", 3),
+        ] {
+            assert_eq!(slips(a, b), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_told_from_the_variables_of_others() {
+        for (name, meant) in [
+            ("DOMAINS", "DOMAIN"),
+            ("RETENTON", "RETENTION"),
+            ("STOR", "STORE"),
+            ("SMPT_ADDR", "SMTP_ADDR"),
+            ("METRIC_ADDR", "METRICS_ADDR"),
+            ("smtp_addr", "SMTP_ADDR"),
+            ("REDIS_PASSWD", "REDIS_PASSWORD"),
+            ("API_RATE", "API_RATE_PER_MINUTE"),
+            ("REDIS_URI", "REDIS_URL"),
+        ] {
+            assert_eq!(meant_by(name).map(|meant| meant.name), Some(meant), "{name}");
+        }
+        let others = [
+            "",
+            "PATH",
+            "HOME",
+            "HTTPS_PORT",
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+            "HTTP_PROXY",
+            "https_proxy",
+            "SMTP_HOST",
+            "SMTP_PORT",
+            "SMTP_PORT_25_TCP",
+            "SMTP_USER",
+            "REDIS_HOST",
+            "REDIS_PORT",
+            "DOMAIN_NAME",
+            "LOG_DIR",
+            "SHELL",
+            "RESTANTE_PORT",
+            "RESTANTE_SMTP",
+            "APP_NAME",
+            "APP_KEY",
+            "HTTP_HOST",
+            "DATABASE_URL",
+            "STORE_MAX_BYTES",
+        ];
+        for name in others {
+            assert_eq!(meant_by(name).map(|meant| meant.name), None, "{name}");
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! The variables of the store: where mail is kept, and which Redis that is.
 
-use std::path::PathBuf;
-
 use super::reader::Reader;
-use super::{path, value};
+use super::value;
 use crate::store::{Durability, Kind, RedisServer, RedisSettings, Settings};
 use crate::units;
 
 /// The longest prefix: it is in the name of every key.
 const PREFIX_MAX_BYTES: usize = 32;
+/// The least that a store may hold.
+const MAX_BYTES_MIN: u64 = 64 * 1024;
 /// The most replicas that are waited for; nobody has more of each master.
 const WAIT_REPLICAS_MAX: u64 = 100;
 
@@ -24,7 +24,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     let choices =
         value::choice(&[("embedded", Choice::Embedded), ("memory", Choice::Memory), ("redis", Choice::Redis)]);
     let choice = reader.read("STORE", choices);
-    let data_dir = reader.read("DATA_DIR", path);
+    let data_dir = reader.read("DATA_DIR", value::path);
     let min_free_bytes = reader.read("STORE_MIN_FREE", units::size);
     let redis = redis_settings(reader, choice);
     let kind = match (choice, redis) {
@@ -36,13 +36,13 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     Settings {
         kind,
         mailbox_max_messages: reader.read("MAILBOX_MAX_MESSAGES", value::number(1, 1_000_000)),
-        max_bytes: reader.read("STORE_MAX_BYTES", units::size),
+        max_bytes: reader.read("STORE_MAX_BYTES", store_size),
     }
 }
 
 fn redis_settings(reader: &mut Reader<'_>, choice: Choice) -> Option<RedisSettings> {
     let server = server(reader, choice);
-    let ca_file = reader.read("REDIS_CA_FILE", |text| Ok((!text.is_empty()).then(|| PathBuf::from(text))));
+    let ca_file = reader.read("REDIS_CA_FILE", value::optional(value::path));
     if ca_file.is_some() && server.as_ref().is_some_and(|server| !server.uses_tls()) {
         reader
             .mistake("REDIS_CA_FILE is set, but the connection is not encrypted: write REDIS_URL=rediss://".to_owned());
@@ -55,9 +55,9 @@ fn redis_settings(reader: &mut Reader<'_>, choice: Choice) -> Option<RedisSettin
 }
 
 fn server(reader: &mut Reader<'_>, choice: Choice) -> Option<RedisServer> {
-    let url = reader.read("REDIS_URL", optional(str::parse::<RedisServer>));
-    let addr = reader.read("REDIS_ADDR", optional(RedisServer::at));
-    let password = reader.read("REDIS_PASSWORD", password);
+    let url = reader.read("REDIS_URL", value::optional(str::parse::<RedisServer>));
+    let addr = reader.read("REDIS_ADDR", value::optional(RedisServer::at));
+    let password = reader.read("REDIS_PASSWORD", value::optional(password));
     let is_set = ["REDIS_URL", "REDIS_ADDR"].into_iter().find(|name| reader.is_set(name));
     match is_set {
         Some(name) if choice != Choice::Redis => reader
@@ -71,6 +71,13 @@ fn server(reader: &mut Reader<'_>, choice: Choice) -> Option<RedisServer> {
     if reader.is_set("REDIS_URL") && reader.is_set("REDIS_ADDR") {
         reader.mistake("REDIS_URL and REDIS_ADDR are both set: REDIS_URL alone says it all".to_owned());
     }
+    if choice == Choice::Redis && !reader.is_set("API_KEY") {
+        reader.warn(
+            "API_KEY is not set, and with STORE=redis a generated key is not kept: it is another one after each start, and at \
+             each server that shares this Redis; set API_KEY, to the same on all of them"
+                .to_owned(),
+        );
+    }
     let server = url.or(addr)?;
     match password {
         Some(_) if server.has_password() => {
@@ -82,16 +89,19 @@ fn server(reader: &mut Reader<'_>, choice: Choice) -> Option<RedisServer> {
     }
 }
 
-/// Nothing, or what `parse` makes of the text.
-fn optional<T>(parse: impl Fn(&str) -> value::Parsed<T>) -> impl Fn(&str) -> value::Parsed<Option<T>> {
-    move |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+/// Less than a small mail would refuse every one, and its sender would try again for days.
+fn store_size(text: &str) -> value::Parsed<u64> {
+    match units::size(text)? {
+        bytes if bytes >= MAX_BYTES_MIN => Ok(bytes),
+        _ => Err("write a size from 64KiB on".to_owned()),
+    }
 }
 
-fn password(text: &str) -> value::Parsed<Option<String>> {
+fn password(text: &str) -> value::Parsed<String> {
     if text.chars().any(char::is_control) {
         return Err("write a password without control characters".to_owned());
     }
-    Ok((!text.is_empty()).then(|| text.to_owned()))
+    Ok(text.to_owned())
 }
 
 /// Anything else might end the hash tag in a key, or mean something in a pattern.

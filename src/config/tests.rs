@@ -107,6 +107,14 @@ fn a_message_of_the_offered_size_finds_room() {
     let mistakes = config(&[("SMTP_MAX_IN_FLIGHT", "10MiB")]).unwrap_err().to_string();
     assert!(mistakes.contains("SMTP_MAX_IN_FLIGHT") && mistakes.contains("SMTP_MAX_MESSAGE_SIZE"), "{mistakes}");
     assert!(config(&[("SMTP_MAX_IN_FLIGHT", "10MiB"), ("SMTP_MAX_MESSAGE_SIZE", "10MiB")]).is_ok());
+    let mistakes = config(&[("STORE_MAX_BYTES", "10MiB")]).unwrap_err().to_string();
+    assert!(
+        mistakes.contains("STORE_MAX_BYTES is 10485760") && mistakes.contains("SMTP_MAX_MESSAGE_SIZE"),
+        "{mistakes}"
+    );
+    assert!(config(&[("STORE_MAX_BYTES", "10MiB"), ("SMTP_MAX_MESSAGE_SIZE", "10MiB")]).is_ok());
+    assert!(config(&[("STORE_MAX_BYTES", "10MiB"), ("STORE", "redis"), ("REDIS_URL", "redis://a")]).is_ok());
+    assert!(config(&[("STORE_MAX_BYTES", "0"), ("SMTP_MAX_MESSAGE_SIZE", "1KiB")]).is_err());
 }
 
 #[test]
@@ -117,6 +125,10 @@ fn an_address_that_is_given_twice_is_named_with_its_variables() {
             "SMTP_ADDR has 127.0.0.1:25 and HTTP_ADDR has 127.0.0.1:25: ",
         ),
         (&[("HTTP_ADDR", "127.0.0.1:2525")], "SMTP_ADDR has 127.0.0.1:2525 and HTTP_ADDR has 127.0.0.1:2525: "),
+        (
+            &[("SMTP_ADDR", "[::ffff:127.0.0.1]:25"), ("HTTP_ADDR", "127.0.0.1:25")],
+            "SMTP_ADDR has [::ffff:127.0.0.1]:25 and HTTP_ADDR has 127.0.0.1:25: ",
+        ),
         (&[("SMTP_ADDR", "127.0.0.1:25,127.0.0.1:25")], "SMTP_ADDR has 127.0.0.1:25 and SMTP_ADDR has 127.0.0.1:25: "),
         (
             &[("SMTPS_ADDR", "[::1]:465"), ("METRICS_ADDR", "[::1]:465")],
@@ -133,6 +145,7 @@ fn an_address_that_is_given_twice_is_named_with_its_variables() {
     for variables in [
         [("SMTP_ADDR", "127.0.0.1:0,127.0.0.1:0"), ("HTTP_ADDR", "127.0.0.1:0")],
         [("SMTP_ADDR", "127.0.0.1:25,[::1]:25"), ("HTTP_ADDR", "127.0.0.2:25")],
+        [("SMTP_ADDR", "[::ffff:127.0.0.1]:25"), ("HTTP_ADDR", "127.0.0.2:25")],
     ] {
         assert!(config(&variables).is_ok(), "{variables:?}");
     }
@@ -169,9 +182,12 @@ fn what_follows_from_other_variables_is_shown_as_it_is_in_effect() {
         ("SMTP_HOSTNAME", "localhost"),
         ("HTTPS_HOST", ""),
         ("ACME_EMAIL", ""),
+        ("RESTANTE_API_KEY", "(generated)"),
     ] {
         assert_eq!(shown(&[], name), expected, "{name}");
     }
+    assert_eq!(shown(&[("API_KEY", "a,b")], "RESTANTE_API_KEY"), "(the first of API_KEY)");
+    assert_eq!(shown(&[("RESTANTE_API_KEY", "c")], "RESTANTE_API_KEY"), "(hidden)");
     let server =
         [("DOMAIN", "example.com,*.example.org"), ("HTTPS_ADDR", "127.0.0.1:8443"), ("HTTP_HOSTS", "proxy.lan")];
     assert_eq!(shown(&server, "DOMAIN"), "example.com,*.example.org");
@@ -195,10 +211,15 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
-fn a_near_miss_is_a_mistake_and_anothers_variable_is_not() {
-    let mistakes = config(&[("SMTP_ADR", "x"), ("SMPT_ADDR", "x"), ("SMTP_PORT_25_TCP", "x")]).unwrap_err().to_string();
-    assert!(mistakes.contains("SMTP_ADR is not known; did you mean SMTP_ADDR?"), "{mistakes}");
-    assert!(config(&[("SMTP_PORT_25_TCP", "x"), ("HTTP_PROXY", "x"), ("PATH", "x")]).is_ok());
+fn a_near_miss_in_the_environment_is_said_and_stops_nothing() {
+    let warned = |variables: &[(&str, &str)]| config(variables).unwrap().warnings().to_vec();
+    assert_eq!(
+        warned(&[("SMTP_ADR", "x"), ("DOMAINS", "x")]),
+        ["DOMAINS is not known; did you mean DOMAIN?", "SMTP_ADR is not known; did you mean SMTP_ADDR?"]
+    );
+    assert_eq!(warned(&[("SMTP_ADR", "x"), ("SMTP_ADDR", "127.0.0.1:0")]), Vec::<String>::new());
+    assert_eq!(warned(&[("SMTP_PORT_25_TCP", "x"), ("HTTPS_PORT", "443"), ("PATH", "x")]), Vec::<String>::new());
+    assert_eq!(warned(&[("REDIS_URI", "redis://a")]).len(), 1);
 }
 
 #[test]
@@ -206,11 +227,33 @@ fn every_default_is_valid_and_every_variable_is_read() {
     let shown = config(&[]).unwrap().shown().to_vec();
     assert_eq!(shown.len(), VARIABLES.len());
     for variable in VARIABLES {
-        let mistakes = config(&[(variable.name, "\u{7f}!")]);
-        let path =
-            matches!(variable.name, "ACME_CA_FILE" | "REDIS_CA_FILE" | "DATA_DIR" | "TLS_CERT_FILE" | "TLS_KEY_FILE");
-        assert_eq!(mistakes.is_err(), !path, "{} is not read", variable.name);
+        // Nothing takes this, not even the name of a file.
+        let mistakes = config(&[(variable.name, "\0!")]).map(|_| ()).unwrap_err().to_string();
+        assert!(mistakes.contains(&format!("{}=", variable.name)), "{} is not read: {mistakes}", variable.name);
     }
+}
+
+#[test]
+fn a_short_key_where_strangers_come_is_warned_of() {
+    let warned = |key: &str, addr: &str| {
+        let config = config(&[("API_KEY", key), ("SMTP_ADDR", addr), ("DOMAIN", "example.com")]).unwrap();
+        config.warnings().concat()
+    };
+    let public = "0.0.0.0:0";
+    for key in ["s3cret", "a-key-that-is-long-enough,fifteen-letters"] {
+        let warning = warned(key, public);
+        assert!(warning.contains("API_KEY") && warning.contains("openssl rand") && !warning.contains(key), "{warning}");
+    }
+    assert_eq!(warned("a-key-that-is-long-enough", public), "");
+    assert_eq!(warned("s3cret", "127.0.0.1:0"), "");
+}
+
+#[test]
+fn servers_that_share_a_redis_are_told_to_share_a_key() {
+    let redis = [("STORE", "redis"), ("REDIS_URL", "redis://a")];
+    assert!(config(&redis).unwrap().warnings().concat().contains("API_KEY is not set"));
+    assert!(config(&[redis[0], redis[1], ("API_KEY", "s3cret")]).unwrap().warnings().is_empty());
+    assert!(config(&[]).unwrap().warnings().is_empty());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How values are written: each parser's error says what is allowed.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -36,6 +37,16 @@ pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
 /// The items of a comma list, without the space around them.
 pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// Nothing, or what `parse` makes of the text.
+pub(super) fn optional<T>(parse: impl Fn(&str) -> Parsed<T>) -> impl Fn(&str) -> Parsed<Option<T>> {
+    move |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+}
+
+/// Whatever a file may be called.
+pub(super) fn path(text: &str) -> Parsed<PathBuf> {
+    if text.contains('\0') { Err("write a path, which has no NUL".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 /// A whole number within `min..=max`.

@@ -32,9 +32,15 @@ pub const VARIABLES: &[Variable] = &[
     secret(
         "API_KEY",
         "The keys that open the API, with commas between; visible ASCII, at most 256 characters each. Needed to listen on \
-         a public address; on loopback one is generated, printed and kept in `DATA_DIR`.",
+         a public address; on loopback one is generated and printed, and kept in `DATA_DIR` with `STORE=embedded`, or else made \
+         anew at each start. Servers that share a Redis need the same.",
     ),
-    variable("SMTP_ADDR", "127.0.0.1:2525", "Where mail comes in: `address:port`, several with commas between."),
+    variable(
+        "SMTP_ADDR",
+        "127.0.0.1:2525",
+        "Where mail comes in: `address:port`, several with commas between. `[::]` takes IPv4 too, unless an address of IPv4 \
+         is named with the same port.",
+    ),
     variable(
         "SMTPS_ADDR",
         "",
@@ -74,7 +80,8 @@ pub const VARIABLES: &[Variable] = &[
         "TLS_CERT_FILE",
         "certs/fullchain.pem",
         "The certificate chain in PEM, for STARTTLS and HTTPS; several with commas between, of which a client gets the one \
-         that has its name. Read again when it changes. Where no file is there a self-signed certificate is made at start.",
+         that has its name. Read again when it changes. Where no file is there a self-signed certificate is made at start, unless \
+         this is set and `ACME_DOMAINS` is not.",
     ),
     variable("TLS_KEY_FILE", "certs/privkey.pem", "The private key for it, in PEM; one for each certificate."),
     variable(
@@ -154,8 +161,9 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "STORE_MAX_BYTES",
         "10GiB",
-        "The most bytes of mail that the store holds; more is refused with `452` until mail expires. With `STORE=memory` \
-         set it below the memory of the machine; with `STORE=redis` the limit is the `maxmemory` of Redis.",
+        "The most bytes of mail that the store holds, at least `SMTP_MAX_MESSAGE_SIZE`; more is refused with `452` until mail \
+         expires. With `STORE=memory` set it below the memory of the machine; with `STORE=redis` the limit is the `maxmemory` \
+         of Redis.",
     ),
     variable(
         "STORE_MIN_FREE",
@@ -336,8 +344,8 @@ pub const VARIABLES: &[Variable] = &[
     variable("RESTANTE_URL", "http://127.0.0.1:8080", "Where `restante wait` finds the API of a running server."),
     secret(
         "RESTANTE_API_KEY",
-        "The key with which it asks. Nothing means the first of `API_KEY`, or the key that the server has generated in \
-         `DATA_DIR`.",
+        "The key with which it asks. Nothing means the first of `API_KEY`, or the key that a server with `STORE=embedded` has \
+         generated in `DATA_DIR`.",
     ),
 ];
 

@@ -15,17 +15,17 @@ use crate::tls::{certificate, signed_certificate};
 const REFUSED: &str = r#"restante_http_requests_total{route="/emails/{mailbox}/latest",method="GET",status="4xx"}"#;
 
 /// Runs a command in the directory of a server, which has its key.
-fn restante(dir: &Path, arguments: &[&str]) -> Ended {
+pub(crate) fn restante(dir: &Path, arguments: &[&str]) -> Ended {
     run(command(dir, &[]).args(arguments), b"")
 }
 
-fn send(dir: &Path, server: &Restante, arguments: &[&str]) -> Ended {
+pub(crate) fn send(dir: &Path, server: &Restante, arguments: &[&str]) -> Ended {
     let place = ["send", "--server", &server.smtp.to_string(), "--to", "user@example.com"].map(str::to_owned);
     run(command(dir, &[]).args(place).args(arguments), b"")
 }
 
 /// Begins to wait; returns when the server holds the request.
-fn begin(dir: &Path, server: &Restante, arguments: &[&str]) -> Child {
+pub(crate) fn begin(dir: &Path, server: &Restante, arguments: &[&str]) -> Child {
     begin_at(&server.url(""), &[], dir, server, arguments)
 }
 
@@ -43,7 +43,7 @@ fn is_held(server: &Restante) {
     until("the request", || (server.metrics().value("restante_http_held_requests") == 1.0).then_some(()));
 }
 
-fn printed(mut child: Child) -> (Option<i32>, String) {
+pub(crate) fn printed(mut child: Child) -> (Option<i32>, String) {
     let code = wait(&mut child, "restante wait").code();
     (code, std::io::read_to_string(child.stdout.take().unwrap()).unwrap())
 }

@@ -40,5 +40,6 @@ mod signals;
 mod small_disk;
 mod soak;
 mod tls;
+mod wait;
 #[path = "../support/way.rs"]
 mod way;

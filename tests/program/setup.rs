@@ -1,8 +1,10 @@
 //! The start: what the operator reads, what is refused, and why.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -126,7 +128,7 @@ fn every_mistake_is_reported_at_once() {
         ("RETENTION", "1 week"),
         ("API_KEY", "sécret"),
         ("STORE", "floppy"),
-        ("SMTP_ADR", "127.0.0.1:0"),
+        ("SMTP_MAX_ERRORS", "0"),
     ];
     let lines = refusal(dir.path(), &mistakes);
     assert_eq!(lines[0], "restante: 5 mistakes in the configuration");
@@ -170,6 +172,55 @@ fn half_a_certificate_is_said() {
 }
 
 #[test]
+fn a_certificate_that_was_named_has_to_be_there() {
+    let dir = TempDir::new().unwrap();
+    for variable in ["TLS_CERT_FILE", "TLS_KEY_FILE"] {
+        let [error] = refusal(dir.path(), &[(variable, "fullchian.pem")]).try_into().unwrap();
+        assert!(error.contains("TLS_CERT_FILE") && error.contains("fullchian.pem"), "{error}");
+    }
+    let server = Restante::start(dir.path(), &[]);
+    let log = fs::read_to_string(log_file(dir.path())).unwrap();
+    assert!(log.contains("no certificate yet (certs/fullchain.pem, certs/privkey.pem)"), "{log}");
+    assert!(server.welcome.contains("self-signed"));
+}
+
+#[test]
+fn a_name_that_is_nearly_ours_is_a_mistake_in_the_file_and_a_warning_in_the_environment() {
+    let dir = TempDir::new().unwrap();
+    file(dir.path(), ".env", "APP_NAME=My Shop\nDOMAINS=example.com\nHTTPS_PORT=443\nREDIS_HOST=redis\n");
+    let lines = refusal(dir.path(), &[]);
+    assert!(
+        lines.len() == 2 && lines[1].starts_with("  .env: DOMAINS is not known; did you mean DOMAIN? "),
+        "{lines:?}"
+    );
+    file(dir.path(), ".env", "DOMAINS=example.com\nDOMAIN=\nAPP_KEY=base64:x=\n");
+    let misspelt = [("RETENTON", "1h"), ("REDIS_URI", "redis://redis"), ("HTTPS_PORT", "443")];
+    let said = ["RETENTON is not known; did you mean RETENTION?", "REDIS_URI is not known; did you mean REDIS_URL?"];
+    let shown = ended(dir.path(), &misspelt, &["config"]);
+    assert_eq!(shown.code, Some(0));
+    assert!(
+        said.iter().all(|said| shown.stderr.contains(said)) && !shown.stderr.contains("HTTPS_PORT"),
+        "{}",
+        shown.text()
+    );
+    Restante::start(dir.path(), &misspelt);
+    let log = fs::read_to_string(log_file(dir.path())).unwrap();
+    assert!(said.iter().all(|said| log.contains(said)), "{log}");
+}
+
+#[test]
+fn a_name_of_a_directory_that_is_no_text_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let ended = run(command(dir.path(), &[]).env("DATA_DIR", OsStr::from_bytes(b"d\xe4ta")), b"");
+    assert!(
+        ended.code == Some(EXIT_SETUP) && ended.stderr.contains("DATA_DIR is not written in UTF-8"),
+        "{}",
+        ended.text()
+    );
+    assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
+}
+
+#[test]
 fn the_program_says_its_version_and_its_use() {
     let dir = TempDir::new().unwrap();
     let version = ended(dir.path(), &[], &["--version"]).ok();
@@ -208,10 +259,14 @@ fn the_environment_goes_before_the_file() {
 #[test]
 fn what_is_broken_in_the_file_is_said_without_its_text() {
     let dir = TempDir::new().unwrap();
-    file(dir.path(), ".env", "RETENTION=2h\nAPI_KEY=s3cret= word\n\ns3cret word\nDATA_DIR='s3cret\n");
+    file(
+        dir.path(),
+        ".env",
+        "RETENTION=2h\nAPI_KEY=s3cret= word\n\ns3cret word\nREDIS_PASSWORD=s3cret$ecret99\nDATA_DIR='s3cret\n",
+    );
     let lines = refusal(dir.path(), &[]);
     let broken: Vec<_> = lines[1..].iter().filter_map(|line| line.split(" cannot be read").next()).collect();
-    assert_eq!(broken, ["  .env: line 2", "  .env: line 4", "  .env: line 5"], "{lines:?}");
+    assert_eq!(broken, ["  .env: line 2", "  .env: line 4", "  .env: line 5", "  .env: line 6"], "{lines:?}");
     assert!(!lines.concat().contains("s3cret"), "{lines:?}");
 }
 

@@ -96,7 +96,7 @@ impl Redis {
 
     fn start_at(port: u16, program: &Path, flag: &'static str, lines: &[&str]) -> Option<Self> {
         let dir = TempDir::with_prefix("restante-redis-").unwrap().keep();
-        let of_a_store = "appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory-policy noeviction\n";
+        let of_a_store = "appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory 8gb\nmaxmemory-policy noeviction\n";
         let kept = if flag.is_empty() { of_a_store } else { "" };
         let shown = dir.display();
         let configuration = format!(

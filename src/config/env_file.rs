@@ -1,0 +1,127 @@
+//! The lines of the file `.env`, each by itself: what is broken in one is said of that one.
+
+/// One setting of the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    /// The number of its first line.
+    pub(super) line: usize,
+    /// Its name; empty where there is none to be seen.
+    pub(super) name: &'a str,
+    /// Its value, or why it has none. That text has nothing of the line in it, as it may hold a key.
+    pub(super) value: Result<String, &'static str>,
+}
+
+const BROKEN: &str = "cannot be read; write NAME=value, and a value with spaces, quotes or a $ in 'single quotes'";
+/// The library would put another variable in its place, or nothing, and a key would be shorter without a word.
+const DOLLAR: &str =
+    "cannot be read: a $ stands for another variable there; write the value in 'single quotes', or \\$";
+
+/// The settings of a file, without empty lines and comments.
+pub(super) fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut next_line = 1;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let Extent { setting, whole, has_dollar } = extent(rest);
+            let (text, line) = (rest[..setting].trim(), next_line);
+            next_line += rest[..whole].matches('\n').count();
+            rest = &rest[whole..];
+            if !text.is_empty() {
+                return Some(Entry { line, name: name(text), value: value(text, has_dollar) });
+            }
+        }
+        None
+    })
+}
+
+/// How far the first entry of a text goes.
+struct Extent {
+    /// The bytes before its comment.
+    setting: usize,
+    /// All of its bytes, the line end too.
+    whole: usize,
+    /// Whether something in it would be replaced.
+    has_dollar: bool,
+}
+
+/// A value in quotes may have several lines. The library is given no comment: it would take a quote in some for the beginning
+/// of a value.
+fn extent(text: &str) -> Extent {
+    let (mut quote, mut is_escaped, mut has_dollar) = (None, false, false);
+    let mut is_behind_space = true;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (None, '\n') => return Extent { setting: at, whole: at + 1, has_dollar },
+            _ if is_escaped => is_escaped = false,
+            (None, '#') if is_behind_space => {
+                let whole = text[at..].find('\n').map_or(text.len(), |end| at + end + 1);
+                return Extent { setting: at, whole, has_dollar };
+            }
+            (None | Some('"'), '\\') => is_escaped = true,
+            (None | Some('"'), '$') => has_dollar = true,
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            _ => {}
+        }
+        is_behind_space = c.is_whitespace();
+    }
+    Extent { setting: text.len(), whole: text.len(), has_dollar }
+}
+
+fn name(text: &str) -> &str {
+    let (name, _) = text.split_once('=').unwrap_or_default();
+    let name = name.trim().strip_prefix("export ").unwrap_or(name).trim();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    if name.chars().all(is_name) { name } else { "" }
+}
+
+fn value(text: &str, has_dollar: bool) -> Result<String, &'static str> {
+    if has_dollar {
+        return Err(DOLLAR);
+    }
+    match dotenvy::from_read_iter(text.as_bytes()).next() {
+        // What was not UTF-8 has been replaced.
+        Some(Ok((_, value))) if !value.contains(char::REPLACEMENT_CHARACTER) => Ok(value),
+        _ => Err(BROKEN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_entry_has_its_line_its_name_and_its_value() {
+        let file = "\u{feff}A=1\n\n# don't = $x\n  export B = 'two words $x'  # it's\r\nC=\"a\\\"b\nsecond\" \nD=x#y\nE=\n\
+                    F=a\\$b\nG=\"a\\$b\"\nH=last";
+        let found: Vec<_> = entries(file).map(|entry| (entry.line, entry.name, entry.value)).collect();
+        let expected = [
+            (1, "A", "1"),
+            (4, "B", "two words $x"),
+            (5, "C", "a\"b\nsecond"),
+            (7, "D", "x#y"),
+            (8, "E", ""),
+            (9, "F", "a$b"),
+            (10, "G", "a$b"),
+            (11, "H", "last"),
+        ];
+        assert_eq!(found, expected.map(|(line, name, value)| (line, name, Ok(value.to_owned()))));
+    }
+
+    #[test]
+    fn a_dollar_that_would_shorten_a_value_is_no_value() {
+        for text in ["K=s3cret$ecret99", "K=\"s3cret${ecret}99\"", "K=$", "K='a'$b", "K=a # c\nK=$b"] {
+            assert_eq!(entries(text).last().unwrap().value, Err(DOLLAR), "{text}");
+        }
+        assert!(entries("K='s3cret$ecret99' # costs $5").all(|entry| entry.value.is_ok()));
+    }
+
+    #[test]
+    fn what_is_broken_is_so_by_itself() {
+        let file = "A=two words\nno setting\nB=b\n1X!=y\nC=\u{fffd}\nD='open\nE=e";
+        let found: Vec<_> = entries(file).map(|entry| (entry.line, entry.name, entry.value.is_ok())).collect();
+        let expected =
+            [(1, "A", false), (2, "", false), (3, "B", true), (4, "", false), (5, "C", false), (6, "D", false)];
+        assert_eq!(found, expected);
+    }
+}
