@@ -1,6 +1,7 @@
 //! The documents against the program: variables, commands, examples, links and names in them are true.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod alerts;
 mod recipes;
 
 use std::fs;
@@ -225,6 +226,16 @@ fn the_container_is_built_from_what_is_let_into_it() {
 }
 
 #[test]
+fn what_the_compose_file_starts_fills_neither_the_disk_nor_the_memory() {
+    let compose = read("docker-compose.yml");
+    let services = compose.split("\nservices:\n").nth(1).unwrap().split("\nvolumes:\n").next().unwrap();
+    let is_service = |line: &&str| line.strip_prefix("  ").is_some_and(|name| name.starts_with(char::is_alphabetic));
+    let count = services.lines().filter(is_service).count();
+    assert!(count == 2 && services.matches("\n    logging: *logging\n").count() == count, "{services}");
+    assert!(compose.contains("max-size:") && services.contains("--maxmemory\n"), "{compose}");
+}
+
+#[test]
 fn the_commands_of_the_readme_do_what_they_say() {
     let commands = blocks(&read("README.md"), "sh").concat();
     assert!(
@@ -375,18 +386,20 @@ fn the_example_address_looks_like_a_real_one() {
     assert!(same_shape(&example(&api, "urls"), &fresh), "{fresh:#}");
 }
 
-#[test]
-fn every_metric_has_its_row_and_its_type() {
+/// What a server tells that has had everything happen to it that makes a series.
+fn told_by_all_metrics() -> String {
     let metrics = Metrics::new(Timestamp::from_millis(0));
     metrics.watch_task_panics(|| 0);
     metrics.smtp.refusal(550, None);
     metrics.http.answered(Answered { route: None, method: "", status: 404, problem: Some("x"), took: Some(SECOND) });
-    metrics.tls.in_use(vec![CertificateTerm {
-        source: "files",
-        names: Vec::new(),
-        expires_at: Timestamp::from_millis(0),
-    }]);
-    let text = metrics.text();
+    let term = |source| CertificateTerm { source, names: Vec::new(), expires_at: Timestamp::from_millis(0) };
+    metrics.tls.in_use(["files", "acme", "self-signed"].map(term).to_vec());
+    metrics.text()
+}
+
+#[test]
+fn every_metric_has_its_row_and_its_type() {
+    let text = told_by_all_metrics();
     let mut told: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(str::to_owned).collect();
     let document = read("docs/METRICS.md");
     let row = |line: &str| line.strip_prefix("| `")?.split_once("` | ").map(|(name, rest)| format!("{name} {rest}"));
