@@ -105,7 +105,10 @@ fn the_service_of_the_recipe_for_github_actions_is_one_that_starts() {
     let workflow = recipes("yaml");
     let service = below(&workflow, "    ", "services").join("\n");
     let env = below(&service, "  ", "env");
-    assert_eq!(env.len(), 2, "{env:?}");
+    assert_eq!(env.len(), 4, "{env:?}");
+    for limit in ["API_RATE_PER_MINUTE: 0", "SMTP_RATE_PER_MINUTE: 0"] {
+        assert!(env.contains(&limit), "a suite of sixty tests needs {limit}");
+    }
     let mut config = Command::new(env!("CARGO_BIN_EXE_restante"));
     config.arg("config").env_clear();
     for line in env {
