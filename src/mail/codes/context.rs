@@ -195,6 +195,7 @@ impl Reader<'_> {
         let mut penalty = 0;
         let words = self.words_in(&(line.start..candidate.start));
         let has_link = ends_with_link(&text[line.start..candidate.start]);
+        let is_called = self.is_called(candidate, line);
         for word in words.iter().rev().take(WORDS_MAX) {
             let gap = &text[word.end..candidate.start];
             let distance = gap.chars().count();
@@ -213,7 +214,9 @@ impl Reader<'_> {
                         12
                     }
                 }
-                Meaning::Other | Meaning::Booking if best == 0 && penalty == 0 => {
+                Meaning::Other | Meaning::Booking
+                    if best == 0 && penalty == 0 && !is_apart(text, word, candidate, is_called) =>
+                {
                     penalty = match distance {
                         _ if is_direct => 45,
                         0..=12 => 40,
@@ -228,6 +231,17 @@ impl Reader<'_> {
             best = best.max(points);
         }
         best - penalty
+    }
+
+    /// Whether a candidate is called a code right behind it: `482913 is your code`, `482913, your one-time code`.
+    fn is_called(&self, candidate: &Candidate, line: &Range<usize>) -> bool {
+        let text = self.part.text;
+        let words = self.words_in(&(candidate.end..line.end));
+        let word = words.iter().take(WORDS_MAX).find(|word| matches!(word.meaning, Meaning::Strong | Meaning::Weak));
+        word.filter(|word| !is_named(text, word)).is_some_and(|word| {
+            let gap = &text[candidate.end..word.start];
+            gap.len() < 48 && !ends_sentence(gap) && gap.split_whitespace().take(3).count() < 3
+        })
     }
 
     /// What the same line says behind a candidate: `482913 is your code`.
@@ -284,7 +298,7 @@ impl Reader<'_> {
                 None => {}
             }
             // A label of its own: "Order number".
-            let is_label = seen == 1 && is_alone && text.trim().chars().count() < 40;
+            let is_label = seen == 1 && is_alone && text.trim().chars().count() < 40 && !is_said(text.trim());
             if is_label && words.iter().any(|word| matches!(word.meaning, Meaning::Other | Meaning::Booking)) {
                 return Some(-35);
             }
@@ -358,6 +372,34 @@ const fn near(is_strong: bool, is_direct: bool, has_link: bool, distance: usize)
         _ => (10, 5),
     };
     if is_strong { strong } else { weak }
+}
+
+/// Whether a word that stands before a candidate speaks of something else than the candidate: in a sentence that has ended
+/// or, where the candidate is called a code, in another clause.
+fn is_apart(text: &str, word: &Word, candidate: &Candidate, is_called: bool) -> bool {
+    let gap = &text[word.end..candidate.start];
+    let is_clause = || gap.contains([',', '，', '،']) || ends_sentence(gap) || !is_link(gap);
+    ends_sentence_of_words(&text[word.start..candidate.start]) || is_called && is_clause()
+}
+
+/// Whether a sentence ends in a text; a full stop behind an abbreviation, `Order no. 1`, does not end one.
+fn ends_sentence_of_words(text: &str) -> bool {
+    text.match_indices(['.', '!', '?', '。', '！', '？', '।']).any(|(at, mark)| {
+        let is_end = !mark.is_ascii() || text[at + mark.len()..].starts_with(char::is_whitespace);
+        is_end && (mark != "." || !is_abbreviation(&text[..at]))
+    })
+}
+
+/// Whether a text ends in a word that is written with a full stop: `No`, `Acct`, `Bestellnr`.
+fn is_abbreviation(text: &str) -> bool {
+    let last = text.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    last.chars().count() <= 4 || last.ends_with("nr")
+}
+
+/// Whether a line is a sentence or an address of somebody, and no label: `Dear customer,`.
+fn is_said(line: &str) -> bool {
+    line.ends_with([',', '!', '?', '，', '！', '？', '。'])
+        || line.strip_suffix('.').is_some_and(|line| !is_abbreviation(line))
 }
 
 /// Whether the word `code` names the code of something: `vendor code`, `Project code`; but not `your Lumora code`.

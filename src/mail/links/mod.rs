@@ -1,6 +1,7 @@
 //! The links of a message, what each is for, and which of them the message was sent for. `docs/CODES.md` says how it is
 //! decided; the points are given in `score`.
 
+mod extent;
 mod plain;
 mod score;
 mod words;

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use super::extent::{self, Extent};
+
 /// The longest address that is read.
 const ADDRESS_MAX_BYTES: usize = super::HREF_MAX_BYTES;
 /// How much of the text before an address is looked at.
@@ -54,8 +56,9 @@ pub(super) fn addresses<'a>(text: &'a str, unwrapped: &'a [(Range<usize>, String
                 whole
             }
             _ => {
-                let href = address(&text[start..]);
-                end = start + href.len();
+                let href;
+                (href, end) = address(text, start);
+                let Some(href) = href else { continue };
                 href
             }
         };
@@ -78,11 +81,19 @@ fn starts(text: &str) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The address that `text` begins with, without the punctuation of the sentence around it.
-fn address(text: &str) -> &str {
-    let is_end = |byte: &u8| !byte.is_ascii_graphic() || b"<>\"`{}|\\^".contains(byte);
-    let reach = &text.as_bytes()[..text.len().min(ADDRESS_MAX_BYTES + 1)];
-    let mut address = &text[..reach.iter().position(is_end).unwrap_or(reach.len())];
+/// The address that stands at `start`, without the punctuation of the sentence around it, and where it ends. What may be
+/// half an address is none.
+fn address(text: &str, start: usize) -> (Option<&str>, usize) {
+    let reach = &text[start..text.floor_char_boundary(start + ADDRESS_MAX_BYTES + 4)];
+    if let Some(whole) = enclosed(text, start, reach) {
+        return (Some(whole), start + whole.len());
+    }
+    let extent = Extent::of(reach, text[..start].ends_with('<'));
+    let address = without_punctuation(&reach[..extent.end]);
+    (extent.is_whole.then_some(address), start + address.len())
+}
+
+fn without_punctuation(mut address: &str) -> &str {
     let mut unopened = address.matches(')').count().saturating_sub(address.matches('(').count());
     while let Some(last) = address.as_bytes().last() {
         match last {
@@ -95,15 +106,25 @@ fn address(text: &str) -> &str {
     address
 }
 
+/// All that stands in angle brackets, if it is an address alone; some programs put its text behind it, `<address|text>`.
+fn enclosed<'a>(text: &str, start: usize, reach: &'a str) -> Option<&'a str> {
+    let end = text[..start].ends_with('<').then(|| reach.find(['>', '<', '"']))??;
+    let inner = reach[..end].split('|').next().unwrap_or_default();
+    (reach[end..].starts_with('>') && !reach[..end].contains(char::is_whitespace)).then_some(inner)
+}
+
 /// The text between the angle brackets that stand around the address at `start`.
 fn bracketed(text: &str, start: usize) -> Option<&str> {
     if !text[..start].ends_with('<') {
         return None;
     }
-    let rest = &text.as_bytes()[start..text.len().min(start + ADDRESS_MAX_BYTES)];
-    let is_inside = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>') || byte.is_ascii_whitespace();
-    let end = rest.iter().position(|byte| !is_inside(byte))?;
-    (rest[end] == b'>').then(|| &text[start..start + end])
+    let rest = &text[start..text.floor_char_boundary(start + ADDRESS_MAX_BYTES)];
+    let is_inside = |c: char| match c {
+        c if c.is_ascii() => c.is_ascii_graphic() && !matches!(c, '<' | '>') || c.is_ascii_whitespace(),
+        c => extent::is_letter(c),
+    };
+    let end = rest.find(|c| !is_inside(c))?;
+    rest[end..].starts_with('>').then(|| &rest[..end])
 }
 
 /// What stands before an address: the rest of its line and, if that says nothing, the line before.
@@ -150,6 +171,14 @@ mod tests {
             ("请访问https://a.example/b。", &["https://a.example/b"]),
             ("ftp://a.example :// https:// x://y", &[]),
             ("[a](https://a.example/?q=1&r=2)", &["https://a.example/?q=1&r=2"]),
+            ("<https://a.example/c?t=1|Confirm>", &["https://a.example/c?t=1"]),
+            ("<https://a.example/確認>", &["https://a.example/確認"]),
+            ("<https://exämple.com/\r\n  b?c=d>", &["https://exämple.com/b?c=d"]),
+            (
+                "{https://a.example/b} https://a.example/b|https://b.example",
+                &["https://a.example/b", "https://a.example/b", "https://b.example"],
+            ),
+            ("Über https://a.example/konto/bestätigen?t=1, bitte", &["https://a.example/konto/bestätigen?t=1"]),
         ] {
             assert_eq!(found(text), expected, "{text}");
         }

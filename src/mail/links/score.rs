@@ -17,10 +17,9 @@ const TOKEN_MIN_CHARS: usize = 8;
 /// The score of a link.
 pub(super) fn score(link: &Found<'_>, tone: &Tone) -> u8 {
     let Found { href, text, lead, tail, is_button, .. } = link;
-    let Some((_, rest)) = web(href) else { return 0 };
-    let path = rest.find(['/', '?']).map_or("", |at| &rest[at..]);
+    let Some(path) = destination(href) else { return 0 };
     let address = of_address(head(href));
-    let label = if text.chars().count() <= LABEL_MAX_CHARS && web(text).is_none() {
+    let label = if text.chars().count() <= LABEL_MAX_CHARS && destination(text).is_none() {
         of_text(text)
     } else {
         Purposes::default()
@@ -104,10 +103,24 @@ pub(super) fn is_beacon(href: &str) -> bool {
     .any(|part| head.contains(part))
 }
 
-/// The scheme and the rest of an address that a browser opens.
-fn web(href: &str) -> Option<(&str, &str)> {
-    let (scheme, rest) = href.trim().split_once("://")?;
-    (scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")).then_some((scheme, rest))
+/// What says where an address leads at its host: the path and the query or, where the scheme is that of an app, all behind
+/// it. `None` for what is no address to follow.
+fn destination(href: &str) -> Option<&str> {
+    // Those run what is in them, or lead into the reader's own machine.
+    const NOWHERE: [&str; 6] = ["javascript", "vbscript", "data", "blob", "file", "about"];
+    let href = href.trim();
+    let (scheme, rest) = match href.strip_prefix("//") {
+        Some(rest) => ("https", rest),
+        None => href.split_once("://")?,
+    };
+    let is_one_of = |schemes: &[&str]| schemes.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    if is_one_of(&["https", "http"]) {
+        return Some(rest.find(['/', '?']).map_or("", |at| &rest[at..]));
+    }
+    // RFC 3986 section 3.1.
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    (is_scheme && !is_one_of(&NOWHERE)).then_some(rest)
 }
 
 fn head(href: &str) -> &str {

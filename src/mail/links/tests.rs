@@ -26,6 +26,11 @@ fn a_link_is_what_it_is_for() {
         ("<a href='https://a.example/privacy'>Privacy</a>", &[Other]),
         ("<a href='https://a.example/abmelden?x=1'>hier</a>", &[Unsubscribe]),
         ("<a href='mailto:verify@a.example'>Verify</a>", &[Other]),
+        ("<a href='myapp://verify?token=8f2a9c40d7be'>Verify email</a>", &[Action]),
+        ("<a href='com.example.app://verify?token=8f2a9c40d7be'>Verify email</a>", &[Action]),
+        ("<a href='//a.example/verify?token=8f2a9c40d7be'>Verify email</a>", &[Action]),
+        ("<a href='file:///verify?token=8f2a9c40d7be'>Verify email</a>", &[Other]),
+        ("<a href='vbscript://verify'>Verify email</a><a href='ver ify://x'>Verify email</a>", &[Other, Other]),
         ("<img src='https://a.example/wf/open?u=1'><img src=logo.png>", &[Tracking, Asset]),
         ("<a href='#top'>x</a><a href='javascript:y'>Verify</a><img src='cid:1'>", &[]),
     ] {
