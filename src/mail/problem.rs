@@ -48,6 +48,7 @@ problems! {
     Utf8Header "utf8-header" "has UTF-8 in its header, which only mail sent with SMTPUTF8 may have"
     EightBitHeader "8bit-header" "has bytes in its header that are neither ASCII nor UTF-8; their charset was guessed"
     BadEncodedWord "bad-encoded-word" "has an encoded word in its header that cannot be decoded as it says"
+    BadAddress "bad-address" "has an entry in an address field that is no address; a comma in a name needs quotes"
     BadContentType "bad-content-type" "has a Content-Type that cannot be read; it was taken for text/plain"
     // The structure.
     MissingBoundary "missing-boundary" "is a multipart that names no boundary"

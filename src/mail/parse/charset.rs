@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, REPLACEMENT, UTF_8, X_USER_DEFINED};
+use encoding_rs::{Encoding, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE, X_USER_DEFINED};
 use mail_parser::decoders::charsets::map::charset_decoder;
 use memchr::memmem;
 
@@ -51,7 +51,7 @@ pub(super) enum Charset {
     /// A charset of the WHATWG list, under all its labels. What is labelled `iso-8859-1` is windows-1252 there, as it is
     /// in most mail.
     Listed(&'static Encoding),
-    /// A charset that shifts between sets.
+    /// A charset whose bytes say how they are to be read: it shifts between sets, or has two orders of bytes.
     Shifted(fn(&[u8]) -> (String, bool)),
     /// One that only `mail-parser` has a table for.
     Table(fn(&[u8]) -> String),
@@ -154,6 +154,9 @@ impl Charset {
             return Some(Self::Shifted(decode_iso_2022));
         }
         match label {
+            "utf-16" | "utf16" | "ucs-2" | "unicode" | "csunicode" | "iso-10646-ucs-2" => {
+                return Some(Self::Shifted(decode_utf16));
+            }
             "hz" | "hz-gb-2312" => return Some(Self::Shifted(decode_hz)),
             "utf-7" | "utf7" | "unicode-1-1-utf-7" | "csutf7" | "csunicode11utf7" => {
                 return Some(Self::Shifted(decode_utf7));
@@ -189,6 +192,18 @@ impl Charset {
             Self::Table(decode) => (Cow::Owned(decode(&bytes)), false),
         }
     }
+}
+
+/// Without a byte order mark the high byte comes first (RFC 2781 section 4.3), unless the zeros say otherwise: those of
+/// blanks and line breaks are in every script.
+fn decode_utf16(bytes: &[u8]) -> (String, bool) {
+    let (mut first, mut second) = (0, 0);
+    for pair in bytes[..bytes.len().min(GUESS_MAX_BYTES)].chunks_exact(2) {
+        first += usize::from(pair[0] == 0);
+        second += usize::from(pair[1] == 0);
+    }
+    let (text, _, has_errors) = if second > first { UTF_16LE } else { UTF_16BE }.decode(bytes);
+    (text.into_owned(), has_errors)
 }
 
 /// The text of UTF-8 without a byte order mark, or the bytes again.
@@ -233,7 +248,12 @@ mod tests {
             (Some("hz-gb-2312"), b"~{VP~}", "中"),
             (Some("utf-7"), b"+AOQ-", "ä"),
             (Some("utf-16"), b"\xff\xfea\0", "a"),
+            (Some("utf-16"), b"\xfe\xff\0a", "a"),
+            (Some("utf-16"), b"\0a\0\n", "a\n"),
+            (Some("utf-16"), b"a\0\n\0", "a\n"),
+            (Some("utf-16"), b"\x4e\x2d", "中"),
             (Some("utf-16be"), b"\0a", "a"),
+            (Some("utf-16le"), b"\x2d\x4e", "中"),
             (Some("latin-1"), b"\xe4", "ä"),
             (Some("ks_c_5601-1987"), b"\xb0\xa1", "가"),
             (Some("gb2312"), b"\xd6\xd0", "中"),

@@ -1,12 +1,9 @@
 //! Header fields: what the value of one says.
 
 use std::borrow::Cow;
-use std::panic::{UnwindSafe, catch_unwind};
-
-use mail_parser::parsers::MessageStream;
-use mail_parser::{Addr, Address, DateTime, HeaderValue};
 
 use super::words::Words;
+use super::{address, date};
 use crate::mail::message::HeaderAddress;
 
 /// The longest id that is kept: a line of a message (RFC 5322 section 2.1.1).
@@ -52,30 +49,18 @@ impl<'a> Field<'a> {
 
     /// A date in the form of RFC 3339.
     pub(super) fn date(self) -> Option<String> {
-        let mut value = self.unfolded().into_owned();
-        value.push(b'\n');
-        let date = match guarded(|| MessageStream::new(&value).parse_date().into_owned()) {
-            HeaderValue::DateTime(date) if date.is_valid() => date,
-            _ => return None,
-        };
-        // The thirtieth of February is a later day when it is counted out.
-        let counted = DateTime::from_timestamp(date.to_timestamp_local());
-        (counted.day == date.day).then(|| date.to_rfc3339())
+        date::read(&String::from_utf8_lossy(&self.unfolded()))
     }
 
     /// The addresses, those of groups included.
     pub(super) fn addresses(self, words: &Words) -> Vec<HeaderAddress> {
-        // As the one line that `mail-parser` reads: a fold behind a `=` would mislead it.
-        let mut value = words.in_utf8(self.unfolded()).into_owned();
-        value.push(b'\n');
-        let address = guarded(|| MessageStream::new(&value).parse_address().into_owned());
-        let HeaderValue::Address(address) = address else { return Vec::new() };
-        match address {
-            Address::List(list) => list.into_iter().map(header_address).collect(),
-            Address::Group(groups) => {
-                groups.into_iter().flat_map(|group| group.addresses).map(header_address).collect()
-            }
-        }
+        let value = words.in_utf8(self.unfolded());
+        let kept = |text: String| Some(Words::restored(&text).trim().to_owned()).filter(|text| !text.is_empty());
+        let restored = |HeaderAddress { name, address }| HeaderAddress {
+            name: name.and_then(kept),
+            address: address.and_then(kept),
+        };
+        address::read(&words.plain(&value)).into_iter().map(restored).collect()
     }
 
     /// The value without its line breaks (RFC 5322 section 2.2.3).
@@ -85,16 +70,6 @@ impl<'a> Field<'a> {
         }
         Cow::Owned(self.raw.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect())
     }
-}
-
-/// Lets a panic of the foreign parser cost one value instead of the whole message.
-fn guarded(read: impl FnOnce() -> HeaderValue<'static> + UnwindSafe) -> HeaderValue<'static> {
-    catch_unwind(read).unwrap_or_default()
-}
-
-fn header_address(addr: Addr<'_>) -> HeaderAddress {
-    let kept = |text: Cow<'_, str>| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    HeaderAddress { name: addr.name.and_then(kept), address: addr.address.and_then(kept) }
 }
 
 #[cfg(test)]

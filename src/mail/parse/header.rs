@@ -37,6 +37,10 @@ pub(super) struct Header<'a> {
     pub(super) end: usize,
     /// Whether something else than an empty line ended the header.
     pub(super) is_cut: bool,
+    /// Whether it was no header: its lines are the beginning of the body.
+    pub(super) is_text: bool,
+    /// Whether there was an empty line behind it.
+    is_ended: bool,
     /// Whether there were lines in it that are no fields.
     pub(super) has_bad_lines: bool,
     /// Whether fields were left out because all together have too many bytes.
@@ -67,9 +71,15 @@ impl<'a> Header<'a> {
 
     /// Reads the header of a part that begins at `start`. Other fields have no meaning there (RFC 2045 section 9).
     pub(super) fn of_part(raw: &'a [u8], start: usize, budgets: &Budgets) -> Self {
-        Self::read(raw, start, budgets, |name| {
+        let header = Self::read(raw, start, budgets, |name| {
             name.get(..8).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"content-"))
-        })
+        });
+        let is_empty = header.fields.is_empty() && !header.is_too_long && !header.has_too_many;
+        if header.is_ended || !is_empty || header.end == start {
+            return header;
+        }
+        // Without the empty line, and without a field that means something: text with a colon, as in `Note: your code is 1`.
+        Self { end: start, is_text: true, ..Self::default() }
     }
 
     /// Like most mail programs this takes the first line that can be no field for the beginning of the body, whether or
@@ -83,6 +93,7 @@ impl<'a> Header<'a> {
             let field = match Line::read(line, &raw[at + line.len()..], header.fields.is_empty()) {
                 Line::Empty => {
                     header.end += line.len();
+                    header.is_ended = true;
                     return header;
                 }
                 Line::Foreign => {

@@ -1,11 +1,13 @@
 //! MIME parsing: raw bytes in, a record out. It cannot fail; what it cannot read it names in `problems`.
 //!
 //! The tree of parts is walked here, line by line and without recursion, so that every offset is one into the raw message
-//! and no message costs more than its size. Addresses and dates are read by `mail-parser`, charsets by `encoding_rs`.
+//! and no message costs more than its size. Charsets are decoded by `encoding_rs`, and by `mail-parser` where it knows more.
 
+mod address;
 mod budgets;
 mod charset;
 mod checks;
+mod date;
 mod field;
 mod findings;
 mod flowed;
@@ -114,12 +116,13 @@ fn headers(header: &Header<'_>, words: &Words, findings: &mut Findings) -> Conte
     let mut addresses = |name: &str| cut(header.all(name).flat_map(|field| field.addresses(words)), &mut is_cut);
     let from: Vec<HeaderAddress> = addresses("From");
     let (to, cc, reply_to) = (addresses("To"), addresses("Cc"), addresses("Reply-To"));
+    let has_bad_address = [&from, &to, &cc, &reply_to].into_iter().flatten().any(|entry| entry.address.is_none());
     let mut bracketed = |name: &str| cut(header.all(name).flat_map(Field::bracketed), &mut is_cut);
     let content = Content {
         subject: header.first("Subject").map(|field| field.text(words)),
         message_id: header.first("Message-ID").and_then(Field::id),
         date: header.first("Date").and_then(Field::date),
-        from: from.into_iter().next(),
+        from: from.iter().find(|author| author.address.is_some()).or_else(|| from.first()).cloned(),
         to,
         cc,
         reply_to,
@@ -130,6 +133,9 @@ fn headers(header: &Header<'_>, words: &Words, findings: &mut Findings) -> Conte
     };
     if content.date.is_none() && header.first("Date").is_some() {
         findings.add(Problem::BadDate, &PartName::default());
+    }
+    if has_bad_address {
+        findings.add(Problem::BadAddress, &PartName::default());
     }
     if is_cut {
         findings.add(Problem::ManyAddresses, &PartName::default());

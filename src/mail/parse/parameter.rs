@@ -118,18 +118,19 @@ impl Iterator for Segments<'_> {
         let mut last = b' ';
         while let Some(&byte) = bytes.next() {
             match byte {
-                b'\\' if in_quotes || comment_depth > 0 => {
-                    if let Some(&escaped) = bytes.next().filter(|_| comment_depth == 0) {
-                        segment.push_quoted(escaped);
-                    }
+                // As mail programs read it: a path of Windows is seldom written with two of them.
+                b'\\' if in_quotes && !matches!(bytes.as_slice().first(), Some(b'"' | b'\\')) => {
+                    segment.push_quoted(byte);
                 }
+                b'\\' if in_quotes => segment.push_quoted(bytes.next().copied().unwrap_or(byte)),
+                b'\\' if comment_depth > 0 => drop(bytes.next()),
                 b'(' if comment_depth > 0 => comment_depth += 1,
                 b')' if comment_depth > 0 => comment_depth -= 1,
                 _ if comment_depth > 0 => {}
                 b'"' => in_quotes = !in_quotes,
                 _ if in_quotes => segment.push_quoted(byte),
                 // Only behind white space: senders write `name=report(1).pdf` and mean no comment.
-                b'(' if last.is_ascii_whitespace() => comment_depth = 1,
+                b'(' if last.is_ascii_whitespace() && !segment.goes_on(bytes.as_slice()) => comment_depth = 1,
                 b';' => break,
                 _ => segment.push(byte),
             }
@@ -156,6 +157,20 @@ impl Segment {
             }
             byte => self.push_quoted(byte),
         }
+    }
+
+    /// Whether a parenthesis that is opened before `rest` is part of a value: `name=copy (1).pdf`, `name=copy (1)`.
+    fn goes_on(&self, rest: &[u8]) -> bool {
+        /// A file name has no more.
+        const REACH_BYTES: usize = 256;
+        if self.value_start.is_none_or(|start| start == self.text.len()) {
+            return false;
+        }
+        let reach = &rest[..rest.len().min(REACH_BYTES)];
+        let Some(end) = memchr::memchr(b')', reach) else { return false };
+        let behind = reach[end + 1..].trim_ascii_start();
+        let is_number = end > 0 && reach[..end].iter().all(u8::is_ascii_digit);
+        is_number || !matches!(behind.first(), None | Some(b';' | b'('))
     }
 
     fn push_quoted(&mut self, byte: u8) {
@@ -223,6 +238,11 @@ mod tests {
             (r#"attachment;FileName="a;b \"c\".txt "; size=3"#, "a;b \"c\".txt "),
             ("attachment; filename=two words.txt", "two words.txt"),
             ("attachment; filename=report(1).pdf", "report(1).pdf"),
+            ("attachment; filename=IMG (1).jpg; size=3", "IMG (1).jpg"),
+            ("attachment; filename=IMG (1)", "IMG (1)"),
+            (r#"attachment; filename="C:\Docs\new.pdf""#, r"C:\Docs\new.pdf"),
+            (r#"attachment; filename="C:\\Docs\\new.pdf""#, r"C:\Docs\new.pdf"),
+            (r#"attachment; filename="a\"#, r"a\"),
             (r"attachment (a; (nested) \) comment); filename=a.txt (another)", "a.txt"),
             ("attachment; filename==?utf-8?q?=C3=A4.txt?=", "ä.txt"),
             (r#"attachment; filename="=?utf-8?b?w6Q=?= =?utf-8?q?.txt?=""#, "ä.txt"),

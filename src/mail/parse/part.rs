@@ -42,11 +42,15 @@ impl Parts<'_, '_> {
     /// Adds a part to the record of its message.
     pub(super) fn add(&mut self, leaf: &Leaf<'_>) {
         let disposition = leaf.header.parameters("Content-Disposition").unwrap_or_default();
-        let filename = disposition
-            .text("filename", self.words)
-            .or_else(|| disposition.text("name", self.words))
-            .or_else(|| leaf.content_type.text("name", self.words))
-            .or_else(|| leaf.content_type.text("filename", self.words));
+        let named = [
+            (&disposition, "filename"),
+            (&disposition, "name"),
+            (&leaf.content_type, "name"),
+            (&leaf.content_type, "filename"),
+        ];
+        // An empty name is none, and hides no other.
+        let names = named.into_iter().filter_map(|(parameters, name)| parameters.text(name, self.words));
+        let filename = names.into_iter().find(|name| !name.is_empty());
         if media_type(leaf).is_none() && !leaf.content_type.value.is_empty() {
             self.findings.add_word(Problem::BadContentType, &leaf.name, &leaf.content_type.value);
         }
@@ -178,7 +182,7 @@ pub fn cut_name(name: &str, max: usize) -> String {
 
 /// The body that a part belongs to, if it is one: RFC 8621 section 4.1.4, where a text with a file name is an attachment
 /// unless it is the first part, and so is all but the first part of a `multipart/related`, or the one that it names as its root. An alternative to a body is a
-/// body, whatever its name is.
+/// body, whatever its name is, unless it says that it is an attachment.
 fn body(leaf: &Leaf<'_>, disposition: &str, has_filename: bool) -> Option<Body> {
     let is_inline = matches!(disposition, "" | "inline");
     let is_shown = leaf.name.is_first()

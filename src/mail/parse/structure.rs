@@ -187,7 +187,7 @@ impl<'a> Walk<'a, '_> {
 
     fn check_header(&mut self, name: &PartName, header: &Header<'_>) {
         let findings = [
-            (header.is_cut && !header.fields().is_empty(), Problem::UnendedHeader),
+            (header.is_cut && !header.fields().is_empty() || header.is_text, Problem::UnendedHeader),
             (header.has_bad_lines, Problem::BadHeaderLine),
             (header.is_too_long, Problem::LargeHeader),
             (header.has_too_many, Problem::ManyHeaders),
