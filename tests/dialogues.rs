@@ -241,9 +241,10 @@ impl Delivery {
 }
 
 /// `<sender> -> <recipient>, <recipient>: reply`
-fn told(Attempt { envelope, reply }: &Attempt) -> String {
+fn told(Attempt { envelope, written_from, reply }: &Attempt) -> String {
     let reply = reply.as_ref().map_or_else(|| "[gone]".to_owned(), ToString::to_string);
-    format!("{}: {reply}", paths(envelope))
+    let written = written_from.as_ref().map(|text| format!("{text:?} ")).unwrap_or_default();
+    format!("{written}{}: {reply}", paths(envelope))
 }
 
 fn paths(envelope: &Envelope) -> String {

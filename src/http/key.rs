@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
@@ -26,6 +26,7 @@ use super::guesses::Guesses;
 use super::path::MailboxPath;
 use super::problem::Problem;
 use super::token::{Grant, Signer, Unproven};
+use crate::connections::{Line, Lines};
 use crate::inbox::Inbox;
 use crate::metrics;
 
@@ -92,13 +93,16 @@ pub(super) struct Gate {
     /// One for each key, made when the first token is seen or asked for: it takes a while.
     signers: Arc<OnceLock<Box<[Signer]>>>,
     guesses: Arc<Guesses>,
+    /// What may be logged of requests without a key.
+    lines: Arc<Lines>,
     metrics: Arc<metrics::Http>,
 }
 
 impl Gate {
     pub(super) fn new(settings: &Settings, inbox: Inbox, metrics: Arc<metrics::Http>) -> Self {
         let guesses = Arc::new(Guesses::new(settings.failed_keys_per_minute));
-        Self { inbox, keys: settings.keys.as_slice().into(), signers: Arc::default(), guesses, metrics }
+        let keys = settings.keys.as_slice().into();
+        Self { inbox, keys, signers: Arc::default(), guesses, lines: Arc::default(), metrics }
     }
 
     /// A token for `grant` that is good as long as this key is.
@@ -190,7 +194,7 @@ impl Gate {
     /// Where it shows nothing, or its client has shown too much that was wrong.
     fn shown(&self, request: &Request) -> Result<Shown, Problem> {
         let Some(presented) = presented(request.headers()) else {
-            return Err(refused(request));
+            return Err(self.refused(request));
         };
         if let Some(client) = network(request) {
             self.guesses.check(client, Instant::now()).map_err(Problem::too_many_wrong_keys)?;
@@ -205,23 +209,27 @@ impl Gate {
             if let Some(client) = network(&request) {
                 self.guesses.count(client, Instant::now());
             }
-            return Err(refused(&request));
+            return Err(self.refused(&request));
         };
         let mut request = within(&self.inbox, &grant, request).await?;
         request.extensions_mut().insert(index);
         request.extensions_mut().insert(grant);
         Ok(request)
     }
+
+    fn refused(&self, request: &Request) -> Problem {
+        let client = network(request);
+        let line = self.lines.admit(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), Instant::now());
+        if let Some(Line { left_out }) = line {
+            tracing::info!(client = client.map(display), left_out, "request without a valid API key");
+        }
+        Problem::invalid_key()
+    }
 }
 
 /// The client of a request, as far as it counts as one.
 fn network(request: &Request) -> Option<IpAddr> {
     request.extensions().get::<Client>().map(|client| client.network())
-}
-
-fn refused(request: &Request) -> Problem {
-    tracing::info!(client = network(request).map(display), "request without a valid API key");
-    Problem::invalid_key()
 }
 
 /// The request, where it is for the mailbox of the grant. What is below no mailbox is for nobody who has a token, whether it

@@ -22,6 +22,7 @@ use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
@@ -32,7 +33,7 @@ use super::origin::Names;
 use super::redirect;
 use super::router::{of_metrics, over_tls, router};
 use super::stream::{Activity, Watched};
-use crate::connections::{self, Admission, Connections};
+use crate::connections::{self, Admission, Connections, Line, Lines};
 use crate::inbox::Inbox;
 use crate::metrics::{self, Handshake, Metrics, Present, Refused};
 use crate::shutdown::Shutdown;
@@ -75,6 +76,7 @@ impl Server {
             proxies: settings.trusted_proxies.as_slice().into(),
             opening: settings.header_timeout,
             idle: settings.request_timeout.saturating_add(settings.idle_timeout),
+            lines: Arc::default(),
             metrics: metrics.clone(),
         };
         let permits = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
@@ -196,6 +198,8 @@ struct Limits {
     proxies: Arc<[IpNet]>,
     opening: Duration,
     idle: Duration,
+    /// What may be logged of connections that are one too many.
+    lines: Arc<Lines>,
     metrics: Arc<metrics::Http>,
 }
 
@@ -212,7 +216,9 @@ impl Limits {
             match self.connections.admit(ip) {
                 Ok(admission) => connection.admission = Some(Arc::new(admission)),
                 Err(too_many) => {
-                    tracing::warn!(addr = %connection.peer, ?too_many, "HTTP connection refused");
+                    if let Some(Line { left_out }) = self.lines.admit(ip, Instant::now()) {
+                        tracing::warn!(addr = %connection.peer, ?too_many, left_out, "HTTP connection refused");
+                    }
                     self.metrics.refused.of(Refused::from(too_many)).inc();
                     return Err(stream);
                 }

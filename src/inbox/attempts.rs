@@ -25,6 +25,8 @@ pub struct Attempt {
     pub peer: Peer,
     /// The reverse-path; `None` is the null sender.
     pub mail_from: Option<Address>,
+    /// The reverse-path as the client wrote it, where it is no address; `mail_from` is `None` then.
+    pub written_from: Option<String>,
     /// The forward-path; `None` where the sender was refused and no recipient was named.
     pub rcpt_to: Option<Address>,
     /// The mailbox of the forward-path, whether its domain is ours or not; `None` where it names none.
@@ -36,11 +38,12 @@ pub struct Attempt {
 impl Attempt {
     /// What `refused` is to each of its recipients.
     pub(super) fn each(refused: smtp::Attempt, naming: Naming, attempted_at: Timestamp) -> Vec<Self> {
-        let smtp::Attempt { envelope, reply } = refused;
+        let smtp::Attempt { envelope, written_from, reply } = refused;
         let attempt = |rcpt_to: Option<Address>| Self {
             attempted_at,
             peer: envelope.peer.clone(),
             mail_from: envelope.mail_from.clone(),
+            written_from: written_from.clone(),
             mailbox: rcpt_to.as_ref().and_then(|to| naming.of(to).ok()),
             rcpt_to,
             reply: reply.clone(),
@@ -245,7 +248,7 @@ mod tests {
             rcpt_to: to.iter().map(|to| Address::parse(to).unwrap().into()).collect(),
         };
         let reply = Some(Reply::new(550, (5, 7, 1), "relaying denied"));
-        Attempt::each(smtp::Attempt { envelope, reply }, naming, START)
+        Attempt::each(smtp::Attempt::new(envelope, reply), naming, START)
     }
 
     fn mailbox(text: &str) -> MailboxName {

@@ -91,12 +91,20 @@ impl Command {
 /// Whose mail a malformed command is about, as far as it can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum About {
-    /// MAIL of this sender; `None` is the null sender.
-    Mail(Option<Address>),
-    /// MAIL of somebody.
-    MailOfSomebody,
+    /// MAIL of this sender.
+    Mail(Sender),
     /// RCPT for this address.
     Rcpt(Address),
+}
+
+/// The sender that a malformed MAIL names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sender {
+    Address(Address),
+    /// The null sender.
+    Nobody,
+    /// What is no address, such as the bare name of a user: as it was written, without controls.
+    Text(String),
 }
 
 impl About {
@@ -113,12 +121,21 @@ impl About {
         let bare = rest.split(' ').next().unwrap_or_default().trim_matches(['<', '>']);
         let inner = path(rest).map_or(bare, |(inner, _)| inner);
         match Address::parse_sender(without_route(inner)) {
-            Ok(address) if is_mail => Some(Self::Mail(Some(address))),
+            Ok(address) if is_mail => Some(Self::Mail(Sender::Address(address))),
             Ok(address) => Some(Self::Rcpt(address)),
-            Err(_) if is_mail && rest.starts_with("<>") => Some(Self::Mail(None)),
-            Err(_) => is_mail.then_some(Self::MailOfSomebody),
+            Err(_) if is_mail && rest.starts_with("<>") => Some(Self::Mail(Sender::Nobody)),
+            Err(_) => is_mail.then(|| Self::Mail(Sender::Text(written(inner)))),
         }
     }
+}
+
+/// As long as an address may be.
+const WRITTEN_MAX_BYTES: usize = 254;
+
+/// A text of a client, within bounds and without controls.
+fn written(text: &str) -> String {
+    let printed: String = text.chars().filter(|c| !c.is_control()).collect();
+    printed[..printed.floor_char_boundary(WRITTEN_MAX_BYTES)].to_owned()
 }
 
 fn syntax(text: &'static str) -> Reply {
@@ -308,10 +325,22 @@ mod tests {
     fn a_refused_command_says_whose_mail_it_was_about() {
         let about = |line: &str| About::read(line.as_bytes());
         for line in ["MAIL FROM:a@b.example", "mail from:<a@b.example", "MAIL FROM: <a@b.example> FOO=1"] {
-            assert_eq!(about(line), Some(About::Mail(Some(address("a@b.example")))), "{line}");
+            assert_eq!(about(line), Some(About::Mail(Sender::Address(address("a@b.example")))), "{line}");
         }
-        assert_eq!(about("MAIL FROM:<> AUTH=<>"), Some(About::Mail(None)));
-        assert_eq!(about("MAIL FROM:<a b@c.example>"), Some(About::MailOfSomebody));
+        assert_eq!(about("MAIL FROM:<> AUTH=<>"), Some(About::Mail(Sender::Nobody)));
+        for (line, written) in [
+            ("MAIL FROM:<a b@c.example>", "a b@c.example"),
+            ("MAIL FROM:<www-data>", "www-data"),
+            ("MAIL FROM:root", "root"),
+            ("MAIL FROM:<a\u{1b}[2J>", "a[2J"),
+            ("MAIL TO:<a@b.example>", ""),
+        ] {
+            assert_eq!(about(line), Some(About::Mail(Sender::Text(written.to_owned()))), "{line}");
+        }
+        let Some(About::Mail(Sender::Text(long))) = about(&format!("MAIL FROM:<{}>", "ä".repeat(1000))) else {
+            panic!("it is no address")
+        };
+        assert_eq!(long.len(), WRITTEN_MAX_BYTES);
         for line in ["RCPT TO:u@b.example", "RCPT TO:<@x.example:u@b.example> FOO", "rcpt to:<u@b.example"] {
             assert_eq!(about(line), Some(About::Rcpt(address("u@b.example"))), "{line}");
         }

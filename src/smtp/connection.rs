@@ -18,9 +18,9 @@ use super::proxy::{self, Ends, Header, NoHeader, Progress};
 use super::reply::Reply;
 use super::server::{self, Shared, Transport};
 use super::session::{Action, Attempt, Question, Session};
-use crate::connections::Admission;
-use crate::mail::{Envelope, TlsInfo};
-use crate::metrics::{Handshake, KeptOut, Refused, SmtpEnd};
+use crate::connections::{Admission, Line, shortened};
+use crate::mail::{Envelope, Peer, TlsInfo};
+use crate::metrics::{Handshake, KeptOut, SmtpEnd};
 
 /// The room for input of a connection that sends commands; there may be thousands of them.
 const COMMAND_BUFFER_BYTES: usize = 4 * 1024;
@@ -80,8 +80,7 @@ pub(super) async fn serve<B: Backend>(shared: Arc<Shared<B>>, arrival: Arrival) 
     if is_proxy && let Header::Proxied(said) = timeout(PROXY_HEADER_TIMEOUT, proxy_header(&mut stream)).await?? {
         ends = said;
         if let Err(too_many) = admission.belongs_to(ends.client.ip()) {
-            tracing::warn!(addr = %ends.client, ?too_many, "SMTP connection refused");
-            shared.metrics.refused.of(Refused::from(too_many)).inc();
+            shared.turn_away(ends.client, too_many);
             if transport == Transport::Clear {
                 stream.write_all(&server::refusal(too_many).to_wire()).await?;
             }
@@ -184,7 +183,7 @@ impl<B: Backend> Connection<B> {
                 Err(error) => (Err(error), None),
             };
             if let Some(attempt) = session.interrupted(farewell.clone()) {
-                self.refused(*attempt);
+                self.refused(attempt);
             }
             let end = end?;
             farewell.iter().for_each(|reply| reply.write_to(&mut output));
@@ -220,20 +219,24 @@ impl<B: Backend> Connection<B> {
                     continue;
                 }
             };
-            let attempt = session.take_attempt();
+            let attempts = session.take_attempts();
             if reply.is_refusal() {
-                // Not the address: it may be somebody's. As text the domain is escaped, and cannot look like other lines.
-                let to = attempt.as_deref().and_then(|attempt| attempt.envelope.rcpt_to.first());
-                let domain = to.map(|to| to.address.domain().to_string());
-                tracing::info!(addr = %self.ends.client, helo = session.peer().helo, domain, %reply, "SMTP refusal");
+                self.log(&reply, session.peer(), attempts.first());
                 self.shared.metrics.refusal(reply.code, reply.enhanced);
             }
-            if let Some(attempt) = attempt {
-                self.refused(*attempt);
-            }
+            attempts.into_iter().for_each(|attempt| self.refused(attempt));
             reply.write_to(output);
             return end;
         }
+    }
+
+    fn log(&self, reply: &Reply, peer: &Peer, attempt: Option<&Attempt>) {
+        let Some(Line { left_out }) = self.shared.lines.admit(self.ends.client.ip(), Instant::now()) else { return };
+        // Not the address: it may be somebody's. As text the domain is escaped, and cannot look like other lines.
+        let to = attempt.and_then(|attempt| attempt.envelope.rcpt_to.first());
+        let domain = to.map(|to| to.address.domain().to_string());
+        let (helo, domain) = (shortened(&peer.helo), domain.as_deref().map(shortened));
+        tracing::info!(addr = %self.ends.client, helo, domain, %reply, left_out, "SMTP refusal");
     }
 
     /// Hands a message over; the reply says what became of it.
@@ -250,7 +253,7 @@ impl<B: Backend> Connection<B> {
                 reply
             }
             Err(reply) => {
-                self.refused(Attempt { envelope, reply: Some(reply.clone()) });
+                self.refused(Attempt::new(envelope, Some(reply.clone())));
                 reply
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -15,7 +16,7 @@ use super::connection::{self, Arrival};
 use super::limits::Budget;
 use super::reply::Reply;
 use super::session::SessionSettings;
-use crate::connections::{self, Connections, TooMany};
+use crate::connections::{self, Connections, Line, Lines, TooMany};
 use crate::metrics::{self, Present, Refused, SmtpEnd};
 use crate::shutdown::Shutdown;
 
@@ -71,6 +72,18 @@ pub(super) struct Shared<B> {
     pub(super) budget: Arc<Budget>,
     pub(super) metrics: Arc<metrics::Smtp>,
     connections: Arc<Connections>,
+    /// What may be logged of refusals.
+    pub(super) lines: Lines,
+}
+
+impl<B> Shared<B> {
+    /// Counts and logs a connection that is one too many.
+    pub(super) fn turn_away(&self, addr: SocketAddr, too_many: TooMany) {
+        if let Some(Line { left_out }) = self.lines.admit(addr.ip(), Instant::now()) {
+            tracing::warn!(%addr, ?too_many, left_out, "SMTP connection refused");
+        }
+        self.metrics.refused.of(Refused::from(too_many)).inc();
+    }
 }
 
 impl<B: Backend> Server<B> {
@@ -91,6 +104,7 @@ impl<B: Backend> Server<B> {
             budget: Budget::new(settings.max_bytes_in_flight, metrics.in_flight_bytes.clone()),
             metrics,
             connections: Connections::new(settings.max_connections, settings.max_connections_per_ip),
+            lines: Lines::default(),
             settings,
         };
         Self { shared: Arc::new(shared) }
@@ -143,8 +157,7 @@ fn admit<B: Backend>(shared: &Arc<Shared<B>>, stream: TcpStream, addr: SocketAdd
             });
         }
         Err(too_many) => {
-            tracing::warn!(%addr, ?too_many, "SMTP connection refused");
-            shared.metrics.refused.of(Refused::from(too_many)).inc();
+            shared.turn_away(addr, too_many);
             // Before TLS there is nobody who would understand.
             let said = match transport {
                 Transport::Clear => connections::say_and_close(stream, &refusal(too_many).to_wire()),

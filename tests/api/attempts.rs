@@ -67,6 +67,15 @@ async fn a_sender_that_was_refused_is_in_the_list_of_all() {
 }
 
 #[tokio::test]
+async fn a_sender_that_is_no_address_is_shown_as_it_was_written() {
+    let api = Api::start().await;
+    api.refuse_sender("www-data", &["user@example.com"], denied());
+    let at_mailbox = api.get("/emails/user/attempts").await.json();
+    assert_eq!(at_mailbox[0]["from"], "www-data");
+    assert_eq!(at_mailbox, api.get("/attempts").await.json());
+}
+
+#[tokio::test]
 async fn a_list_of_attempts_has_fifty_unless_told_otherwise() {
     let api = Api::start().await;
     for number in 0..70 {

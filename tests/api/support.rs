@@ -187,9 +187,15 @@ impl Api {
         self.inbox.deliver(&self.envelope(recipients), raw.into()).await.unwrap();
     }
 
+    /// Tells that mail was refused whose sender is no address, as the SMTP side would.
+    pub(crate) fn refuse_sender(&self, written: &str, recipients: &[&str], reply: Option<Reply>) {
+        let written_from = Some(written.to_owned());
+        self.inbox.refused(Attempt { written_from, ..Attempt::new(self.envelope(recipients), reply) });
+    }
+
     /// Tells that mail from the null sender was refused, as the SMTP side would; without a reply, that its client went away.
     pub(crate) fn refuse(&self, recipients: &[&str], reply: Option<Reply>) {
-        self.inbox.refused(Attempt { envelope: self.envelope(recipients), reply });
+        self.inbox.refused(Attempt::new(self.envelope(recipients), reply));
     }
 
     fn envelope(&self, recipients: &[&str]) -> Envelope {

@@ -141,6 +141,32 @@ async fn a_silent_client_is_told_so_and_sent_away() {
 }
 
 #[tokio::test]
+async fn who_is_sent_away_behind_its_recipients_had_mail_that_was_kept_out() {
+    let (addr, recorder, tasks) = serve(Settings { idle_timeout: SOON, ..settings() }).await;
+    let mut silent = client(addr).await;
+    ask(&mut silent, "MAIL FROM:<a@sender.example>", "250 2.1.0").await;
+    ask(&mut silent, "RCPT TO:<user@example.com>", "250 2.1.5").await;
+    hear(&mut silent, "421 4.4.2").await;
+    hear_the_end(&mut silent).await;
+    let silent = recorder.kept_out();
+
+    let (addr, recorder, stopping) = serve(settings()).await;
+    let mut waiting = client(addr).await;
+    ask(&mut waiting, "MAIL FROM:<a@sender.example>", "250 2.1.0").await;
+    ask(&mut waiting, "RCPT TO:<user@example.com>", "250 2.1.5").await;
+    stopping.request();
+    hear(&mut waiting, "421 4.3.2").await;
+    hear_the_end(&mut waiting).await;
+    drop(waiting);
+    assert_eq!(tasks.stop(DEADLINE).await + stopping.stop(DEADLINE).await, 0);
+    for (told, enhanced) in [(silent, (4, 4, 2)), (recorder.kept_out(), (4, 3, 2))] {
+        let [attempt] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(attempt.envelope.rcpt_to[0].to_string(), "user@example.com");
+        assert_eq!(attempt.reply.as_ref().unwrap().enhanced, Some(enhanced));
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_comes_in_too_slowly_is_given_up() {
     let slow = Settings { data_timeout: SOON, min_data_bytes_per_second: 1_000_000, ..settings() };
     let (addr, recorder, _tasks) = serve(slow).await;

@@ -62,7 +62,7 @@ impl Player {
     }
 
     fn act(&mut self, action: Action) {
-        self.refused.extend(self.session.take_attempt().map(|attempt| *attempt));
+        self.refused.extend(self.session.take_attempts());
         match action {
             Action::Say(reply) => self.say(&reply),
             Action::Close(reply) => {
@@ -108,7 +108,7 @@ impl Player {
         let answer = keep(&raw);
         match &answer {
             Ok(_) => self.delivered.push((envelope, raw)),
-            Err(reply) => self.refused.push(Attempt { envelope, reply: Some(reply.clone()) }),
+            Err(reply) => self.refused.push(Attempt::new(envelope, Some(reply.clone()))),
         }
         let (Ok(reply) | Err(reply)) = answer;
         self.say(&reply);

@@ -164,6 +164,7 @@ pub(in crate::http) fn attempts() -> Value {
             peer: peer()?,
             mail_from: Address::parse("bounces@example.com").ok(),
             mailbox: mailbox(&rcpt_to),
+            written_from: None,
             rcpt_to: Some(rcpt_to),
             reply: None,
         })

@@ -35,10 +35,8 @@ struct ClaimUrls {
 pub(in crate::http) struct AttemptView<'a> {
     /// When it was refused, in seconds since 1970.
     attempted_at: u64,
-    /// The sender of the envelope, empty for a bounce.
-    #[serde(serialize_with = "text_or_empty")]
-    #[schema(value_type = String)]
-    from: Option<&'a Address>,
+    /// The sender of the envelope, empty for a bounce; as it was written where it is no address.
+    from: String,
     /// The recipient; `null` where the sender was refused and none was named.
     #[schema(required)]
     to: Option<String>,
@@ -122,7 +120,12 @@ impl<'a> From<&'a Attempt> for AttemptView<'a> {
     fn from(attempt: &'a Attempt) -> Self {
         Self {
             attempted_at: attempt.attempted_at.as_secs(),
-            from: attempt.mail_from.as_ref(),
+            from: attempt
+                .mail_from
+                .as_ref()
+                .map(Address::to_string)
+                .or_else(|| attempt.written_from.clone())
+                .unwrap_or_default(),
             to: attempt.rcpt_to.as_ref().map(Address::to_string),
             mailbox: attempt.mailbox.as_ref().map(MailboxName::as_str),
             peer: PeerView::new(&attempt.peer),

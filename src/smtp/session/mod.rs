@@ -76,8 +76,18 @@ pub enum Question {
 pub struct Attempt {
     /// Who tried, and for whom: the recipients that this refusal is about; none where it came to the sender.
     pub envelope: Envelope,
+    /// The sender as the client wrote it, where it is no address. The envelope has none then.
+    pub written_from: Option<String>,
     /// The refusal; `None` where the client went away before there was one.
     pub reply: Option<Reply>,
+}
+
+impl Attempt {
+    /// The mail of `envelope`, kept out by `reply`.
+    #[must_use]
+    pub const fn new(envelope: Envelope, reply: Option<Reply>) -> Self {
+        Self { envelope, written_from: None, reply }
+    }
 }
 
 /// A session with one client.
@@ -92,8 +102,8 @@ pub struct Session {
     /// The message of the transaction, once its first chunk has been announced.
     chunked: Option<Chunked>,
     phase: Phase,
-    /// The refusal that has just been given, if it kept mail out.
-    attempt: Option<Box<Attempt>>,
+    /// The refusals that have just been given, if they kept mail out.
+    attempts: Vec<Attempt>,
     /// The refused MAIL: a client that pipelines names its recipients all the same.
     refused_mail: Option<Box<Attempt>>,
     errors: u32,
@@ -147,7 +157,7 @@ impl Session {
             envelope: None,
             chunked: None,
             phase: Phase::Command,
-            attempt: None,
+            attempts: Vec::new(),
             refused_mail: None,
             errors: 0,
             noops: 0,
@@ -189,20 +199,22 @@ impl Session {
     }
 
     /// The mail that the last action has kept out; to be asked for after each action.
-    pub const fn take_attempt(&mut self) -> Option<Box<Attempt>> {
-        self.attempt.take()
+    pub fn take_attempts(&mut self) -> Vec<Attempt> {
+        mem::take(&mut self.attempts)
     }
 
-    /// The message that was on its way in when the connection ended, with `farewell` as last words. Where it had been refused
-    /// already, that is what kept it out.
+    /// The mail that was on its way in when the connection ended, with `farewell` as last words. Where it had been refused
+    /// already, that is what kept it out. A client that leaves before its message has changed its mind; one that is sent
+    /// away then has not.
     #[must_use]
-    pub fn interrupted(&mut self, farewell: Option<Reply>) -> Option<Box<Attempt>> {
-        let envelope = self.envelope.take().filter(|_| self.is_receiving())?;
+    pub fn interrupted(&mut self, farewell: Option<Reply>) -> Option<Attempt> {
+        let is_kept_out = self.is_receiving() || farewell.is_some();
+        let envelope = self.envelope.take().filter(|envelope| is_kept_out && !envelope.rcpt_to.is_empty())?;
         let refusal = match (&self.phase, &self.chunked) {
             (Phase::Data(_, receipt), _) | (_, Some(Chunked { receipt, .. })) => receipt.refusal().cloned(),
             _ => None,
         };
-        Some(Box::new(Attempt { envelope: *envelope, reply: refusal.or(farewell) }))
+        Some(Attempt::new(*envelope, refusal.or(farewell)))
     }
 
     /// Gives the message on its way in up; the client reads `refusal` once it has sent all of it.
@@ -401,6 +413,10 @@ impl Session {
     }
 
     fn close(&mut self, reply: Reply) -> Action {
+        if reply.is_refusal() {
+            let interrupted = self.interrupted(Some(reply.clone()));
+            self.attempts.extend(interrupted);
+        }
         self.phase = Phase::Closed;
         self.reset();
         Action::Close(reply)

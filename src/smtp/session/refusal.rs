@@ -1,6 +1,6 @@
 //! Refusals: whose mail they keep out, and when there have been too many.
 
-use super::super::command::About;
+use super::super::command::{About, Sender};
 use super::super::reply::Reply;
 use super::{Action, Attempt, Session};
 use crate::mail::{Envelope, MailParameters, Recipient};
@@ -8,9 +8,12 @@ use crate::mail::{Envelope, MailParameters, Recipient};
 impl Session {
     /// Refuses a sender, and remembers it for the recipients that a client may have sent along.
     pub(super) fn refuse_mail(&mut self, envelope: Envelope, refusal: Reply) -> Action {
-        let attempt = Box::new(Attempt { envelope, reply: Some(refusal.clone()) });
-        self.refused_mail = Some(attempt.clone());
-        self.attempt = Some(attempt);
+        self.refuse_sender(Attempt::new(envelope, Some(refusal.clone())), refusal)
+    }
+
+    fn refuse_sender(&mut self, attempt: Attempt, refusal: Reply) -> Action {
+        self.refused_mail = Some(Box::new(attempt.clone()));
+        self.attempts.push(attempt);
         self.refuse(refusal)
     }
 
@@ -18,14 +21,21 @@ impl Session {
     pub(super) fn refuse_malformed(&mut self, line: &[u8], refusal: Reply) -> Action {
         let is_begun = self.envelope.is_some();
         match About::read(line) {
-            Some(About::Mail(mail_from)) if self.greeted && !is_begun => {
-                let parameters = MailParameters::default();
-                let envelope = Envelope { peer: self.peer.clone(), mail_from, parameters, rcpt_to: Vec::new() };
-                self.refuse_mail(envelope, refusal)
-            }
-            Some(About::MailOfSomebody) if !is_begun => {
+            // Nobody can say whose mail it is.
+            Some(About::Mail(Sender::Text(text))) if text.is_empty() && !is_begun => {
                 self.refused_mail = None;
                 self.refuse(refusal)
+            }
+            Some(About::Mail(sender)) if self.greeted && !is_begun => {
+                let (mail_from, written_from) = match sender {
+                    Sender::Address(address) => (Some(address), None),
+                    Sender::Nobody => (None, None),
+                    Sender::Text(text) => (None, Some(text)),
+                };
+                let parameters = MailParameters::default();
+                let envelope = Envelope { peer: self.peer.clone(), mail_from, parameters, rcpt_to: Vec::new() };
+                let attempt = Attempt { written_from, ..Attempt::new(envelope, Some(refusal.clone())) };
+                self.refuse_sender(attempt, refusal)
             }
             Some(About::Rcpt(to)) if is_begun => self.refuse_rcpt(to.into(), refusal),
             _ => self.refuse(refusal),
@@ -33,7 +43,7 @@ impl Session {
     }
 
     pub(super) fn refuse_rcpt(&mut self, to: Recipient, refusal: Reply) -> Action {
-        self.attempt = self.envelope.as_ref().map(|envelope| attempt_for(envelope, to, &refusal));
+        self.attempts.extend(self.envelope.as_ref().map(|envelope| attempt_for(envelope, to, &refusal)));
         self.refuse(refusal)
     }
 
@@ -51,12 +61,12 @@ impl Session {
 }
 
 /// The mail of `envelope`, kept out for one recipient.
-pub(super) fn attempt_for(envelope: &Envelope, to: Recipient, reply: &Reply) -> Box<Attempt> {
+pub(super) fn attempt_for(envelope: &Envelope, to: Recipient, reply: &Reply) -> Attempt {
     let envelope = Envelope {
         peer: envelope.peer.clone(),
         mail_from: envelope.mail_from.clone(),
         parameters: envelope.parameters.clone(),
         rcpt_to: vec![to],
     };
-    Box::new(Attempt { envelope, reply: Some(reply.clone()) })
+    Attempt::new(envelope, Some(reply.clone()))
 }

@@ -40,8 +40,9 @@ impl Session {
             Forward::Postmaster => Address::new("postmaster", Domain::Name(self.settings.hostname.clone())).into(),
         };
         let Some(envelope) = &self.envelope else {
-            if let Some(Attempt { envelope, reply: Some(reply) }) = self.refused_mail.as_deref() {
-                self.attempt = Some(attempt_for(envelope, to, reply));
+            if let Some(Attempt { envelope, written_from, reply: Some(reply) }) = self.refused_mail.as_deref() {
+                let written_from = written_from.clone();
+                self.attempts.push(Attempt { written_from, ..attempt_for(envelope, to, reply) });
             }
             return self.refuse(self.too_early("send MAIL first"));
         };
@@ -57,7 +58,7 @@ impl Session {
         if envelope.rcpt_to.len() >= self.settings.max_recipients {
             // RFC 5321 section 4.5.3.1.10: the client brings the rest in another message, so this is no error of its.
             let reply = Reply::new(452, (4, 5, 3), "too many recipients; send the rest in another message");
-            self.attempt = Some(attempt_for(envelope, to, &reply));
+            self.attempts.push(attempt_for(envelope, to, &reply));
             return Action::Say(reply);
         }
         let address = to.address.clone();
@@ -132,8 +133,7 @@ impl Session {
                 Action::Ask(Question::Deliver(envelope, raw))
             }
             (envelope, Err(refusal)) => {
-                let attempt = |envelope: Box<Envelope>| Attempt { envelope: *envelope, reply: Some(refusal.clone()) };
-                self.attempt = envelope.map(|envelope| Box::new(attempt(envelope)));
+                self.attempts.extend(envelope.map(|envelope| Attempt::new(*envelope, Some(refusal.clone()))));
                 self.refuse(refusal)
             }
             (None, Ok(_)) => self.refuse(out_of_order("send MAIL and RCPT first")),

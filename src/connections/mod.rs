@@ -1,4 +1,6 @@
-//! How many connections a server has, in all and of each client.
+//! How many connections a server has, in all and of each client, and how many lines of the log they cause.
+
+mod lines;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -9,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipnet::IpNet;
 use tokio::net::TcpStream;
 
+pub use self::lines::{Line, Lines, shortened};
 use crate::mail::client_network;
 use crate::metrics::Refused;
 
