@@ -41,9 +41,10 @@ impl Rates {
     /// Counts one mail; `None` is the null sender of bounces.
     pub(super) fn check(&self, from: Option<&Address>, client: IpAddr) -> Result<(), TooFast> {
         let network = client_network(client);
-        self.of_client.check(network, String::new).map_err(TooFast::Client)?;
         let sender = || from.map(|address| address.to_string().to_lowercase()).unwrap_or_default();
-        self.of_sender.check(network, sender).map_err(TooFast::Sender)
+        // First: a sender that is refused takes nothing of what the others at its client have.
+        self.of_sender.check(network, sender).map_err(TooFast::Sender)?;
+        self.of_client.check(network, String::new).map_err(TooFast::Client)
     }
 }
 
@@ -108,6 +109,17 @@ mod tests {
         assert_eq!(ask("b@example.com", CLIENT), Ok(()));
         assert!(matches!(ask("c@example.com", CLIENT), Err(TooFast::Client(_))));
         assert_eq!(ask("a@example.com", "192.0.2.1".parse().unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn a_sender_that_is_refused_takes_nothing_from_the_others_at_its_client() {
+        let rates = Rates::new(1, 2);
+        let (fast, slow) = (address("fast@example.com"), address("slow@example.com"));
+        assert_eq!(rates.check(Some(&fast), CLIENT), Ok(()));
+        for _ in 0..10 {
+            assert!(matches!(rates.check(Some(&fast), CLIENT), Err(TooFast::Sender(_))));
+        }
+        assert_eq!(rates.check(Some(&slow), CLIENT), Ok(()));
     }
 
     #[test]
