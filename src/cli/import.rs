@@ -135,7 +135,7 @@ impl Import<'_> {
         if let Some(record) = found.record {
             self.count.changed += u64::from(is_changed);
             let id = if is_changed { foreign::id(&raw, &content) } else { record.id };
-            let recipients = vec![record.recipient()?];
+            let recipients = record.recipients()?.into_iter().collect();
             let (received_at, expires_at) = (record.received_at_ms, record.expires_at_ms);
             let (mail_from, parameters, peer) = (record.from, record.parameters, record.peer);
             let message = Message { id, received_at, expires_at, mail_from, parameters, peer, size, content };
@@ -173,15 +173,15 @@ impl Import<'_> {
 
     /// One delivery for each mailbox that does not have the message.
     fn missing(&self, message: &Message, recipients: Vec<Recipient>) -> Result<Vec<Delivery>, String> {
-        let mut deliveries: Vec<Delivery> = Vec::new();
-        for rcpt_to in recipients {
-            let mailbox = self.config.inbox.naming.of(&rcpt_to.address).map_err(|error| error.to_string())?;
-            let there = self.runtime.block_on(self.store.message(&mailbox, message.id));
-            let is_there = there.map_err(|error| error.to_string())?.is_some();
-            if !is_there && deliveries.iter().all(|delivery| delivery.mailbox != mailbox) {
-                deliveries.push(Delivery { mailbox, rcpt_to });
+        let mailbox = |to: &Recipient| self.config.inbox.naming.of(&to.address).map_err(|error| error.to_string());
+        let named = recipients.into_iter().map(|to| Ok((mailbox(&to)?, to))).collect::<Result<Vec<_>, String>>()?;
+        let mut missing = Vec::new();
+        for delivery in Delivery::each(named) {
+            let there = self.runtime.block_on(self.store.message(&delivery.mailbox, message.id));
+            if there.map_err(|error| error.to_string())?.is_none() {
+                missing.push(delivery);
             }
         }
-        Ok(deliveries)
+        Ok(missing)
     }
 }

@@ -151,7 +151,7 @@ impl List {
     ) -> Self {
         let mut bytes = 0;
         let item = |stored: Stored| {
-            bytes += text_bytes(&stored);
+            bytes += stored.text_bytes();
             if bytes <= LARGE_BYTES { Item::Kept(stored) } else { Item::Named(stored.message.id) }
         };
         let queue = messages.into_iter().map(item).collect();
@@ -171,7 +171,7 @@ impl List {
             Place::First => self.place = Place::Later,
             _ => out.push(b','),
         }
-        if text_bytes(&stored) > PIECE_BYTES {
+        if stored.text_bytes() > PIECE_BYTES {
             let around = MessageView::new(&stored, &self.url, None).around_bodies();
             self.current = Some(Record::new(stored, share, around));
         } else {
@@ -275,7 +275,7 @@ pub(super) fn object(
     mailbox_url: &str,
     headers: &[HeaderField],
 ) -> Response {
-    if text_bytes(&stored) > PIECE_BYTES {
+    if stored.text_bytes() > PIECE_BYTES {
         let around = MessageView::new(&stored, mailbox_url, Some(headers)).around_bodies();
         return json(Record::new(stored, share, around).into_body());
     }
@@ -285,7 +285,7 @@ pub(super) fn object(
 /// One message with the lease on it.
 pub(super) fn claimed((stored, share): (Stored, Share), mailbox_url: &str, claim: &ClaimView) -> Response {
     let view = MessageView::new(&stored, mailbox_url, None).with_claim(claim);
-    if text_bytes(&stored) > PIECE_BYTES {
+    if stored.text_bytes() > PIECE_BYTES {
         let around = view.around_bodies();
         return json(Record::new(stored, share, around).into_body());
     }
@@ -305,7 +305,7 @@ pub(super) fn in_problem(
     write(&problem, &mut before);
     before.pop();
     before.extend_from_slice(br#","message":"#);
-    let body = if text_bytes(&stored) > PIECE_BYTES {
+    let body = if stored.text_bytes() > PIECE_BYTES {
         let (start, mut after) = MessageView::new(&stored, mailbox_url, None).around_bodies();
         before.extend_from_slice(&start);
         after.push(b'}');
@@ -329,17 +329,12 @@ impl Item {
 
     /// The text of one that can be made at once.
     fn text_bytes(&self) -> Option<usize> {
-        self.kept().map(text_bytes).filter(|bytes| *bytes <= PIECE_BYTES)
+        self.kept().map(Stored::text_bytes).filter(|bytes| *bytes <= PIECE_BYTES)
     }
 }
 
 pub(super) fn json(body: Body) -> Response {
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
-}
-
-/// How much text the JSON of a message has, but for what is small.
-fn text_bytes(stored: &Stored) -> usize {
-    stored.message.content.text_bytes()
 }
 
 /// Appends a value. Texts, numbers and lists of them can always be written.

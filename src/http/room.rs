@@ -75,7 +75,7 @@ impl Room {
     /// A message that was read, with the share of its texts. Where there is no room for it, it is let go and read again when
     /// there is.
     pub(super) async fn hold(&self, inbox: &Inbox, stored: Stored) -> Result<Option<(Stored, Share)>, StoreError> {
-        let bytes = stored.message.content.text_bytes();
+        let bytes = stored.text_bytes();
         let Some(kib) = kib(bytes) else { return Ok(Some((stored, Share(None)))) };
         if let Ok(permit) = self.0.clone().try_acquire_many_owned(kib) {
             return Ok(Some((stored, Share(Some(permit)))));

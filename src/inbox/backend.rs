@@ -1,6 +1,5 @@
 //! The inbox as the program behind port 25.
 
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
@@ -100,16 +99,10 @@ impl Inbox {
         })
     }
 
-    /// One delivery for each distinct mailbox; it shows the first recipient that led there.
+    /// One delivery for each distinct mailbox.
     fn deliveries(&self, recipients: &[Recipient]) -> Vec<Delivery> {
-        let mut seen = HashSet::new();
-        recipients
-            .iter()
-            .filter_map(|to| {
-                Some(Delivery { mailbox: self.settings.naming.of(&to.address).ok()?, rcpt_to: to.clone() })
-            })
-            .filter(|delivery| seen.insert(delivery.mailbox.clone()))
-            .collect()
+        let mailbox = |to: &Recipient| self.settings.naming.of(&to.address).ok();
+        Delivery::each(recipients.iter().filter_map(|to| Some((mailbox(to)?, to.clone()))))
     }
 }
 
@@ -155,6 +148,7 @@ mod tests {
     use super::*;
     use crate::inbox::tests::{RETENTION, envelope, inbox, settings};
     use crate::inbox::{Page, Settings};
+    use crate::mail::{Naming, NamingScheme};
 
     fn refused(answer: Result<impl Sized, Reply>) -> (u16, Option<(u8, u16, u16)>) {
         let Err(reply) = answer else { panic!("not refused") };
@@ -209,13 +203,26 @@ mod tests {
         let to = ["User@example.com", "other@example.com", "user@example.com"];
         inbox.deliver(&envelope(&to), Bytes::from_static(b"Subject: x\r\n\r\n")).await.unwrap();
         let all = Page { before: None, after: None, limit: 10, max_bytes: 1 << 20 };
-        for (mailbox, rcpt_to) in [("user", to[0]), ("other", to[1])] {
+        for (mailbox, rcpt_to) in [("user", &[to[0], to[2]][..]), ("other", &[to[1]])] {
             let listed = inbox.list(&inbox.mailbox(mailbox).unwrap(), all).await.unwrap();
             let [stored] = &listed.messages[..] else { panic!("{listed:?}") };
-            assert_eq!(stored.rcpt_to.to_string(), rcpt_to);
+            assert!(stored.rcpt_to.iter().map(ToString::to_string).eq(rcpt_to.iter().copied()), "{stored:?}");
             assert_eq!(stored.message.received_at, inbox.clock.now());
             assert_eq!(stored.message.expires_at, inbox.clock.now().after(RETENTION));
         }
+    }
+
+    #[tokio::test]
+    async fn a_mailbox_of_a_domain_knows_all_recipients_that_led_to_it() {
+        let naming = Naming { scheme: NamingScheme::Domain, ..Naming::default() };
+        let inbox = inbox(Settings { naming, ..settings() }, u64::MAX).await;
+        let mut envelope = envelope(&["ann@example.com", "bob+x@example.com"]);
+        envelope.rcpt_to[1].notify = Some("NEVER".to_owned());
+        inbox.deliver(&envelope, Bytes::from_static(b"Subject: x\r\n\r\n")).await.unwrap();
+        let all = Page { before: None, after: None, limit: 10, max_bytes: 1 << 20 };
+        let listed = inbox.list(&inbox.mailbox("example.com").unwrap(), all).await.unwrap();
+        let [stored] = &listed.messages[..] else { panic!("{listed:?}") };
+        assert!(stored.rcpt_to.iter().eq(&envelope.rcpt_to), "{stored:?}");
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl Inbox {
             found.newest = found.newest.max(batch.messages.first().map(|stored| stored.seq));
             rest.before = batch.messages.last().map(|stored| stored.seq);
             for stored in self.matching(filter, batch.messages).await? {
-                bytes += stored.message.content.text_bytes() as u64;
+                bytes += stored.text_bytes() as u64;
                 let is_full = !found.listing.messages.is_empty() && bytes > page.max_bytes;
                 if found.listing.messages.len() == page.limit || is_full {
                     found.listing.more = true;
@@ -169,7 +169,7 @@ impl Inbox {
             let headers = self.headers(filter, &stored).await?;
             candidates.push((stored, headers));
         }
-        let bytes: usize = candidates.iter().map(|(stored, _)| stored.message.content.text_bytes()).sum();
+        let bytes: usize = candidates.iter().map(|(stored, _)| stored.text_bytes()).sum();
         let is_quick = bytes <= INLINE_MAX_BYTES && !filter.has_expressions();
         let filter = filter.clone();
         let looking =

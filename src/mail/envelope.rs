@@ -1,13 +1,12 @@
 //! What SMTP says about a message before the message itself: who sends it, from where, for whom.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::address::{Address, AddressError, unquote};
+use super::address::Address;
+use super::recipient::Recipient;
 
 /// The client at the other end of an SMTP connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,96 +90,9 @@ pub enum Ret {
     Hdrs,
 }
 
-/// A forward-path, and what RCPT said beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recipient {
-    /// The address.
-    pub address: Address,
-    /// `NOTIFY=…` (RFC 3461 section 4.1), as the client wrote it, in upper case.
-    pub notify: Option<String>,
-    /// `ORCPT=…` (RFC 3461 section 4.2): the type of the address that the sender gave first, a semicolon, and the address
-    /// in xtext, as it was sent.
-    pub orcpt: Option<String>,
-}
-
-impl From<Address> for Recipient {
-    fn from(address: Address) -> Self {
-        Self { address, notify: None, orcpt: None }
-    }
-}
-
-/// As RCPT has it, without the angle brackets. A store keeps this text, and reads it back.
-impl fmt::Display for Recipient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)?;
-        for (name, value) in [("NOTIFY", &self.notify), ("ORCPT", &self.orcpt)] {
-            if let Some(value) = value {
-                write!(f, " {name}={value}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for Recipient {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        // A blank in a quoted local-part does not end the address.
-        let behind_quotes = text.strip_prefix('"').map_or(Ok(text), |quoted| unquote(quoted).map(|(_, rest)| rest))?;
-        let rest = behind_quotes.find(' ').map_or("", |blank| &behind_quotes[blank..]);
-        let end = text.len() - rest.len();
-        let value = |name: &str| rest.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
-        // A sender's address may be longer than a recipient's; what has been kept was good when it came.
-        let address = Address::parse_sender(&text[..end])?;
-        Ok(Self { address, notify: value("NOTIFY="), orcpt: value("ORCPT=") })
-    }
-}
-
-/// Decodes xtext (RFC 3461 section 4): printable ASCII, `+` and two upper-case hexadecimal digits for any other character.
-/// `None` if it is none.
-#[must_use]
-pub fn decode_xtext(text: &str) -> Option<String> {
-    let mut pieces = text.split('+');
-    let mut decoded = pieces.next()?.as_bytes().to_vec();
-    for piece in pieces {
-        let (digits, rest) = piece.split_at_checked(2)?;
-        let is_hex = digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F'));
-        decoded.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
-        decoded.extend_from_slice(rest.as_bytes());
-    }
-    let decoded = String::from_utf8(decoded).ok()?;
-    let is_plain = |c: char| matches!(c, '!'..='~') && c != '=';
-    text.chars().all(is_plain).then_some(decoded)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_recipient_is_kept_as_a_text_and_read_back() {
-        for text in [
-            "user@example.com",
-            "user@example.com NOTIFY=NEVER",
-            "user@example.com NOTIFY=SUCCESS,DELAY ORCPT=rfc822;\"x\"@example.org",
-            "\"a NOTIFY=b\\\"\"@example.com ORCPT=rfc822;a+20b@example.com",
-        ] {
-            let recipient: Recipient = text.parse().unwrap();
-            assert_eq!(recipient.to_string(), text);
-            assert_eq!(recipient.notify.is_some(), text.contains(" NOTIFY=N") || text.contains(" NOTIFY=S"), "{text}");
-        }
-        assert!("user NOTIFY=NEVER".parse::<Recipient>().is_err());
-    }
-
-    #[test]
-    fn xtext_is_decoded_or_refused() {
-        assert_eq!(decode_xtext("plain@example.com").as_deref(), Some("plain@example.com"));
-        assert_eq!(decode_xtext("a+2Bb+3Dc+20").as_deref(), Some("a+b=c "));
-        for text in ["a+2b", "a+2", "a+", "a=b", "a b", "ä", "a+FF", "+C3", "a+GG", "+\u{e9}x"] {
-            assert_eq!(decode_xtext(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn one_network_is_one_client() {

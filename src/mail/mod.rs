@@ -11,10 +11,11 @@ mod page;
 mod parse;
 mod pieces;
 mod problem;
+mod recipient;
 
 pub use self::address::{Address, AddressError, Domain};
 pub use self::codes::{Code, CodeSource};
-pub use self::envelope::{Body, Envelope, MailParameters, Peer, Recipient, Ret, TlsInfo, client_network, decode_xtext};
+pub use self::envelope::{Body, Envelope, MailParameters, Peer, Ret, TlsInfo, client_network};
 pub use self::links::{Link, LinkKind};
 pub use self::mailbox::{MailboxName, MailboxNameError, Naming, NamingScheme, PlusAddressing};
 pub use self::message::{
@@ -23,3 +24,4 @@ pub use self::message::{
 pub use self::parse::{Budgets, attachment_bytes, cut_name, front_fields, header_fields, parse, unreadable};
 pub use self::pieces::Base64Pieces;
 pub use self::problem::Problem;
+pub use self::recipient::{Recipient, Recipients, decode_xtext};

@@ -326,11 +326,16 @@ async fn all_mailboxes_of_a_message_get_it_and_each_sees_its_own_recipient(subje
     let lab = Lab::open(subject).await;
     let message = lab.message();
     let id = message.id;
-    let seqs = lab.store.append(to(&["c", "a", "b"]), message, Bytes::from_static(b"hello")).await.unwrap();
+    let mut deliveries = to(&["c", "a", "b"]);
+    deliveries[1].rcpt_to =
+        "a@example.com NOTIFY=NEVER ALSO=+22a+20b+22@example.com+20ORCPT+3Drfc822;c".parse().unwrap();
+    let several = deliveries[1].rcpt_to.clone();
+    let seqs = lab.store.append(deliveries, message, Bytes::from_static(b"hello")).await.unwrap();
     assert_eq!(seqs.len(), 3);
+    assert_eq!(lab.store.message(&name("a"), id).await.unwrap().unwrap().rcpt_to, several);
     for (mailbox, seq) in ["c", "a", "b"].into_iter().zip(seqs) {
         let stored = lab.store.message(&name(mailbox), id).await.unwrap().unwrap();
-        assert_eq!((stored.seq, stored.rcpt_to.address.local_part()), (seq, mailbox));
+        assert_eq!((stored.seq, stored.rcpt_to.first.address.local_part()), (seq, mailbox));
         assert_eq!(lab.raw(mailbox, id).await.unwrap(), b"hello"[..]);
     }
 }

@@ -1,17 +1,37 @@
 //! What is kept, and what is shown of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::mail::{MailboxName, Message, Recipient};
+use crate::mail::{MailboxName, Message, Recipient, Recipients};
 
-/// One mailbox that a message goes to, and the recipient that led there.
+/// One mailbox that a message goes to, and the recipients that led there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The mailbox.
     pub mailbox: MailboxName,
-    /// The envelope recipient.
-    pub rcpt_to: Recipient,
+    /// The envelope recipients that lead there.
+    pub rcpt_to: Recipients,
+}
+
+impl Delivery {
+    /// One delivery for each distinct mailbox, with all recipients that lead there.
+    #[must_use]
+    pub fn each(recipients: impl IntoIterator<Item = (MailboxName, Recipient)>) -> Vec<Self> {
+        let mut deliveries: Vec<Self> = Vec::new();
+        let mut places = HashMap::new();
+        for (mailbox, to) in recipients {
+            match places.get(&mailbox).and_then(|place: &usize| deliveries.get_mut(*place)) {
+                Some(delivery) => delivery.rcpt_to.others.push(to),
+                None => {
+                    places.insert(mailbox.clone(), deliveries.len());
+                    deliveries.push(Self { mailbox, rcpt_to: to.into() });
+                }
+            }
+        }
+        deliveries
+    }
 }
 
 /// A message as one mailbox sees it.
@@ -21,10 +41,18 @@ pub struct Stored {
     pub seq: u64,
     /// The mailbox.
     pub mailbox: MailboxName,
-    /// The envelope recipient that led to this mailbox.
-    pub rcpt_to: Recipient,
+    /// The envelope recipients that led to this mailbox.
+    pub rcpt_to: Recipients,
     /// The message.
     pub message: Arc<Message>,
+}
+
+impl Stored {
+    /// The bytes of its texts: nearly all that it takes.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.message.content.text_bytes() + self.rcpt_to.others_bytes()
+    }
 }
 
 /// Which part of a mailbox to list. The newest come first.

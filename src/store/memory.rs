@@ -10,7 +10,7 @@ use super::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Unclaim
 use super::gone::{Gone, GoneReason, Lifetime, Tombstones};
 use super::{Delivery, Event, Events, Listing, MailboxSummary, Page, Raw, Settings, StoreError, Stored, closing};
 use crate::clock::Timestamp;
-use crate::mail::{MailboxName, Message, MessageId, Recipient};
+use crate::mail::{MailboxName, Message, MessageId, Recipients};
 use crate::metrics::{self, Removal, level};
 
 /// How many expired messages are removed before others get the lock.
@@ -45,7 +45,7 @@ struct Mailbox {
 }
 
 struct Entry {
-    rcpt_to: Recipient,
+    rcpt_to: Recipients,
     lease: Option<Lease>,
     body: Arc<Body>,
 }
@@ -101,7 +101,7 @@ impl Memory {
         let older = found.messages.range((Bound::Unbounded, before)).rev();
         let wanted = older.take_while(|(seq, _)| page.after.is_none_or(|after| **seq > after));
         for (seq, entry) in wanted.filter(|(_, entry)| entry.is_live(now)) {
-            bytes += entry.body.record_bytes();
+            bytes += entry.record_bytes();
             listing.more = page.is_full(listing.messages.len(), bytes);
             if listing.more {
                 break;
@@ -182,7 +182,7 @@ impl Memory {
             if !entry.is_live(now) || entry.live_lease(now).is_some() || unwanted.contains(seq) {
                 continue;
             }
-            bytes += entry.body.record_bytes();
+            bytes += entry.record_bytes();
             listing.more = page.is_full(listing.messages.len(), bytes);
             if listing.more {
                 break;
@@ -385,6 +385,10 @@ impl Entry {
 
     fn lifetime(&self) -> Lifetime {
         Lifetime::from(&*self.body.message)
+    }
+
+    fn record_bytes(&self) -> u64 {
+        self.body.record_bytes() + self.rcpt_to.others_bytes() as u64
     }
 
     fn stored(&self, seq: u64, mailbox: &MailboxName) -> Stored {

@@ -21,6 +21,14 @@ fn link() -> Link {
     Link { href, text: "Confirm".to_owned(), kind: LinkKind::Action, score: 85 }
 }
 
+/// Two that lead to the same mailbox.
+fn recipients() -> Value {
+    json!([
+        { "address": "UserName@example.com", "notify": ["SUCCESS", "DELAY"], "orcpt": "rfc822;user+tag@example.org" },
+        { "address": "username@example.net", "notify": null, "orcpt": null },
+    ])
+}
+
 #[tokio::test]
 async fn a_message_has_exactly_the_keys_of_the_contract() {
     let api = Api::start().await;
@@ -60,11 +68,12 @@ async fn a_message_has_exactly_the_keys_of_the_contract() {
     };
     let id = kept.id.to_string();
     let to = "UserName@example.com NOTIFY=SUCCESS,DELAY ORCPT=rfc822;user+2Btag@example.org";
-    let seq = api.keep(&[to], kept, "").await[0];
+    let seq = api.keep(&[to, "username@example.net"], kept, "").await[0];
     let mut expected = json!({
         "id": id, "from": "sender@example.com", "to": "UserName@example.com", "subject": "Test Email",
         "body_text": "Plain text content", "body_html": "<p>HTML content</p>", "attachments": ["file.pdf", ""],
         "received_at": 1_767_323_045, "seq": seq, "mailbox": "username", "expires_at": 1_767_409_445, "size": 1834,
+        "recipients": recipients(),
         "attachment_records": [
             { "index": 0, "filename": "file.pdf", "content_type": "application/pdf", "disposition": "inline",
               "content_id": "cid@example.com", "size": 4, "sha256": "00".repeat(32), "subject": "Attached",
@@ -128,6 +137,23 @@ async fn a_reader_never_sees_the_other_recipients() {
     }
     assert_eq!(api.get(&format!("/emails/hidden/{id}")).await.json()["to"], "hidden@example.com");
     api.get(&format!("/emails/other/{id}")).await.problem(404);
+}
+
+#[tokio::test]
+async fn mail_is_found_by_each_recipient_that_led_to_its_mailbox() {
+    let api = Api::start().await;
+    let recipients = ["user@example.com", "USER@example.com", "other@example.com"];
+    api.deliver(&recipients, "Subject: x\r\n\r\n").await;
+    for to in &recipients[..2] {
+        let found = api.get(&format!("/emails/user?to={to}")).await.json();
+        assert_eq!(found[0]["to"], recipients[0], "{to}");
+        let addresses: Vec<_> = found[0]["recipients"].as_array().unwrap().iter().map(|to| &to["address"]).collect();
+        assert_eq!(addresses, recipients[..2]);
+    }
+    assert_eq!(api.get("/emails/user?to=other").await.json(), json!([]));
+    let missed = api.get("/emails/user/latest?to=bob").await.member("arrived");
+    let misses = missed[0]["misses"][0].as_str().unwrap();
+    assert!(misses.contains(recipients[0]) && misses.contains(recipients[1]) && !misses.contains("other"), "{misses}");
 }
 
 #[tokio::test]

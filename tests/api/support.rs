@@ -173,13 +173,13 @@ impl Api {
         self.ask("GET", path).await
     }
 
-    /// Keeps `message` for `recipients`; returns the `seq` of each.
+    /// Keeps `message` for `recipients`; returns the `seq` in each of their mailboxes.
     pub(crate) async fn keep(&self, recipients: &[&str], message: Message, raw: impl Into<Bytes>) -> Vec<u64> {
         let delivery = |to: &&str| {
             let rcpt_to: Recipient = to.parse().unwrap();
-            Delivery { mailbox: self.inbox.mailbox(&rcpt_to.address.to_string()).unwrap(), rcpt_to }
+            (self.inbox.mailbox(&rcpt_to.address.to_string()).unwrap(), rcpt_to)
         };
-        self.store.append(recipients.iter().map(delivery).collect(), message, raw.into()).await.unwrap()
+        self.store.append(Delivery::each(recipients.iter().map(delivery)), message, raw.into()).await.unwrap()
     }
 
     /// Delivers `raw` from the null sender as the SMTP side would.

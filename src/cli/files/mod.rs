@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
-use crate::mail::{Address, MailParameters, Message, MessageId, Peer, Recipient};
+use crate::mail::{Address, MailParameters, Message, MessageId, Peer, Recipients};
 use crate::store::Stored;
 
 /// The number of the form below; another one is refused.
@@ -64,8 +64,8 @@ impl Record {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The recipient of the envelope.
-    pub(super) fn recipient(&self) -> Result<Recipient, String> {
+    /// The recipients of the envelope that led to the mailbox.
+    pub(super) fn recipients(&self) -> Result<Recipients, String> {
         self.to.parse().map_err(|error| format!("its recipient {:?}: {error}", self.to))
     }
 

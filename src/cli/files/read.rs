@@ -13,8 +13,8 @@ use crate::clock::Timestamp;
 
 /// So deep is looked for mail below a directory.
 const DEPTH_MAX: usize = 16;
-/// The most that a record has.
-const RECORD_MAX_BYTES: u64 = 256 * 1024;
+/// The most that a record has: a message may have thousands of recipients.
+const RECORD_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Where mail lies.
 #[derive(Clone, Debug, PartialEq, Eq)]

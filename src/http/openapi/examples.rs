@@ -10,7 +10,7 @@ use super::super::problem::Problem;
 use super::super::view::{ArrivalView, AttemptView, ClaimView, MailboxView, MessageView, MissView};
 use crate::clock::Timestamp;
 use crate::inbox::{Attempt, Lease, MailboxSummary, Miss, Stored};
-use crate::mail::{self, Address, Budgets, MailParameters, MailboxName, Message, Naming, Peer, Recipient};
+use crate::mail::{self, Address, Budgets, MailParameters, MailboxName, Message, Naming, Peer, Recipients};
 use crate::metrics::Metrics;
 
 /// The id of the message.
@@ -73,7 +73,7 @@ fn stored() -> Option<Stored> {
         content: mail::parse(RAW.as_bytes(), &Budgets::default()),
     };
     let mailbox = mailbox(&rcpt_to)?;
-    Some(Stored { seq: 7, mailbox, rcpt_to: Recipient::from(rcpt_to), message: Arc::new(message) })
+    Some(Stored { seq: 7, mailbox, rcpt_to: Recipients::from(rcpt_to), message: Arc::new(message) })
 }
 
 fn peer() -> Option<Peer> {

@@ -14,7 +14,7 @@ pub(super) use self::beside::{AttemptView, ClaimView, DoneView, MailboxView, Mis
 use crate::inbox::{Inbox, Stored};
 use crate::mail::{
     Address, Attachment, Body, Code, Content, Disposition, HeaderAddress, HeaderField, Link, MailParameters,
-    MailboxName, MessageId, Peer, Recipient, Ret, TlsInfo, decode_xtext,
+    MailboxName, MessageId, Peer, Recipient, Recipients, Ret, TlsInfo, decode_xtext,
 };
 
 /// RFC 3986 section 2.3 `unreserved` stays, everything else is encoded: right in a path, in a query and in a header.
@@ -32,7 +32,7 @@ pub(super) struct MessageView<'a> {
     #[serde(serialize_with = "text_or_empty")]
     #[schema(value_type = String)]
     from: Option<&'a Address>,
-    /// The recipient of the envelope that led to this mailbox.
+    /// The recipient of the envelope that led to this mailbox, the first of `recipients`.
     #[serde(serialize_with = "text")]
     #[schema(value_type = String)]
     to: &'a Address,
@@ -54,6 +54,8 @@ pub(super) struct MessageView<'a> {
     expires_at: u64,
     /// The size of the raw message in bytes.
     size: u64,
+    /// All recipients of the envelope that led to this mailbox, in the order of RCPT.
+    recipients: Vec<RecipientView<'a>>,
     /// The attachments.
     attachment_records: Vec<AttachmentView<'a>>,
     /// The `Message-ID` without angle brackets.
@@ -156,6 +158,22 @@ struct EnvelopeView<'a> {
     /// The sender's own name for the transaction.
     #[schema(required)]
     envid: Option<String>,
+    /// When a delivery report was asked for, for the first of `recipients`.
+    #[schema(required)]
+    notify: Option<Vec<&'a str>>,
+    /// The type of the address that the sender gave first, a semicolon, and the address, for the first of `recipients`.
+    #[schema(required)]
+    orcpt: Option<Cow<'a, str>>,
+}
+
+/// A recipient of the envelope, and what RCPT said beside the address; `null` is what it did not say.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Recipient)]
+struct RecipientView<'a> {
+    /// The address.
+    #[serde(serialize_with = "text")]
+    #[schema(value_type = String)]
+    address: &'a Address,
     /// When a delivery report was asked for.
     #[schema(required)]
     notify: Option<Vec<&'a str>>,
@@ -180,7 +198,7 @@ pub(super) struct ArrivalView<'a> {
     #[serde(serialize_with = "text_or_empty")]
     #[schema(value_type = String)]
     from: Option<&'a Address>,
-    /// The recipient of the envelope that led to this mailbox.
+    /// The recipient of the envelope that led to this mailbox, the first of `recipients`.
     #[serde(serialize_with = "text")]
     #[schema(value_type = String)]
     to: &'a Address,
@@ -192,6 +210,8 @@ pub(super) struct ArrivalView<'a> {
     expires_at: u64,
     /// The size of the raw message in bytes.
     size: u64,
+    /// All recipients of the envelope that led to this mailbox, in the order of RCPT.
+    recipients: Vec<RecipientView<'a>>,
     /// The first author of `From`.
     #[schema(required)]
     header_from: Option<&'a HeaderAddress>,
@@ -230,7 +250,7 @@ impl<'a> MessageView<'a> {
         Self {
             id: message.id,
             from: message.mail_from.as_ref(),
-            to: &stored.rcpt_to.address,
+            to: &stored.rcpt_to.first.address,
             subject: content.subject.as_deref().unwrap_or_default(),
             body_text: content.text.as_deref().unwrap_or_default(),
             body_html: content.html.as_deref().unwrap_or_default(),
@@ -240,6 +260,7 @@ impl<'a> MessageView<'a> {
             mailbox: stored.mailbox.as_str(),
             expires_at: message.expires_at.as_secs(),
             size: message.size,
+            recipients: RecipientView::all(&stored.rcpt_to),
             attachment_records: content.attachments.iter().map(attachment).collect(),
             message_id: content.message_id.as_deref(),
             date: content.date.as_deref(),
@@ -253,7 +274,7 @@ impl<'a> MessageView<'a> {
             codes: &content.codes,
             links: &content.links,
             peer: PeerView::new(&message.peer),
-            envelope: EnvelopeView::new(&message.parameters, &stored.rcpt_to),
+            envelope: EnvelopeView::new(&message.parameters, &stored.rcpt_to.first),
             problems: &content.problems,
             headers,
             claim: None,
@@ -275,11 +296,12 @@ impl<'a> ArrivalView<'a> {
             seq: stored.seq,
             mailbox: stored.mailbox.as_str(),
             from: message.mail_from.as_ref(),
-            to: &stored.rcpt_to.address,
+            to: &stored.rcpt_to.first.address,
             subject: content.subject.as_deref().unwrap_or_default(),
             received_at: message.received_at.as_secs(),
             expires_at: message.expires_at.as_secs(),
             size: message.size,
+            recipients: RecipientView::all(&stored.rcpt_to),
             header_from: content.from.as_ref(),
             attachments: filenames(content),
             code: content.codes.first().map(|code| code.value.as_str()),
@@ -320,11 +342,26 @@ impl<'a> EnvelopeView<'a> {
             smtputf8: parameters.smtputf8,
             ret: parameters.ret,
             envid: parameters.envid.as_deref().and_then(decode_xtext),
-            notify: recipient.notify.as_deref().map(|words| words.split(',').collect()),
-            // An address in UTF-8 is not in xtext.
-            orcpt: recipient.orcpt.as_deref().map(|sent| decode_xtext(sent).map_or_else(|| sent.into(), Into::into)),
+            notify: notify(recipient),
+            orcpt: orcpt(recipient),
         }
     }
+}
+
+impl<'a> RecipientView<'a> {
+    fn all(recipients: &'a Recipients) -> Vec<Self> {
+        let view = |to: &'a Recipient| Self { address: &to.address, notify: notify(to), orcpt: orcpt(to) };
+        recipients.iter().map(view).collect()
+    }
+}
+
+fn notify(recipient: &Recipient) -> Option<Vec<&str>> {
+    recipient.notify.as_deref().map(|words| words.split(',').collect())
+}
+
+fn orcpt(recipient: &Recipient) -> Option<Cow<'_, str>> {
+    // An address in UTF-8 is not in xtext.
+    recipient.orcpt.as_deref().map(|sent| decode_xtext(sent).map_or_else(|| sent.into(), Into::into))
 }
 
 fn filenames(content: &Content) -> Vec<&str> {

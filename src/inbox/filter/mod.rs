@@ -5,7 +5,6 @@ mod pattern;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::iter::once;
 
 pub use self::parse::FilterError;
 use self::pattern::Pattern;
@@ -218,8 +217,8 @@ impl Field {
                 Box::new(sender.chain(content.from.iter().flat_map(parts)))
             }
             Self::To => {
-                let recipient = once(stored.rcpt_to.address.to_string().into());
-                Box::new(recipient.chain(content.to.iter().flat_map(parts)))
+                let recipients = stored.rcpt_to.iter().map(|to| to.address.to_string().into());
+                Box::new(recipients.chain(content.to.iter().flat_map(parts)))
             }
             Self::Cc => Box::new(content.cc.iter().flat_map(parts)),
             Self::Code => Box::new(content.codes.iter().map(|code| code.value.as_str().into())),

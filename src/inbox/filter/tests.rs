@@ -60,7 +60,12 @@ fn order() -> Stored {
         content,
     };
     let mailbox = Naming::default().parse("ann").unwrap();
-    Stored { seq: 7, mailbox, rcpt_to: "ann+x@example.com".parse().unwrap(), message: Arc::new(message) }
+    Stored {
+        seq: 7,
+        mailbox,
+        rcpt_to: "ann+x@example.com ALSO=ann+2By@example.com".parse().unwrap(),
+        message: Arc::new(message),
+    }
 }
 
 fn header() -> Vec<HeaderField> {
@@ -81,6 +86,7 @@ fn a_message_meets_what_it_says() {
         "subject:Bestellung",
         "from:shop from:\"The Shop\" from:BOUNCES@",
         "to:ann+x to:ann@example.com",
+        "to:ann+y",
         "cc:bob",
         "body:\"thank you\"",
         "filename:übersicht",

@@ -133,7 +133,7 @@ impl Question {
 }
 
 fn bytes(found: &Listing) -> u64 {
-    let texts: usize = found.messages.iter().map(|stored| stored.message.content.text_bytes()).sum();
+    let texts: usize = found.messages.iter().map(|stored| stored.text_bytes()).sum();
     ANSWER_OVERHEAD_BYTES + MESSAGE_OVERHEAD_BYTES * found.messages.len() as u64 + texts as u64
 }
 

@@ -169,7 +169,7 @@ impl Reader {
             // is place for tells whether the mailbox goes on.
             let (rows, was_last) = next(page.limit - messages.len() + 1)?;
             for row in rows {
-                bytes += row.record_len;
+                bytes += row.record_len + row.rcpt_to.len() as u64;
                 if page.is_full(messages.len(), bytes) {
                     return Ok((Listing { messages, more: true }, is_whole));
                 }

@@ -136,7 +136,8 @@ impl Redis {
             let Some(value) = value.into_bytes() else { continue };
             let Some(head) = Head::read(&value) else { continue };
             if let Some(stored) = self.stored(mailbox, &head, &value).await? {
-                found.push((stored, u64::from(member.record_len) + RECORD_OVERHEAD_BYTES));
+                let bytes = u64::from(member.record_len) + stored.rcpt_to.others_bytes() as u64 + RECORD_OVERHEAD_BYTES;
+                found.push((stored, bytes));
             }
         }
         Ok(found)
