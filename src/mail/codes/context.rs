@@ -195,7 +195,7 @@ impl Reader<'_> {
         let mut penalty = 0;
         let words = self.words_in(&(line.start..candidate.start));
         let has_link = ends_with_link(&text[line.start..candidate.start]);
-        let is_called = self.is_called(candidate, line);
+        let called = self.called(candidate, line);
         for word in words.iter().rev().take(WORDS_MAX) {
             let gap = &text[word.end..candidate.start];
             let distance = gap.chars().count();
@@ -215,7 +215,7 @@ impl Reader<'_> {
                     }
                 }
                 Meaning::Other | Meaning::Booking
-                    if best == 0 && penalty == 0 && !is_apart(text, word, candidate, is_called) =>
+                    if best == 0 && penalty == 0 && !is_apart(text, word, candidate, called) =>
                 {
                     penalty = match distance {
                         _ if is_direct => 45,
@@ -233,15 +233,15 @@ impl Reader<'_> {
         best - penalty
     }
 
-    /// Whether a candidate is called a code right behind it: `482913 is your code`, `482913, your one-time code`.
-    fn is_called(&self, candidate: &Candidate, line: &Range<usize>) -> bool {
+    /// What stands between a candidate and the word that calls it a code right behind it, if one does: `482913 is your code`,
+    /// `482913, your one-time code`.
+    fn called(&self, candidate: &Candidate, line: &Range<usize>) -> Option<&str> {
         let text = self.part.text;
         let words = self.words_in(&(candidate.end..line.end));
         let word = words.iter().take(WORDS_MAX).find(|word| matches!(word.meaning, Meaning::Strong | Meaning::Weak));
-        word.filter(|word| !is_named(text, word)).is_some_and(|word| {
-            let gap = &text[candidate.end..word.start];
-            gap.len() < 48 && !ends_sentence(gap) && gap.split_whitespace().take(3).count() < 3
-        })
+        let gap = &text[candidate.end..word.filter(|word| !is_named(text, word))?.start];
+        let is_near = gap.len() < 48 && !ends_sentence(gap) && gap.split_whitespace().take(3).count() < 3;
+        is_near.then_some(gap)
     }
 
     /// What the same line says behind a candidate: `482913 is your code`.
@@ -375,11 +375,16 @@ const fn near(is_strong: bool, is_direct: bool, has_link: bool, distance: usize)
 }
 
 /// Whether a word that stands before a candidate speaks of something else than the candidate: in a sentence that has ended
-/// or, where the candidate is called a code, in another clause.
-fn is_apart(text: &str, word: &Word, candidate: &Candidate, is_called: bool) -> bool {
+/// or, where the candidate is called a code, in another clause. Where it is said that it is one, no word before counts.
+fn is_apart(text: &str, word: &Word, candidate: &Candidate, called: Option<&str>) -> bool {
     let gap = &text[word.end..candidate.start];
     let is_clause = || gap.contains([',', '，', '،']) || ends_sentence(gap) || !is_link(gap);
-    ends_sentence_of_words(&text[word.start..candidate.start]) || is_called && is_clause()
+    let is_said = |called: &str| {
+        let verb = called.split_whitespace().next().unwrap_or_default().to_lowercase();
+        is_listed("is", &verb)
+    };
+    ends_sentence_of_words(&text[word.start..candidate.start])
+        || called.is_some_and(|called| is_said(called) || is_clause())
 }
 
 /// Whether a sentence ends in a text; a full stop behind an abbreviation, `Order no. 1`, does not end one.
