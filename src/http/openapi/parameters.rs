@@ -41,9 +41,7 @@ pub(in crate::http) fn meaning(name: &str) -> Option<Meaning> {
             sought(),
             json!("example.com"),
         ),
-        "to" => {
-            ("Only messages with this text in the recipient, of the envelope or the header", sought(), json!("user"))
-        }
+        "to" => ("Only messages with this text in a recipient, of the envelope or the header", sought(), json!("user")),
         "subject" => ("Only messages with this text in the subject", sought(), json!("sign")),
         "q" => (
             "Only messages that match this query: words and \"phrases\", `from:`, `to:`, `cc:`, `subject:`, `body:`, \
