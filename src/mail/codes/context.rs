@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::CodeSource;
 use super::atom::is_ignorable;
 use super::candidate::{self, Candidate};
-use super::words::{self, Meaning, Word, is_cased, is_listed};
+use super::gap::{ends_sentence, ends_with_link, is_apart, is_link, is_named, is_said};
+use super::words::{self, Meaning, Word, is_listed};
 use crate::mail::page::Page;
 
 /// Protects the time: so many bytes before and behind a candidate are looked at, whatever the lines are.
@@ -372,81 +373,4 @@ const fn near(is_strong: bool, is_direct: bool, has_link: bool, distance: usize)
         _ => (10, 5),
     };
     if is_strong { strong } else { weak }
-}
-
-/// Whether a word that stands before a candidate speaks of something else than the candidate: in a sentence that has ended
-/// or, where the candidate is called a code, in another clause. Where it is said that it is one, no word before counts.
-fn is_apart(text: &str, word: &Word, candidate: &Candidate, called: Option<&str>) -> bool {
-    let gap = &text[word.end..candidate.start];
-    let is_clause = || gap.contains([',', '，', '،']) || ends_sentence(gap) || !is_link(gap);
-    let is_said = |called: &str| {
-        let verb = called.split_whitespace().next().unwrap_or_default().to_lowercase();
-        is_listed("is", &verb)
-    };
-    ends_sentence_of_words(&text[word.start..candidate.start])
-        || called.is_some_and(|called| is_said(called) || is_clause())
-}
-
-/// Whether a sentence ends in a text; a full stop behind an abbreviation, `Order no. 1`, does not end one.
-fn ends_sentence_of_words(text: &str) -> bool {
-    text.match_indices(['.', '!', '?', '。', '！', '？', '।']).any(|(at, mark)| {
-        let is_end = !mark.is_ascii() || text[at + mark.len()..].starts_with(char::is_whitespace);
-        is_end && (mark != "." || !is_abbreviation(&text[..at]))
-    })
-}
-
-/// Whether a text ends in a word that is written with a full stop: `No`, `Acct`, `Bestellnr`.
-fn is_abbreviation(text: &str) -> bool {
-    let last = text.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-    last.chars().count() <= 4 || last.ends_with("nr")
-}
-
-/// Whether a line is a sentence or an address of somebody, and no label: `Dear customer,`.
-fn is_said(line: &str) -> bool {
-    line.ends_with([',', '!', '?', '，', '！', '？', '。'])
-        || line.strip_suffix('.').is_some_and(|line| !is_abbreviation(line))
-}
-
-/// Whether the word `code` names the code of something: `vendor code`, `Project code`; but not `your Lumora code`.
-fn is_named(text: &str, word: &Word) -> bool {
-    if !text[word.start..word.end].eq_ignore_ascii_case("code") {
-        return false;
-    }
-    let before = &text[text.floor_char_boundary(word.start.saturating_sub(40))..word.start];
-    let Some(before) = before.strip_suffix([' ', '-', '\u{a0}']) else { return false };
-    let name = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-    let begins = before[..before.len() - name.len()].trim_end_matches([' ', '\u{a0}']);
-    let is_first =
-        begins.is_empty() || begins.ends_with(|c: char| !c.is_alphanumeric() && !matches!(c, ',' | '\'' | '-'));
-    let is_brand = name.starts_with(char::is_uppercase) && !is_first;
-    name.len() > 1 && !is_brand && !is_listed("before code", &name.to_lowercase())
-}
-
-/// What stands between a word and a candidate without quotes, colons and the like.
-fn bare(gap: &str) -> &str {
-    gap.trim_matches(|c: char| !c.is_alphanumeric())
-}
-
-/// Whether a gap says no more than that this is it.
-fn is_link(gap: &str) -> bool {
-    let gap = bare(gap);
-    gap.len() < 24 && (gap.is_empty() || is_listed("link", &gap.to_lowercase()))
-        || (gap.chars().count() <= 2 && !gap.chars().any(is_cased))
-}
-
-/// Whether a text ends in a colon or a word that says that what follows is it.
-fn ends_with_link(text: &str) -> bool {
-    let text =
-        text.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '*' | '“' | '„' | '«' | '['));
-    if text.ends_with([':', '：', '=']) {
-        return true;
-    }
-    let tail = &text[text.floor_char_boundary(text.len().saturating_sub(24))..];
-    let last = tail.rsplit(char::is_whitespace).next().unwrap_or_default();
-    !last.is_empty() && last.len() < tail.len() && is_listed("link", &last.to_lowercase())
-}
-
-fn ends_sentence(gap: &str) -> bool {
-    let is_end = |pair: &[u8]| matches!(pair, [b'.' | b'!' | b'?', b' ']);
-    gap.as_bytes().windows(2).any(is_end) || !gap.is_ascii() && gap.contains(['。', '！', '？', '।'])
 }

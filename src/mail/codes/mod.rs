@@ -4,6 +4,7 @@
 mod atom;
 mod candidate;
 mod context;
+mod gap;
 pub(super) mod words;
 
 use serde::{Deserialize, Serialize};
