@@ -59,8 +59,12 @@ fn bare(gap: &str) -> &str {
 /// Whether a gap says no more than that this is it.
 pub(super) fn is_link(gap: &str) -> bool {
     let gap = bare(gap);
-    gap.len() < 24 && (gap.is_empty() || is_listed("link", &gap.to_lowercase()))
+    gap.len() < 24 && (gap.is_empty() || is_link_word(&gap.to_lowercase()))
         || (gap.chars().count() <= 2 && !gap.chars().any(is_cased))
+}
+
+fn is_link_word(word: &str) -> bool {
+    is_listed("link", word) || is_listed("is", word)
 }
 
 /// Whether a text ends in a colon or a word that says that what follows is it.
@@ -72,7 +76,7 @@ pub(super) fn ends_with_link(text: &str) -> bool {
     }
     let tail = &text[text.floor_char_boundary(text.len().saturating_sub(24))..];
     let last = tail.rsplit(char::is_whitespace).next().unwrap_or_default();
-    !last.is_empty() && last.len() < tail.len() && is_listed("link", &last.to_lowercase())
+    !last.is_empty() && last.len() < tail.len() && is_link_word(&last.to_lowercase())
 }
 
 /// Whether a sentence ends in what stands between a word and a candidate.
