@@ -10,6 +10,7 @@ mod fresh;
 mod header;
 mod rate;
 mod search;
+mod turns;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -80,8 +81,10 @@ pub struct Inbox {
     ledger: Arc<Ledger>,
     /// Turns at parsing large messages.
     parsing: Arc<Semaphore>,
-    /// Turns at reading large messages for what a search wants of their header.
+    /// Turns at reading large messages for what a search wants of their header, and at looking through their texts.
     looking: Arc<Semaphore>,
+    /// Turns at looking for regular expressions, which may take long in any text.
+    matching: Arc<Semaphore>,
     metrics: Arc<metrics::Inbox>,
 }
 
@@ -95,8 +98,8 @@ impl Inbox {
             in_all: settings.attempts_max,
             shown_for: settings.retention,
         }));
-        let [parsing, looking] = [(); 2].map(|()| Arc::new(Semaphore::new(LARGE_AT_ONCE)));
-        Self { settings: Arc::new(settings), store, clock, rates, ledger, parsing, looking, metrics }
+        let [parsing, looking, matching] = [(); 3].map(|()| Arc::new(Semaphore::new(LARGE_AT_ONCE)));
+        Self { settings: Arc::new(settings), store, clock, rates, ledger, parsing, looking, matching, metrics }
     }
 
     /// How much of a message is read.

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 use super::filter::Filter;
+use super::turns::{Stop, in_turn};
 use super::{INLINE_MAX_BYTES, Inbox};
 use crate::mail::{HeaderField, MailboxName};
 use crate::store::{Listing, Page, StoreError, Stored};
 
 /// So many messages are looked at in one go.
 const BATCH_MESSAGES: usize = 100;
+/// Expressions look in no more text than this, or in one message, before others have their turn.
+const EXPRESSIONS_MAX_BYTES: usize = 1024 * 1024;
 /// A batch that is deleted ends before its texts have more than this.
 const BATCH_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -107,8 +110,8 @@ impl Inbox {
         page: Page,
     ) -> Result<Vec<Miss>, StoreError> {
         let messages = self.store.list(mailbox, page).await?.messages;
-        let miss = |filter: &Filter, stored: Stored, headers: &[HeaderField]| {
-            let misses = filter.misses(&stored, headers);
+        let miss = |filter: &Filter, stored: Stored, headers: &[HeaderField], stop: &Stop| {
+            let misses = filter.misses(&stored, headers, stop);
             Some(Miss { stored, misses })
         };
         self.look_at(filter, messages, miss).await
@@ -151,8 +154,8 @@ impl Inbox {
         if filter.is_empty() {
             return Ok(messages);
         }
-        let meets = |filter: &Filter, stored: Stored, headers: &[HeaderField]| {
-            filter.matches(&stored, headers).then_some(stored)
+        let meets = |filter: &Filter, stored: Stored, headers: &[HeaderField], stop: &Stop| {
+            filter.matches(&stored, headers, stop).then_some(stored)
         };
         self.look_at(filter, messages, meets).await
     }
@@ -162,22 +165,35 @@ impl Inbox {
         &self,
         filter: &Arc<Filter>,
         batch: Vec<Stored>,
-        look: impl Fn(&Filter, Stored, &[HeaderField]) -> Option<T> + Send + 'static,
+        look: impl Fn(&Filter, Stored, &[HeaderField], &Stop) -> Option<T> + Copy + Send + 'static,
     ) -> Result<Vec<T>, StoreError> {
         let mut candidates = Vec::with_capacity(batch.len());
         for stored in batch {
             let headers = self.headers(filter, &stored).await?;
             candidates.push((stored, headers));
         }
-        let bytes: usize = candidates.iter().map(|(stored, _)| stored.text_bytes()).sum();
-        let is_quick = bytes <= INLINE_MAX_BYTES && !filter.has_expressions();
-        let filter = filter.clone();
-        let looking =
-            move || candidates.into_iter().filter_map(|(stored, headers)| look(&filter, stored, &headers)).collect();
-        if is_quick {
-            return Ok(looking());
+        let is_costly = filter.has_expressions();
+        let (turns, max_bytes) =
+            if is_costly { (&self.matching, EXPRESSIONS_MAX_BYTES) } else { (&self.looking, usize::MAX) };
+        let mut candidates = candidates.into_iter().peekable();
+        let mut found = Vec::new();
+        while candidates.peek().is_some() {
+            let mut bytes = 0;
+            let piece: Vec<_> = std::iter::from_fn(|| {
+                let is_first = bytes == 0;
+                let next = candidates.next_if(|(stored, _)| is_first || bytes + looked_in(stored) <= max_bytes)?;
+                bytes += looked_in(&next.0);
+                Some(next)
+            })
+            .collect();
+            let filter = filter.clone();
+            let looking = move |stop: &Stop| -> Vec<T> {
+                piece.into_iter().filter_map(|(stored, headers)| look(&filter, stored, &headers, stop)).collect()
+            };
+            let is_quick = bytes <= INLINE_MAX_BYTES && !is_costly;
+            found.extend(if is_quick { looking(&Stop::default()) } else { in_turn(turns, looking).await? });
         }
-        elsewhere(looking).await
+        Ok(found)
     }
 
     /// The header of a message, where `filter` asks for it. A message that has gone meanwhile has none.
@@ -191,10 +207,9 @@ impl Inbox {
     }
 }
 
-/// Does work that takes long on a thread that may be blocked.
-pub(super) async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| StoreError::Unavailable(format!("a search broke: {error}")))
+/// How much of a message is looked in, of which there is always something.
+fn looked_in(stored: &Stored) -> usize {
+    stored.text_bytes() + 1
 }
 
 #[cfg(test)]
@@ -204,6 +219,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::inbox::LARGE_AT_ONCE;
     use crate::inbox::tests::{envelope, inbox, settings};
     use crate::mail::MessageId;
 
@@ -301,6 +317,29 @@ mod tests {
         let (user, filter) = (inbox.mailbox("user").unwrap(), filter("verify"));
         let waiting = inbox.wait(&user, &filter, ALL, 1, Instant::now(), |_| true);
         assert!(size_of_val(&waiting) < 1024, "{} bytes", size_of_val(&waiting));
+    }
+
+    #[tokio::test]
+    async fn expressions_take_turns_and_keep_no_other_search_waiting() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let user = inbox.mailbox("user").unwrap();
+        let large = "x".repeat(600 * 1024);
+        for subject in ["one", "two", "three"] {
+            deliver(&inbox, subject, &large).await;
+        }
+        let busy = inbox.matching.clone().acquire_many_owned(LARGE_AT_ONCE as u32).await.unwrap();
+        let expression = filter("re:/^t/");
+        let all = Page { max_bytes: u64::MAX, ..ALL };
+        let mut searching = std::pin::pin!(inbox.search(&user, &expression, all));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(searching.as_mut().poll(&mut cx).is_pending());
+        let plain = inbox.search(&user, &filter("subject:t"), all).await.unwrap();
+        assert_eq!(subjects(&plain), ["three", "two"]);
+        assert!(searching.as_mut().poll(&mut cx).is_pending(), "it is not its turn");
+        drop(busy);
+        assert_eq!(subjects(&searching.await.unwrap()), ["three", "two"]);
+        // Each message is a piece of its own: all have been looked at, and each turn has been given back.
+        assert_eq!(inbox.matching.available_permits(), LARGE_AT_ONCE);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use std::fmt;
 
 pub use self::parse::FilterError;
 use self::pattern::Pattern;
+use super::turns::Stop;
 use crate::clock::Timestamp;
 use crate::mail::{HeaderAddress, HeaderField};
 use crate::store::Stored;
@@ -72,9 +73,22 @@ enum Thing {
 struct Candidate<'a> {
     stored: &'a Stored,
     headers: &'a [HeaderField],
+    stop: &'a Stop,
 }
 
 impl Filter {
+    /// Messages with a code in them.
+    #[must_use]
+    pub fn has_code() -> Self {
+        Self(vec![Clause::Test(Test::Has(Thing::Code))])
+    }
+
+    /// Messages with a link to act on.
+    #[must_use]
+    pub fn has_link() -> Self {
+        Self(vec![Clause::Test(Test::Has(Thing::Link))])
+    }
+
     /// All conditions of both.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
@@ -86,6 +100,12 @@ impl Filter {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// How many conditions there are, one in parentheses counted as one.
+    #[must_use]
+    pub const fn conditions(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether [`Filter::matches`] wants to be given the header.
@@ -100,17 +120,16 @@ impl Filter {
         self.0.iter().any(Clause::has_expressions)
     }
 
-    /// Whether the message meets all conditions. `headers` may be empty where they are not wanted.
-    #[must_use]
-    pub fn matches(&self, stored: &Stored, headers: &[HeaderField]) -> bool {
-        let candidate = Candidate { stored, headers };
+    /// Whether the message meets all conditions. `headers` may be empty where they are not wanted. Once it is said to `stop`, the
+    /// answer comes soon and means nothing.
+    pub(super) fn matches(&self, stored: &Stored, headers: &[HeaderField], stop: &Stop) -> bool {
+        let candidate = Candidate { stored, headers, stop };
         self.0.iter().all(|clause| clause.holds(candidate))
     }
 
-    /// The conditions that the message does not meet, and what it has instead, in words.
-    #[must_use]
-    pub fn misses(&self, stored: &Stored, headers: &[HeaderField]) -> Vec<String> {
-        let candidate = Candidate { stored, headers };
+    /// The conditions that the message does not meet, and what it has instead, in words. `stop` is as of [`Filter::matches`].
+    pub(super) fn misses(&self, stored: &Stored, headers: &[HeaderField], stop: &Stop) -> Vec<String> {
+        let candidate = Candidate { stored, headers, stop };
         self.0.iter().filter(|clause| !clause.holds(candidate)).map(|clause| clause.miss(candidate)).collect()
     }
 }
@@ -156,13 +175,13 @@ impl Clause {
 }
 
 impl Test {
-    fn holds(&self, Candidate { stored, headers }: Candidate<'_>) -> bool {
+    fn holds(&self, Candidate { stored, headers, stop }: Candidate<'_>) -> bool {
         let content = &stored.message.content;
         match self {
-            Self::Text(field, pattern) => field.texts(stored).any(|text| pattern.is_in(&text)),
+            Self::Text(field, pattern) => field.texts(stored).any(|text| pattern.is_in(&text, stop)),
             Self::Header(name, pattern) => {
                 let mut values = headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
-                values.any(|field| pattern.as_ref().is_none_or(|pattern| pattern.is_in(&field.value)))
+                values.any(|field| pattern.as_ref().is_none_or(|pattern| pattern.is_in(&field.value, stop)))
             }
             Self::Has(Thing::Attachment) => !content.attachments.is_empty(),
             Self::Has(Thing::Text) => content.text.is_some(),
@@ -176,7 +195,7 @@ impl Test {
         }
     }
 
-    fn miss(&self, Candidate { stored, headers }: Candidate<'_>) -> String {
+    fn miss(&self, Candidate { stored, headers, .. }: Candidate<'_>) -> String {
         let got = |values: Vec<String>| match values.as_slice() {
             [] => "it has none".to_owned(),
             values => format!("got {}", values.join(", ")),
@@ -194,6 +213,8 @@ impl Test {
                 let wanted = pattern.as_ref().map(|pattern| format!(" wanted {pattern},")).unwrap_or_default();
                 format!("header {name}:{wanted} {}", got(values.map(|field| shown(&field.value)).collect()))
             }
+            Self::Has(Thing::Code) => format!("{self}: no code was found in it"),
+            Self::Has(Thing::Link) => format!("{self}: no link to act on was found in it"),
             Self::Has(_) => format!("{self}: it has none"),
             Self::Larger(_) | Self::Smaller(_) => format!("{self}: it has {} bytes", stored.message.size),
             Self::Before(_) | Self::After(_) => {

@@ -8,6 +8,8 @@ use crate::units;
 
 /// The most conditions of one query.
 const CLAUSES_MAX: usize = 64;
+/// The memory that the regular expressions of one query may take together: what they cost adds up.
+const EXPRESSIONS_MAX_BYTES: usize = 128 << 10;
 /// The shortest number that is taken for seconds since 1970.
 const SECONDS_MIN_DIGITS: usize = 9;
 /// The deepest parentheses.
@@ -62,7 +64,7 @@ impl FromStr for Filter {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, FilterError> {
-        let mut parser = Parser { text, at: 0, clauses: 0, depth: 0 };
+        let mut parser = Parser { text, at: 0, clauses: 0, expression_bytes: 0, depth: 0 };
         let clauses = parser.all()?;
         match parser.rest().chars().next() {
             None => Ok(Self(clauses)),
@@ -75,6 +77,7 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     clauses: usize,
+    expression_bytes: usize,
     depth: usize,
 }
 
@@ -211,7 +214,15 @@ impl<'a> Parser<'a> {
         if !self.rest().is_empty() && !self.rest().starts_with(|c: char| c.is_whitespace() || c == ')') {
             return Err(self.error("write a blank between two conditions"));
         }
-        pattern.map_err(|problem| self.error_at(start, problem))
+        let pattern = pattern.map_err(|problem| self.error_at(start, problem))?;
+        if pattern.is_expression() {
+            self.expression_bytes += pattern.bytes();
+            if self.expression_bytes > EXPRESSIONS_MAX_BYTES {
+                let problem = "the expressions up to here are too large together; [0-9] is much smaller than \\d";
+                return Err(self.error_at(start, problem));
+            }
+        }
+        Ok(pattern)
     }
 
     fn value<T>(&mut self, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, FilterError> {

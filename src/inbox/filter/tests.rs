@@ -111,8 +111,8 @@ fn a_message_meets_what_it_says() {
         "12:30 OR order",
         "https://elsewhere.example OR order",
     ] {
-        assert!(filter(query).matches(&order, &header), "{query}");
-        assert_eq!(filter(query).misses(&order, &header), Vec::<String>::new(), "{query}");
+        assert!(filter(query).matches(&order, &header, &Stop::default()), "{query}");
+        assert_eq!(filter(query).misses(&order, &header, &Stop::default()), Vec::<String>::new(), "{query}");
     }
 }
 
@@ -128,6 +128,7 @@ fn what_a_message_does_not_meet_is_said_with_what_it_has() {
         ("invoice OR refund", "\"invoice\" OR \"refund\": none of these"),
         ("(invoice shipped)", "\"invoice\": not found"),
         ("has:html", "has:html: it has none"),
+        ("-has:code", "-has:code: not wanted, but it is there"),
         ("larger:1MB", "larger:1000000: it has 5000 bytes"),
         ("before:2026-01-01", "before:1767225600: it came at 1769860800"),
         ("header:X-Spam", "header X-Spam: it has none"),
@@ -136,23 +137,35 @@ fn what_a_message_does_not_meet_is_said_with_what_it_has() {
         ("link:elsewhere", "link:\"elsewhere\": not found"),
         ("filename:re:/^x/", "filename: wanted re:/^x/, got \"Übersicht.pdf\""),
     ] {
-        assert!(!filter(query).matches(&order, &header), "{query}");
-        assert_eq!(filter(query).misses(&order, &header), [said], "{query}");
+        assert!(!filter(query).matches(&order, &header, &Stop::default()), "{query}");
+        assert_eq!(filter(query).misses(&order, &header, &Stop::default()), [said], "{query}");
     }
+}
+
+#[test]
+fn a_message_without_a_code_or_a_link_is_said_to_have_none() {
+    let mut order = order();
+    let filter = Filter::has_code().and(Filter::has_link());
+    assert!(filter.matches(&order, &[], &Stop::default()));
+    Arc::make_mut(&mut order.message).content = Content::default();
+    assert_eq!(
+        filter.misses(&order, &[], &Stop::default()),
+        ["has:code: no code was found in it", "has:link: no link to act on was found in it"]
+    );
 }
 
 #[test]
 fn or_binds_closer_than_standing_side_by_side() {
     let order = order();
-    assert!(!filter("invoice order OR shipped").matches(&order, &[]));
-    assert!(filter("order invoice OR shipped").matches(&order, &[]));
+    assert!(!filter("invoice order OR shipped").matches(&order, &[], &Stop::default()));
+    assert!(filter("order invoice OR shipped").matches(&order, &[], &Stop::default()));
 }
 
 #[test]
 fn a_long_value_is_shown_by_its_beginning() {
     let mut order = order();
     Arc::make_mut(&mut order.message).content.subject = Some("ä".repeat(1000));
-    let said = &filter("subject:b").misses(&order, &[])[0];
+    let said = &filter("subject:b").misses(&order, &[], &Stop::default())[0];
     assert!(said.ends_with("ä\"…") && said.chars().count() < 200, "{said}");
 }
 
@@ -160,6 +173,8 @@ fn a_long_value_is_shown_by_its_beginning() {
 fn what_is_wrong_with_a_query_is_said_with_its_place() {
     let many = "a ".repeat(65);
     let deep = format!("{}a", "(".repeat(17));
+    let long = format!("a {}", "b".repeat(4000));
+    let several = r"re:/code \d{6}/ ".repeat(4);
     let large = format!("re:/{}/", "\\pL{500}".repeat(20));
     for (query, column, part) in [
         ("order )", 7, "no ( for this )"),
@@ -188,6 +203,8 @@ fn what_is_wrong_with_a_query_is_said_with_its_place() {
         (&many, 129, "more than 64 conditions"),
         (&deep, 17, "more than 16 deep"),
         (&large, 1, "too large"),
+        (&long, 3, "too large"),
+        (&several, 49, "too large together"),
     ] {
         let error = query.parse::<Filter>().unwrap_err();
         assert_eq!(error.column, column, "{query}: {error}");
@@ -200,8 +217,8 @@ fn what_is_wrong_with_a_query_is_said_with_its_place() {
 fn filters_are_joined() {
     let order = order();
     let both = Filter::subject("bestellung").unwrap().and(Filter::from("shop").unwrap());
-    assert!(both.matches(&order, &[]) && !both.is_empty() && !both.wants_headers());
-    assert!(!both.and(Filter::to("bob").unwrap()).matches(&order, &[]));
+    assert!(both.matches(&order, &[], &Stop::default()) && !both.is_empty() && !both.wants_headers());
+    assert!(!both.and(Filter::to("bob").unwrap()).matches(&order, &[], &Stop::default()));
     assert!(filter("a OR -(b header:X)").wants_headers());
 }
 
@@ -210,8 +227,8 @@ proptest! {
     fn any_text_is_a_query_or_an_error_with_a_place_in_it(text in "[a-z:\"()/\\\\ OR=-]{0,30}|\\PC{0,20}") {
         match text.parse::<Filter>() {
             Ok(filter) => {
-                let holds = filter.matches(&order(), &header());
-                prop_assert_eq!(holds, filter.misses(&order(), &header()).is_empty());
+                let holds = filter.matches(&order(), &header(), &Stop::default());
+                prop_assert_eq!(holds, filter.misses(&order(), &header(), &Stop::default()).is_empty());
             }
             Err(error) => prop_assert!((1..=text.chars().count() + 1).contains(&error.column), "{}", error),
         }
