@@ -1,12 +1,16 @@
 //! Room for what is large, and stays in memory for as long as its reader takes.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
+use super::client::Client;
 use super::problem::Problem;
 use crate::inbox::{Inbox, StoreError, Stored};
 use crate::mail::{MailboxName, MessageId};
@@ -14,17 +18,60 @@ use crate::mail::{MailboxName, MessageId};
 /// What takes more than this takes a share of the room; less is bounded by the number of connections.
 pub(super) const LARGE_BYTES: usize = 1024 * 1024;
 
-/// The room, in KiB. Readers who take no answer can fill it; then other large answers wait, and small ones do not.
-const ROOM_KIB: u32 = 128 * 1024;
+/// The room. Readers who take no answer can fill it; then other large answers wait, and small ones do not.
+const ROOM_BYTES: usize = 128 * 1024 * 1024;
 
-/// Clones are the same room.
+/// One client has no more of it than this, unless it is for one answer: then it has that alone.
+const CLIENT_BYTES: usize = ROOM_BYTES / 4;
+
+/// The room, as one client has it. Clones are the same room.
 #[derive(Clone)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room {
+    hall: Arc<Hall>,
+    client: Option<IpAddr>,
+}
+
+/// The room of all. Who waits for a share comes again when one is given back, so what fits goes before what does not.
+#[derive(Default)]
+pub(super) struct Hall {
+    taken: Mutex<Taken>,
+    given_back: Notify,
+}
+
+#[derive(Default)]
+struct Taken {
+    bytes: usize,
+    of_client: HashMap<Option<IpAddr>, usize>,
+}
 
 /// A share of the room; dropping it gives it back. What is not large has none.
-pub(super) struct Share(
-    #[expect(dead_code, reason = "it is given back when it is dropped")] Option<OwnedSemaphorePermit>,
-);
+pub(super) struct Share(#[expect(dead_code, reason = "it is given back when it is dropped")] Option<Part>);
+
+struct Part {
+    room: Room,
+    bytes: usize,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let mut taken = self.room.hall.taken();
+        taken.bytes -= self.bytes;
+        if let Some(of_client) = taken.of_client.get_mut(&self.room.client) {
+            *of_client -= self.bytes;
+            if *of_client == 0 {
+                taken.of_client.remove(&self.room.client);
+            }
+        }
+        drop(taken);
+        self.room.hall.given_back.notify_waiters();
+    }
+}
+
+impl Hall {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 struct Held<T> {
     held: T,
@@ -50,15 +97,31 @@ impl Share {
 }
 
 impl Room {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM_KIB as usize)))
-    }
-
     /// A share for `bytes`, once there is one.
     pub(super) async fn share(&self, bytes: usize) -> Share {
-        let Some(kib) = kib(bytes) else { return Share(None) };
-        // The semaphore is never closed.
-        Share(self.0.clone().acquire_many_owned(kib).await.ok())
+        let Some(bytes) = large(bytes) else { return Share::none() };
+        let mut given_back = pin!(self.hall.given_back.notified());
+        loop {
+            // Before the look: what is given back between the two is not missed.
+            given_back.as_mut().enable();
+            if let Some(share) = self.share_now(bytes) {
+                return share;
+            }
+            given_back.as_mut().await;
+            given_back.set(self.hall.given_back.notified());
+        }
+    }
+
+    /// A share for so many bytes, which are many, where there is room for them.
+    fn share_now(&self, bytes: usize) -> Option<Share> {
+        let mut taken = self.hall.taken();
+        let of_client = taken.of_client.get(&self.client).copied().unwrap_or_default();
+        if taken.bytes + bytes > ROOM_BYTES || (of_client > 0 && of_client + bytes > CLIENT_BYTES) {
+            return None;
+        }
+        taken.bytes += bytes;
+        *taken.of_client.entry(self.client).or_default() += bytes;
+        Some(Share(Some(Part { room: self.clone(), bytes })))
     }
 
     /// A message, with the share of its texts.
@@ -76,9 +139,9 @@ impl Room {
     /// there is.
     pub(super) async fn hold(&self, inbox: &Inbox, stored: Stored) -> Result<Option<(Stored, Share)>, StoreError> {
         let bytes = stored.text_bytes();
-        let Some(kib) = kib(bytes) else { return Ok(Some((stored, Share(None)))) };
-        if let Ok(permit) = self.0.clone().try_acquire_many_owned(kib) {
-            return Ok(Some((stored, Share(Some(permit)))));
+        let Some(large) = large(bytes) else { return Ok(Some((stored, Share::none()))) };
+        if let Some(share) = self.share_now(large) {
+            return Ok(Some((stored, share)));
         }
         let Stored { mailbox, message, .. } = stored;
         let id = message.id;
@@ -88,16 +151,17 @@ impl Room {
     }
 }
 
-/// How much room `bytes` take; one that is larger than all of it has it for itself.
-fn kib(bytes: usize) -> Option<u32> {
-    (bytes > LARGE_BYTES).then(|| u32::try_from(bytes / 1024).unwrap_or(ROOM_KIB).min(ROOM_KIB))
+/// How much room `bytes` take, where they are many; more than all of it has all for itself.
+fn large(bytes: usize) -> Option<usize> {
+    (bytes > LARGE_BYTES).then(|| bytes.min(ROOM_BYTES))
 }
 
 impl<S: Sync> FromRequestParts<S> for Room {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        from_layer(parts)
+        let client = parts.extensions.get::<Client>().map(|client| client.network());
+        Ok(Self { hall: from_layer(parts)?, client })
     }
 }
 
@@ -107,4 +171,48 @@ pub(super) fn from_layer<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Res
         tracing::error!("a request for mail came past the layer that has the room for it");
         Problem::internal()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// The room of three clients.
+    fn rooms() -> [Room; 3] {
+        let hall = Arc::new(Hall::default());
+        [1, 2, 3].map(|last| Room { hall: hall.clone(), client: Some(IpAddr::from([192, 0, 2, last])) })
+    }
+
+    /// A share, where it can be had at once.
+    fn now(taking: &mut std::pin::Pin<&mut impl Future<Output = Share>>) -> Option<Share> {
+        match taking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(share) => Some(share),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn one_client_has_no_more_than_its_part_and_keeps_nobody_else_waiting() {
+        let [one, other, third] = rooms();
+        let first = now(&mut pin!(one.share(20 * MIB))).unwrap();
+        let second = now(&mut pin!(one.share(12 * MIB))).unwrap();
+        let mut more = pin!(one.share(2 * MIB));
+        assert!(now(&mut more).is_none(), "it has its part");
+        assert!(now(&mut pin!(one.share(LARGE_BYTES))).is_some(), "what is small takes no room");
+        // One answer may be larger than that.
+        let large = now(&mut pin!(other.share(90 * MIB))).unwrap();
+        assert!(now(&mut pin!(other.share(2 * MIB))).is_none());
+        let mut waiting = pin!(third.share(10 * MIB));
+        assert!(now(&mut waiting).is_none(), "there are 6 MiB left");
+        assert!(now(&mut pin!(third.share(5 * MIB))).is_some(), "what fits passes");
+        drop(second);
+        let (more, waiting) = (now(&mut more).unwrap(), now(&mut waiting).unwrap());
+        drop((first, large, more, waiting));
+        assert!(one.hall.taken().bytes == 0 && one.hall.taken().of_client.is_empty());
+        assert!(now(&mut pin!(one.share(1024 * MIB))).is_some(), "more than there is has all of it");
+    }
 }

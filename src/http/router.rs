@@ -36,7 +36,7 @@ use super::probes::Readiness;
 use super::problem::Problem;
 use super::query::is_well_encoded;
 use super::records::Made;
-use super::room::Room;
+use super::room::Hall;
 use super::{
     Settings, accept, addresses, attempts, check, claims, client, compress, content, emails, events, key, limit,
     openapi, origin, probes, wanted,
@@ -169,7 +169,7 @@ fn mailboxes(
                 .layer(Extension(gate))
                 .layer(Extension(Streams::new(settings, tasks)))
                 .layer(Extension(Made::new()))
-                .layer(Extension(Room::new()))
+                .layer(Extension(Arc::new(Hall::default())))
                 .layer(Extension(Places::new(settings, metrics.held.clone()))),
         )
         .with_state(inbox);
