@@ -82,7 +82,7 @@ impl fmt::Debug for ApiKey {
 }
 
 /// Which of the keys a request carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct KeyIndex(pub(super) usize);
 
 /// Who may pass.
@@ -111,10 +111,9 @@ impl Gate {
     }
 
     /// What a token grants, and by which key.
-    async fn granted(&self, presented: &[u8]) -> Option<(KeyIndex, Grant)> {
-        let token = Unproven::of(presented)?;
+    async fn granted(&self, token: &Unproven) -> Option<(KeyIndex, Grant)> {
         let signers = self.signers().await;
-        signers.iter().zip(0..).find_map(|(signer, key)| Some((KeyIndex(key), signer.read(&token)?)))
+        signers.iter().zip(0..).find_map(|(signer, key)| Some((KeyIndex(key), signer.read(token)?)))
     }
 
     async fn signers(&self) -> &[Signer] {
@@ -131,8 +130,8 @@ impl Gate {
 /// What a request carries to show that it may pass.
 enum Shown {
     Key(KeyIndex),
-    /// Perhaps a token: it takes a while to tell.
-    Token(Vec<u8>),
+    /// What looks like a token: it takes a while to tell whether it is one.
+    Token(Unproven),
 }
 
 /// The answer to a request whose token has to be looked at first.
@@ -191,25 +190,38 @@ impl Gate {
     /// What a request shows.
     ///
     /// # Errors
-    /// Where it shows nothing, or its client has shown too much that was wrong.
+    /// Where it shows nothing, or nothing that is right, or its client has shown too much that was wrong.
     fn shown(&self, request: &Request) -> Result<Shown, Problem> {
         let Some(presented) = presented(request.headers()) else {
-            return Err(self.refused(request));
+            self.log(request);
+            return Err(Problem::no_key());
         };
-        if let Some(client) = network(request) {
-            self.guesses.check(client, Instant::now()).map_err(Problem::too_many_wrong_keys)?;
+        let (client, now) = (network(request), Instant::now());
+        let key = ApiKey::of(presented);
+        if let Some(index) = opens(&self.keys, &key) {
+            let allowed = client.map_or(Ok(()), |client| self.guesses.right(client, index, now));
+            return allowed.map(|()| Shown::Key(index)).map_err(Problem::too_many_wrong_keys);
         }
-        Ok(opens(&self.keys, presented).map_or_else(|| Shown::Token(presented.to_vec()), Shown::Key))
+        // Nobody guesses a signature, so tokens are neither counted nor kept out: those of a key that has been taken away are
+        // wrong too.
+        if let Some(token) = Unproven::of(presented) {
+            return Ok(Shown::Token(token));
+        }
+        let allowed = client.map_or(Ok(()), |client| self.guesses.wrong(client, *key.digest(), now));
+        allowed.map_err(Problem::too_many_wrong_keys)?;
+        Err(self.wrong(request))
+    }
+
+    fn wrong(&self, request: &Request) -> Problem {
+        self.metrics.failed_keys.inc();
+        self.log(request);
+        Problem::invalid_key()
     }
 
     /// The request, where its token is one, and is for what it asks for.
-    async fn admit(&self, request: Request, token: &[u8]) -> Result<Request, Problem> {
+    async fn admit(&self, request: Request, token: &Unproven) -> Result<Request, Problem> {
         let Some((index, grant)) = self.granted(token).await else {
-            self.metrics.failed_keys.inc();
-            if let Some(client) = network(&request) {
-                self.guesses.count(client, Instant::now());
-            }
-            return Err(self.refused(&request));
+            return Err(self.wrong(&request));
         };
         let mut request = within(&self.inbox, &grant, request).await?;
         request.extensions_mut().insert(index);
@@ -217,13 +229,12 @@ impl Gate {
         Ok(request)
     }
 
-    fn refused(&self, request: &Request) -> Problem {
+    fn log(&self, request: &Request) {
         let client = network(request);
         let line = self.lines.admit(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), Instant::now());
         if let Some(Line { left_out }) = line {
             tracing::info!(client = client.map(display), left_out, "request without a valid API key");
         }
-        Problem::invalid_key()
     }
 }
 
@@ -245,19 +256,19 @@ async fn within(inbox: &Inbox, grant: &Grant, request: Request) -> Result<Reques
     }
 }
 
-/// The key of a request: `X-API-KEY`, or else the token of `Authorization: Bearer` (RFC 6750 section 2.1).
-fn presented(headers: &HeaderMap) -> Option<&[u8]> {
-    if let Some(key) = headers.get("x-api-key") {
+/// The key of a request: `X-API-KEY`, or else the token of `Authorization: Bearer` (RFC 6750 section 2.1). An empty one is none:
+/// it is a variable of a script that is not set.
+pub(super) fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+    if let Some(key) = headers.get("x-api-key").filter(|key| !key.is_empty()) {
         return Some(key.as_bytes());
     }
     let credentials = headers.get(AUTHORIZATION)?.as_bytes();
     let (scheme, token) = credentials.split_at_checked("bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii_start())
+    Some(token.trim_ascii_start()).filter(|token| scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty())
 }
 
 /// Compares with every key, also after one has matched, so that the time tells nothing.
-fn opens(keys: &[ApiKey], presented: &[u8]) -> Option<KeyIndex> {
-    let presented = ApiKey::of(presented);
+fn opens(keys: &[ApiKey], presented: &ApiKey) -> Option<KeyIndex> {
     let nothing = (Choice::from(0), 0u64);
     let (found, index) = keys.iter().zip(0..).fold(nothing, |(found, index), (key, this)| {
         let is_it = key.0.ct_eq(&presented.0);
@@ -294,12 +305,13 @@ mod tests {
     #[test]
     fn any_of_the_keys_opens_and_nothing_else_does() {
         let keys: Vec<ApiKey> = ["first", "second"].iter().map(|key| key.parse().unwrap()).collect();
-        assert_eq!(opens(&keys, b"first"), Some(KeyIndex(0)));
-        assert_eq!(opens(&keys, b"second"), Some(KeyIndex(1)));
+        let opens = |keys: &[ApiKey], key: &str| opens(keys, &ApiKey::of(key.as_bytes()));
+        assert_eq!(opens(&keys, "first"), Some(KeyIndex(0)));
+        assert_eq!(opens(&keys, "second"), Some(KeyIndex(1)));
         for wrong in ["", "firs", "firstt", "FIRST", "first,second"] {
-            assert_eq!(opens(&keys, wrong.as_bytes()), None, "{wrong}");
+            assert_eq!(opens(&keys, wrong), None, "{wrong}");
         }
-        assert_eq!(opens(&[], b""), None);
+        assert_eq!(opens(&[], ""), None);
     }
 
     #[test]
@@ -310,5 +322,10 @@ mod tests {
         assert_eq!(presented(&headers("authorization", "Basic k")), None);
         assert_eq!(presented(&headers("authorization", "Bear")), None);
         assert_eq!(presented(&HeaderMap::new()), None);
+        assert_eq!(presented(&headers("x-api-key", "")), None);
+        assert_eq!(presented(&headers("authorization", "Bearer  ")), None);
+        let mut both = headers("x-api-key", "");
+        both.extend(headers("authorization", "Bearer k"));
+        assert_eq!(presented(&both), Some(&b"k"[..]));
     }
 }

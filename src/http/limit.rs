@@ -12,6 +12,7 @@ use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::KeyExtractor;
 
 use super::client::Client;
+use super::key;
 use super::problem::Problem;
 use crate::shutdown::Shutdown;
 
@@ -25,16 +26,17 @@ pub(super) const RATE_REMAINING: HeaderName = HeaderName::from_static("x-ratelim
 /// The layer that counts requests.
 pub(super) type Layer = tower_governor::GovernorLayer<ByClient, StateInformationMiddleware, Body>;
 
-/// Counts requests by client.
+/// Counts requests by client, those that show a key apart from those that do not: a page from elsewhere can make a browser send
+/// these, and uses up nothing of what its user has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ByClient;
 
 impl KeyExtractor for ByClient {
-    type Key = IpAddr;
+    type Key = (IpAddr, bool);
 
-    fn extract<T>(&self, request: &Request<T>) -> Result<IpAddr, GovernorError> {
-        let client = request.extensions().get::<Client>();
-        client.map(|client| client.network()).ok_or(GovernorError::UnableToExtractKey)
+    fn extract<T>(&self, request: &Request<T>) -> Result<Self::Key, GovernorError> {
+        let client = request.extensions().get::<Client>().ok_or(GovernorError::UnableToExtractKey)?;
+        Ok((client.network(), key::presented(request.headers()).is_some()))
     }
 }
 

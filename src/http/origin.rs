@@ -11,10 +11,11 @@ use axum::http::header::{
     LINK, LOCATION, ORIGIN, RANGE, RETRY_AFTER,
 };
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, Method, Version};
+use axum::http::{HeaderMap, HeaderValue, Method, Version};
 use tower_http::cors::CorsLayer;
 
 use super::events::LAST_EVENT_ID;
+use super::key;
 use super::limit::{RATE_LIMIT, RATE_REMAINING};
 use super::problem::Problem;
 
@@ -99,8 +100,18 @@ pub(super) fn check_origin(request: &Request, origins: &[Origin]) -> Result<(), 
         if !is_own && !origins.iter().any(|allowed| allowed.0 == origin) {
             return Err(Problem::foreign_origin());
         }
+    } else if is_embedded_elsewhere(request.headers()) {
+        return Err(Problem::foreign_origin());
     }
     Ok(())
+}
+
+/// Whether a page from elsewhere asks for something to embed, such as an image: then a browser does not say which page it is.
+/// Whom a link leads here is no page, and where a key comes along, something on the way has brought it, and has let the page
+/// ask: so the images of a message are had in the sandbox of `view=1`, which is elsewhere too.
+fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
+    let is = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
+    is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate") && key::presented(headers).is_none()
 }
 
 /// The scheme is left aside: a proxy may have taken TLS off.

@@ -13,6 +13,13 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::inbox::StoreError;
 
+/// The `error` of a message that is not there, and of one that was.
+pub(super) const MESSAGE_NOT_FOUND: &str = "message not found";
+pub(super) const MESSAGE_GONE: &str = "message gone";
+/// The `error` where there is a message, and not that in it.
+pub(super) const CODE_NOT_FOUND: &str = "code not found";
+pub(super) const LINK_NOT_FOUND: &str = "link not found";
+
 /// When a client may ask again after the store could not be reached.
 const UNAVAILABLE_RETRY_SECS: u64 = 5;
 /// When a client may ask again to be held.
@@ -25,7 +32,17 @@ pub(super) struct Problem {
     error: &'static str,
     detail: Cow<'static, str>,
     retry_after_secs: Option<u64>,
+    challenge: Option<Challenge>,
     more: Map<String, Value>,
+}
+
+/// What a client is told that has to show something else (RFC 6750 section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Challenge {
+    /// It has shown nothing: no reason is given (section 3.1).
+    Nothing,
+    InvalidToken,
+    InsufficientScope,
 }
 
 /// Which problem an answer is, for those who count them.
@@ -53,7 +70,7 @@ struct Document<'a> {
 
 impl Problem {
     fn new(status: StatusCode, error: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, error, detail: detail.into(), retry_after_secs: None, more: Map::new() }
+        Self { status, error, detail: detail.into(), retry_after_secs: None, challenge: None, more: Map::new() }
     }
 
     /// The request itself is wrong, in the way that `detail` says.
@@ -76,24 +93,33 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, error, detail)
     }
 
-    /// No key, or a wrong one. Both read the same: who guesses learns nothing.
+    /// No key.
+    pub(super) fn no_key() -> Self {
+        let detail = "send a valid key as X-API-KEY: <key> or Authorization: Bearer <key>";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid API key", detail).challenge(Challenge::Nothing)
+    }
+
+    /// A wrong key, or a wrong token. Its document is that of no key.
     pub(super) fn invalid_key() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "invalid API key",
-            "send a valid key as X-API-KEY: <key> or Authorization: Bearer <key>",
-        )
+        Self::no_key().challenge(Challenge::InvalidToken)
     }
 
     /// A token that was good; only who has it reads this.
     pub(super) fn expired_token() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "token expired", "this token has expired; ask for a fresh address")
+        let detail = "this token has expired; ask for a fresh address";
+        Self::new(StatusCode::UNAUTHORIZED, "token expired", detail).challenge(Challenge::InvalidToken)
     }
 
     /// A token that is good, for something else.
     pub(super) fn out_of_scope(mailbox: &str) -> Self {
         let detail = format!("this token opens mailbox {mailbox} and nothing else");
-        Self::new(StatusCode::FORBIDDEN, "token out of scope", detail)
+        Self::new(StatusCode::FORBIDDEN, "token out of scope", detail).challenge(Challenge::InsufficientScope)
+    }
+
+    /// There is a body where none is read.
+    pub(super) fn body_not_allowed() -> Self {
+        let detail = "this path reads no body, and nothing has been done; what it takes are query parameters, such as ?subject=Verify";
+        Self::bad_request("request body not allowed", detail)
     }
 
     /// The body is of a type that no route reads.
@@ -107,14 +133,17 @@ impl Problem {
 
     /// The client has used up its requests for now.
     pub(super) fn rate_limited(retry_after_secs: u64) -> Self {
-        let detail = format!("too many requests from this address; try again in {retry_after_secs} s");
+        let detail =
+            format!("more than API_RATE_PER_MINUTE requests from this address; try again in {retry_after_secs} s");
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded", detail).retry_after(retry_after_secs)
     }
 
     /// The client has been wrong about the key too often.
     pub(super) fn too_many_wrong_keys(wait: Duration) -> Self {
         let secs = wait.as_secs() + 1;
-        let detail = format!("too many wrong keys from this address; no key is looked at for {secs} s");
+        let detail = format!(
+            "more than API_FAILED_KEYS_PER_MINUTE wrong keys from this address; no key that was not right before is looked at for {secs} s"
+        );
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too many invalid API keys", detail).retry_after(secs)
     }
 
@@ -123,7 +152,7 @@ impl Problem {
         Self::new(
             StatusCode::FORBIDDEN,
             "origin not allowed",
-            "the Origin of this request is not this host; the operator can name it in CORS_ORIGINS",
+            "a page asks that is not of this host; the operator can name its origin in CORS_ORIGINS",
         )
     }
 
@@ -207,6 +236,11 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too many waiting requests", detail).retry_after(WAITERS_RETRY_SECS)
     }
 
+    /// Whether it says that a message is not there, or not there any more.
+    pub(super) fn is_of_missing_message(&self) -> bool {
+        matches!(self.error, MESSAGE_NOT_FOUND | MESSAGE_GONE)
+    }
+
     /// What was wrong in short.
     pub(super) const fn error(&self) -> &'static str {
         self.error
@@ -220,6 +254,21 @@ impl Problem {
 
     fn retry_after(self, secs: u64) -> Self {
         Self { retry_after_secs: Some(secs), ..self }
+    }
+
+    fn challenge(self, challenge: Challenge) -> Self {
+        Self { challenge: Some(challenge), ..self }
+    }
+}
+
+impl Challenge {
+    /// A scheme has a parameter behind it.
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Nothing => "Bearer realm=\"restante\"",
+            Self::InvalidToken => "Bearer realm=\"restante\", error=\"invalid_token\"",
+            Self::InsufficientScope => "Bearer realm=\"restante\", error=\"insufficient_scope\"",
+        }
     }
 }
 
@@ -265,9 +314,9 @@ impl IntoResponse for Problem {
         if let Some(secs) = self.retry_after_secs {
             headers.insert(RETRY_AFTER, secs.into());
         }
-        // RFC 9110 section 15.5.2: a 401 names a way to authenticate; RFC 6750 section 3 wants a parameter behind it.
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"restante\""));
+        // RFC 9110 section 15.5.2: a 401 names a way to authenticate.
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge.field()));
         }
         response
     }

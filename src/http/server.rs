@@ -282,7 +282,7 @@ impl Accept<TcpStream, Connection> for Encrypted {
 
 /// Says why and closes. No request has been read, so the answer is written by hand.
 fn turn_away(stream: TcpStream) -> io::Result<()> {
-    let problem = r#"{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"too many connections from this address","error":"too many connections"}"#;
+    let problem = r#"{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"more than HTTP_MAX_CONNECTIONS_PER_IP connections from this address","error":"too many connections"}"#;
     let answer = format!(
         "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\
          Retry-After: 1\r\nConnection: close\r\n\r\n{problem}",

@@ -77,10 +77,10 @@ impl Signer {
 pub(super) struct Unproven(Vec<u8>);
 
 impl Unproven {
-    /// `None` where `presented` does not even look like a token.
+    /// `None` where `presented` does not even look like a token: it begins like one, and is as long as the shortest.
     pub(super) fn of(presented: &[u8]) -> Option<Self> {
         let encoded = presented.strip_prefix(PREFIX.as_bytes())?;
-        URL_SAFE_NO_PAD.decode(encoded).ok().map(Self)
+        URL_SAFE_NO_PAD.decode(encoded).ok().filter(|bytes| bytes.len() > HEAD_BYTES + TAG_BYTES).map(Self)
     }
 }
 

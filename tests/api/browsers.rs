@@ -29,6 +29,25 @@ async fn a_page_from_elsewhere_gets_nothing_on_any_route_that_has_something() {
 }
 
 #[tokio::test]
+async fn what_a_page_from_elsewhere_embeds_gets_nothing_without_a_key() {
+    let api = Api::with(Settings { rate_per_minute: 1, ..settings() }).await;
+    let ask = |site: &str, mode: &str| {
+        api.request("GET", "/emails/user").header("Sec-Fetch-Site", site).header("Sec-Fetch-Mode", mode)
+    };
+    for _ in 0..3 {
+        // An image, of which a browser does not say on which page it is.
+        let answer = Answer::of(ask("cross-site", "no-cors")).await;
+        assert_eq!(answer.problem(403).0, "origin not allowed", "and that is not counted");
+    }
+    assert_eq!(Answer::of(ask("cross-site", "navigate")).await.status, 401, "somebody has followed a link");
+    // On a page that is in a sandbox, behind a proxy that brings the key.
+    assert_eq!(Answer::of(ask("cross-site", "no-cors").header("X-API-KEY", KEY)).await.status, 200);
+    for site in ["same-origin", "none"] {
+        assert_eq!(Answer::of(ask(site, "cors")).await.status, 429);
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_the_operator_has_named_may_ask() {
     let api = api().await;
     let request = api.request("OPTIONS", "/emails/user").header("Origin", FRIEND);

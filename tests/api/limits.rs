@@ -36,12 +36,13 @@ async fn a_client_has_its_requests_of_a_minute_and_then_waits() {
         (200, "3", "2")
     );
     // Wrong keys and unknown paths count too.
-    assert_eq!(Answer::of(api.request("GET", "/emails")).await.status, 401);
+    assert_eq!(Answer::of(api.request("GET", "/emails").header("X-API-KEY", "wrong")).await.status, 401);
     assert_eq!(api.get("/emails/a/b/c/d").await.status, 404);
     for forwarded in ["192.0.2.1", "192.0.2.2"] {
         let more = api.request("GET", "/emails").header("X-API-KEY", KEY).header("X-Forwarded-For", forwarded);
         let answer = Answer::of(more).await;
-        assert_eq!(answer.problem(429).0, "rate limit exceeded");
+        let (error, detail) = answer.problem(429);
+        assert!(error == "rate limit exceeded" && detail.contains("API_RATE_PER_MINUTE"), "{error}: {detail}");
         let wait = answer.header("retry-after").parse::<u64>().unwrap();
         assert!((1..=20).contains(&wait), "{wait}");
         assert_eq!((answer.header("x-ratelimit-limit"), answer.header("x-ratelimit-remaining")), ("3", "0"));
@@ -50,6 +51,17 @@ async fn a_client_has_its_requests_of_a_minute_and_then_waits() {
     for _ in 0..10 {
         assert_eq!(api.get("/health").await.status, 200);
         assert_eq!(api.get("/ready").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn requests_without_a_key_use_up_nothing_of_those_with_one() {
+    let api = Api::with(Settings { rate_per_minute: 3, ..settings() }).await;
+    for status in [401, 401, 401, 429, 429] {
+        assert_eq!(Answer::of(api.request("GET", "/emails")).await.status, status);
+    }
+    for status in [200, 200, 200, 429] {
+        assert_eq!(api.get("/emails").await.status, status);
     }
 }
 

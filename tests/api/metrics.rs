@@ -67,10 +67,10 @@ async fn whatever_a_stranger_asks_for_makes_no_new_series() {
 async fn a_wrong_key_is_counted_and_a_missing_one_is_not() {
     let api = Api::with(restante::http::Settings { failed_keys_per_minute: 2, rate_per_minute: 7, ..settings() }).await;
     Answer::of(api.request("GET", "/emails")).await.problem(401);
-    for status in [401, 401, 429] {
-        Answer::of(api.request("GET", "/emails").header("X-API-KEY", "wrong")).await.problem(status);
+    for (key, status) in [("wrong", 401), ("other", 401), ("third", 429)] {
+        Answer::of(api.request("GET", "/emails").header("X-API-KEY", key)).await.problem(status);
     }
-    for _ in 0..4 {
+    for _ in 0..7 {
         Answer::of(api.request("GET", "/emails")).await;
     }
     let told = api.metrics().await;
