@@ -38,7 +38,7 @@ use super::query::is_well_encoded;
 use super::records::Made;
 use super::room::Hall;
 use super::{
-    Settings, accept, addresses, attempts, check, claims, client, compress, content, emails, events, key, limit,
+    Settings, accept, addresses, attempts, body, check, claims, client, compress, content, emails, events, key, limit,
     openapi, origin, probes, wanted,
 };
 use crate::inbox::Inbox;
@@ -153,8 +153,9 @@ fn mailboxes(
     let (routes, mut api) = OpenApiRouter::new()
         .nest("/emails", below)
         .merge(gives("application/json", OpenApiRouter::new().routes(routes!(attempts::all))))
-        .merge(gives("application/json", OpenApiRouter::new().routes(routes!(addresses::create))))
         .merge(gives("text/event-stream", OpenApiRouter::new().routes(routes!(events::all))))
+        .route_layer(body::refused())
+        .merge(gives("application/json", OpenApiRouter::new().routes(routes!(addresses::create))))
         .split_for_parts();
     openapi::behind_key(&mut api);
     let routes = routes

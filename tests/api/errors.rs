@@ -4,8 +4,8 @@ use restante::metrics::Metrics;
 use restante::shutdown::Shutdown;
 use tower::ServiceExt;
 
-use super::ROUTES;
-use super::support::{Answer, Api, KEY, NOW, inbox, settings, tls};
+use super::support::{Answer, Api, KEY, NOW, inbox, read_until, settings, tls};
+use super::{OPEN, ROUTES};
 
 #[tokio::test]
 async fn an_unknown_query_parameter_is_an_error_on_every_route() {
@@ -97,8 +97,6 @@ async fn too_much_is_refused_before_it_is_read() {
     let api = Api::start().await;
     let large = api.request("DELETE", "/emails/user").header("X-API-KEY", KEY).body(vec![b'x'; 65 * 1024]);
     assert_eq!(Answer::of(large).await.problem(413).0, "request body too large");
-    let small = api.request("DELETE", "/emails/user").header("X-API-KEY", KEY).body("{}");
-    assert_eq!(Answer::of(small).await.status, 200);
     let (error, _) = api.get(&format!("/emails/user?after={}", "1".repeat(9000))).await.problem(414);
     assert_eq!(error, "URI too long");
     let header = |len: usize| api.request("GET", "/health").header("X-Large", "x".repeat(len));
@@ -106,6 +104,43 @@ async fn too_much_is_refused_before_it_is_read() {
     assert_eq!(Answer::of(header(20_000)).await.problem(431).0, "request header too large");
     // So much is not even read.
     assert_eq!(Answer::of(header(100_000)).await.status, 431);
+}
+
+#[tokio::test]
+async fn a_body_where_none_is_read_is_refused_and_nothing_is_done() {
+    let api = Api::start().await;
+    api.deliver(&["user@example.com"], "Subject: stays\r\n\r\ntext\r\n").await;
+    for (path, methods) in ROUTES.iter().filter(|(path, _)| !OPEN.contains(path) && *path != "/addresses") {
+        for &method in *methods {
+            let body = r#"{"subject": "other"}"#;
+            let request = api.request(method, path).header("X-API-KEY", KEY).header("Content-Type", "application/json");
+            let answer = Answer::of(request.body(body)).await;
+            assert_eq!(answer.status, 400, "{method} {path}");
+            if method != "HEAD" {
+                let (error, detail) = answer.problem(400);
+                assert!(
+                    error == "request body not allowed" && detail.contains("query parameters"),
+                    "{error}: {detail}"
+                );
+            }
+            let stranger = Answer::of(api.request(method, path).body(body)).await;
+            assert_eq!(stranger.status, 401, "{method} {path}");
+        }
+    }
+    let stays = api.get("/emails/user").await.json();
+    assert_eq!(stays.as_array().unwrap().len(), 1);
+    for (length, body, status) in [
+        ("Content-Length: 2", "{}", "400 Bad Request"),
+        ("Transfer-Encoding: chunked", "2\r\n{}\r\n", "400 Bad Request"),
+        ("Transfer-Encoding: chunked", "0\r\n\r\n", "200 OK"),
+        ("Content-Length: 0", "", "200 OK"),
+    ] {
+        let head = format!("DELETE /emails/user HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {KEY}\r\n{length}\r\n\r\n");
+        let mut stream = api.connect(format!("{head}{body}").as_bytes()).await;
+        let line = String::from_utf8(read_until(&mut stream, b"\r\n").await).unwrap();
+        assert_eq!(line.trim_end(), format!("HTTP/1.1 {status}"), "{length}");
+    }
+    assert_eq!(api.get("/emails/user").await.text(), "[]", "an empty body is none");
 }
 
 #[tokio::test]
