@@ -257,10 +257,25 @@ fn condition(arguments: &Arguments, came: Option<u64>) -> String {
     if let Some(after) = arguments.after.max(came) {
         _ = write!(text, "&after={after}");
     }
-    if let Some(query) = &arguments.query {
-        _ = write!(text, "&q={}", encoded(query));
+    if let Some(query) = query(arguments) {
+        _ = write!(text, "&q={}", encoded(&query));
     }
     text
+}
+
+/// What a message has to meet, and to have where that is printed. It comes last, so that a mistake in the query is where the
+/// server says that it is; behind an `OR` it would be taken for what is missing there.
+fn query(arguments: &Arguments) -> Option<String> {
+    let has = match arguments.print {
+        Part::Code => "has:code",
+        Part::Link => "has:link",
+        _ => return arguments.query.clone(),
+    };
+    Some(match arguments.query.as_deref() {
+        None => has.to_owned(),
+        Some(query) if query.trim().is_empty() || query.split_whitespace().last() == Some("OR") => query.to_owned(),
+        Some(query) => format!("{query} {has}"),
+    })
 }
 
 /// Asks for `missing` messages more than those up to `came`.

@@ -80,9 +80,9 @@ struct UrlsView {
     html: String,
     /// Its raw bytes.
     raw: String,
-    /// Its code.
+    /// The code of the newest message that has one, once there is one.
     code: String,
-    /// Its link.
+    /// The link of the newest message that has one to act on, once there is one.
     link: String,
     /// Expects that nothing comes for five seconds.
     none: String,

@@ -3,13 +3,13 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use axum::{Extension, Json};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::held::Waiter;
+use super::lent::Lent;
 use super::openapi::{NothingFound, examples};
 use super::path::{ExactPath, MailboxPath, MessagePath};
 use super::problem::Problem;
@@ -17,9 +17,10 @@ use super::query::{self, Parameters, Query, Strict};
 use super::records;
 use super::room::Room;
 use super::view::{ClaimView, DoneView, MessageView, mailbox_url, message_url};
-use super::wanted::Latest;
-use crate::inbox::{Claim, Inbox, LeaseOutcome, LeaseStep, LeaseToken, Taken};
+use super::wanted::{Latest, until};
+use crate::inbox::{self, Claim, Inbox, LeaseOutcome, LeaseStep, LeaseToken, Taken};
 use crate::mail::MailboxName;
+use crate::shutdown::Shutdown;
 
 /// How long a message is leased to a worker that does not say so.
 const LEASE_DEFAULT: Duration = Duration::from_secs(60);
@@ -96,20 +97,26 @@ pub(super) async fn claim(
     Strict(wish): Strict<Wish>,
     room: Room,
     waiter: Waiter,
+    Extension(tasks): Extension<Shutdown>,
 ) -> Result<Response, Problem> {
-    let Latest { filter, after, wait } = &wish.which;
-    let place = wait.map(|_| waiter.take()).transpose()?;
-    let until = wait.map(|wait| Instant::now() + wait);
-    let claim = inbox.claim(&mailbox, filter, *after, wish.lease, until).await?;
-    drop(place);
-    let Some(Claim { stored, lease }) = claim else {
-        return Err(Box::pin(nothing_to_claim(&inbox, &mailbox, &wish.which)).await?);
-    };
-    let path = MessagePath { mailbox, id: stored.message.id };
-    let held = path.found(&inbox, room.hold(&inbox, stored).await?).await?;
-    let url = mailbox_url(&inbox, &path.mailbox);
-    let claim = ClaimView::new(&message_url(&url, path.id), lease);
-    Ok(records::claimed(held, &url, &claim))
+    let Latest { filter, after, wait, .. } = &wish.which;
+    let until = until(*wait);
+    let mut lent = Lent::new(inbox.clone(), mailbox.clone(), tasks);
+    loop {
+        let place = wait.map(|_| waiter.take()).transpose()?;
+        let one = inbox::Wish { mailbox: &mailbox, filter, after: *after, lease: wish.lease };
+        let claim = inbox.claim(one, until, &mut lent.in_hand).await?;
+        drop(place);
+        let Some(Claim { stored, lease }) = claim else {
+            return Err(Box::pin(nothing_to_claim(&inbox, &mailbox, &wish.which)).await?);
+        };
+        let id = stored.message.id;
+        // One that is gone before there is room for it was none.
+        let Some(held) = Box::pin(room.hold(&inbox, stored)).await? else { continue };
+        let url = mailbox_url(&inbox, &mailbox);
+        let claim = ClaimView::new(&message_url(&url, id), lease);
+        return Ok(lent.told_by(records::claimed(held, &url, &claim)));
+    }
 }
 
 /// Tells who gets nothing what others have, too.

@@ -16,12 +16,13 @@ use super::known::{Known, Tag};
 use super::offload;
 use super::openapi::{NotModified, Part, examples};
 use super::path::{AnyPath, AttachmentPath, MessagePath};
-use super::problem::Problem;
+use super::problem::{CODE_NOT_FOUND, LINK_NOT_FOUND, Problem};
 use super::query::{HtmlForm, Strict};
 use super::range::Asked;
 use super::room::{Room, Share};
 use super::router::CROSS_ORIGIN_RESOURCE_POLICY;
 use super::view::{mailbox_url, message_url};
+use super::wanted::Having;
 use crate::inbox::Inbox;
 use crate::mail::{Content, HeaderField, Message, MessageId};
 
@@ -70,15 +71,18 @@ pub(super) async fn raw(
     known: Known,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    let path = path.find(&inbox).await?;
-    let raw = path.raw(&inbox).await?;
-    let tag = Tag::raw(path.id);
-    if known.has(&tag) {
-        return Ok(tag.not_modified());
-    }
-    let disposition = format!("attachment; filename=\"{}.eml\"", path.id);
-    let content = [(CONTENT_TYPE, "message/rfc822".to_owned()), (CONTENT_DISPOSITION, disposition)];
-    Download::raw(raw).answer(&asked, &tag, content).await
+    let (inbox, known, asked) = (&inbox, &known, &asked);
+    path.read(inbox, |path| async move {
+        let raw = path.raw(inbox).await?;
+        let tag = Tag::raw(path.id);
+        if known.has(&tag) {
+            return Ok(tag.not_modified());
+        }
+        let disposition = format!("attachment; filename=\"{}.eml\"", path.id);
+        let content = [(CONTENT_TYPE, "message/rfc822".to_owned()), (CONTENT_DISPOSITION, disposition)];
+        Download::raw(raw).answer(asked, &tag, content).await
+    })
+    .await
 }
 
 /// The text body
@@ -102,8 +106,8 @@ pub(super) async fn text(
     path: AnyPath,
     reader: Reader,
 ) -> Result<Response, Problem> {
-    let path = path.find(&inbox).await?;
-    body(&inbox, &path, &reader, "text/plain; charset=utf-8", |content| content.text.as_deref()).await
+    let part: fn(&Content) -> Option<&str> = |content| content.text.as_deref();
+    path.read(&inbox, |path| body(&inbox, path, &reader, "text/plain; charset=utf-8", part)).await
 }
 
 /// The HTML body
@@ -128,19 +132,27 @@ pub(super) async fn html(
     path: AnyPath,
     reader: Reader,
 ) -> Result<Response, Problem> {
-    let path = path.find(&inbox).await?;
-    if form == HtmlForm::Sent {
-        return body(&inbox, &path, &reader, HTML, |content| content.html.as_deref()).await;
-    }
+    let (inbox, reader) = (&inbox, &reader);
+    path.read(inbox, |path| async move {
+        if form == HtmlForm::Sent {
+            return body(inbox, path, reader, HTML, |content| content.html.as_deref()).await;
+        }
+        in_form(inbox, path, reader, form).await
+    })
+    .await
+}
+
+/// The HTML body of a message otherwise than it was sent.
+async fn in_form(inbox: &Inbox, path: MessagePath, reader: &Reader, form: HtmlForm) -> Result<Response, Problem> {
     let tag = Tag::message(path.id);
-    let (stored, share) = path.held(&inbox, &reader.room).await?;
+    let (stored, share) = path.held(inbox, &reader.room).await?;
     let message = stored.message;
     let bytes = message.content.html.as_ref().map(String::len);
     let bytes = bytes.ok_or_else(|| no_body("text/html"))?;
     let mut response = if reader.known.has(&tag) {
         tag.not_modified()
     } else {
-        let url = message_url(&mailbox_url(&inbox, &path.mailbox), path.id);
+        let url = message_url(&mailbox_url(inbox, &path.mailbox), path.id);
         tag.on(rewritten(form, message, share, bytes, url).await?)
     };
     if let HtmlForm::View { remote } = form {
@@ -190,10 +202,13 @@ pub(super) async fn headers(
     path: AnyPath,
     known: Known,
 ) -> Result<Response, Problem> {
-    let path = path.find(&inbox).await?;
-    let headers = headers_of(&inbox, &path).await?;
-    let tag = Tag::message(path.id);
-    Ok(if known.has(&tag) { tag.not_modified() } else { tag.on(Json(headers).into_response()) })
+    let (inbox, known) = (&inbox, &known);
+    path.read(inbox, |path| async move {
+        let headers = headers_of(inbox, &path).await?;
+        let tag = Tag::message(path.id);
+        Ok(if known.has(&tag) { tag.not_modified() } else { tag.on(Json(headers).into_response()) })
+    })
+    .await
 }
 
 /// The one-time code
@@ -217,10 +232,14 @@ pub(super) async fn code(
     path: AnyPath,
     known: Known,
 ) -> Result<Response, Problem> {
-    let path = path.find(&inbox).await?;
-    let stored = path.message(&inbox).await?;
-    let code = stored.message.content.codes.first();
-    code.map(|code| line(&code.value, path.id, &known)).ok_or_else(no_code)
+    let (inbox, known) = (&inbox, &known);
+    path.having(Having::Code)
+        .read(inbox, |path| async move {
+            let stored = path.message(inbox).await?;
+            let code = stored.message.content.codes.first();
+            code.map(|code| line(&code.value, path.id, known)).ok_or_else(no_code)
+        })
+        .await
 }
 
 /// The link to follow
@@ -244,10 +263,15 @@ pub(super) async fn link(
     path: AnyPath,
     known: Known,
 ) -> Result<Response, Problem> {
-    let path = path.find(&inbox).await?;
-    let stored = path.message(&inbox).await?;
-    let content = &stored.message.content;
-    content.action_link().map(|link| line(&link.href, path.id, &known)).ok_or_else(|| no_link(content.links.len()))
+    let (inbox, known) = (&inbox, &known);
+    path.having(Having::Link)
+        .read(inbox, |path| async move {
+            let stored = path.message(inbox).await?;
+            let content = &stored.message.content;
+            let link = content.action_link().map(|link| line(&link.href, path.id, known));
+            link.ok_or_else(|| no_link(content.links.len()))
+        })
+        .await
 }
 
 /// One value as a line of text: a shell takes the line break off, and a terminal wants it.
@@ -288,8 +312,17 @@ pub(super) async fn attachment(
     reader: Reader,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    let path = path.find(&inbox).await?;
-    let stored = path.message(&inbox).await?;
+    path.read(&inbox, |path| attached(&inbox, path, index, &reader, &asked)).await
+}
+
+async fn attached(
+    inbox: &Inbox,
+    path: MessagePath,
+    index: usize,
+    reader: &Reader,
+    asked: &Asked,
+) -> Result<Response, Problem> {
+    let stored = path.message(inbox).await?;
     let Some(attachment) = stored.message.content.attachments.get(index).cloned() else {
         return Err(no_attachment(index, stored.message.content.attachments.len()));
     };
@@ -303,8 +336,8 @@ pub(super) async fn attachment(
     let mut response = if reader.known.has(&tag) {
         tag.not_modified()
     } else {
-        let raw = path.raw(&inbox).await?;
-        Download::attachment(raw, attachment, &reader.room).await?.answer(&asked, &tag, content).await?
+        let raw = path.raw(inbox).await?;
+        Download::attachment(raw, attachment, &reader.room).await?.answer(asked, &tag, content).await?
     };
     if is_inline_image {
         // A page in a sandbox has an origin of its own, so no image of a message is of the same origin as the page that
@@ -334,7 +367,7 @@ impl AsRef<[u8]> for Body {
 
 async fn body(
     inbox: &Inbox,
-    path: &MessagePath,
+    path: MessagePath,
     reader: &Reader,
     content_type: &'static str,
     part: fn(&Content) -> Option<&str>,
@@ -358,12 +391,12 @@ fn no_body(kind: &str) -> Problem {
 }
 
 fn no_code() -> Problem {
-    Problem::not_found("code not found", "no one-time code was found in the message")
+    Problem::not_found(CODE_NOT_FOUND, "no one-time code was found in the message")
 }
 
 fn no_link(count: usize) -> Problem {
     let detail = format!("none of the {count} links of the message is an action; all are in its key links");
-    Problem::not_found("link not found", detail)
+    Problem::not_found(LINK_NOT_FOUND, detail)
 }
 
 fn no_attachment(index: usize, count: usize) -> Problem {

@@ -18,7 +18,7 @@ use super::query::{self, MailboxPage, Strict};
 use super::records::{self, List, Made};
 use super::room::Room;
 use super::view::{DoneView, MailboxView, MessageView, encoded, mailbox_url};
-use super::wanted::{Chosen, Latest, Wanted};
+use super::wanted::{Chosen, Latest, Newest, Wanted, until};
 use crate::inbox::{Inbox, Listing, MailboxSummary};
 
 /// The mailboxes
@@ -94,7 +94,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let place = wanted.wait.map(|_| waiter.take()).transpose()?;
     let is_news = |found: &Listing| !known.has(&Tag::messages(found));
-    let found = wanted.list(&inbox, &mailbox, place, is_news).await?;
+    let found = wanted.list(&inbox, &mailbox, until(wanted.wait), place, is_news).await?;
     let tag = Tag::messages(&found);
     if known.has(&tag) {
         return Ok(tag.not_modified());
@@ -130,7 +130,7 @@ pub(super) async fn message(
     known: Known,
     with: (Room, Made),
 ) -> Result<Response, Problem> {
-    whole(&inbox, &path.find(&inbox).await?, &known, &with).await
+    path.read(&inbox, |path| whole(&inbox, path, &known, &with)).await
 }
 
 /// The newest message
@@ -156,14 +156,14 @@ pub(super) async fn latest(
     with: (Room, Made),
     waiter: Waiter,
 ) -> Result<Response, Problem> {
-    let id = latest.find(&inbox, &mailbox, &known, &waiter).await?.message.id;
-    Box::pin(whole(&inbox, &MessagePath { mailbox, id }, &known, &with)).await
+    let newest = Newest { latest, known, waiter };
+    newest.read(&inbox, mailbox, |path| whole(&inbox, path, &newest.known, &with)).await
 }
 
 /// A message with all its header fields.
 async fn whole(
     inbox: &Inbox,
-    path: &MessagePath,
+    path: MessagePath,
     known: &Known,
     (room, made): &(Room, Made),
 ) -> Result<Response, Problem> {
@@ -175,7 +175,7 @@ async fn whole(
     if let Some(json) = made.with_headers(&held.0) {
         return Ok(tag.on(records::json(json.into())));
     }
-    let headers = headers_of(inbox, path).await?;
+    let headers = headers_of(inbox, &path).await?;
     Ok(tag.on(records::object(held, made, &mailbox_url(inbox, &path.mailbox), &headers)))
 }
 

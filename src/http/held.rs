@@ -51,6 +51,13 @@ impl Places {
 }
 
 impl Waiter {
+    /// For who does not wait.
+    #[cfg(test)]
+    pub(super) fn for_tests() -> Self {
+        let places = Places::new(&Settings::for_tests(), Gauge::default());
+        Self { places, key: KeyIndex(0), connection: None }
+    }
+
     /// Takes a place.
     ///
     /// # Errors
@@ -64,8 +71,12 @@ impl Waiter {
                 let present = Present::new(&places.gauge);
                 Ok(Place { _in_all: in_all, _of_key: of_key, _on_connection: on_connection, _present: present })
             }
-            (Err(_), _) => Err(Problem::too_many_waiters("the server holds as many requests as it may")),
-            (_, None) => Err(Problem::too_many_waiters("as many requests with this key are held as may be")),
+            (Err(_), _) => {
+                Err(Problem::too_many_waiters("the server holds as many requests as it may, API_MAX_WAITERS"))
+            }
+            (_, None) => Err(Problem::too_many_waiters(
+                "as many requests with this key are held as may be, API_MAX_WAITERS_PER_KEY",
+            )),
         }
     }
 }

@@ -19,6 +19,7 @@ mod held;
 mod html;
 mod key;
 mod known;
+mod lent;
 mod limit;
 mod offload;
 mod openapi;

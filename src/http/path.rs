@@ -5,10 +5,10 @@ use axum::http::request::Parts;
 
 use super::held::Waiter;
 use super::known::Known;
-use super::problem::Problem;
+use super::problem::{MESSAGE_GONE, MESSAGE_NOT_FOUND, Problem};
 use super::query::{Parameters, Query};
 use super::room::{Room, Share};
-use super::wanted::Latest;
+use super::wanted::{Having, Latest, Newest};
 use crate::inbox::{Gone, GoneReason, Inbox, Raw, Stored};
 use crate::mail::{MailboxName, MessageId};
 
@@ -33,7 +33,7 @@ pub(super) struct AnyPath {
 enum Which {
     This(MessageId),
     /// In a box, as most paths have an id.
-    Newest(Box<(Latest, Known, Waiter)>),
+    Newest(Box<Newest>),
 }
 
 /// `/emails/{mailbox}/{id}` with an id: what changes something names what it means.
@@ -46,20 +46,31 @@ pub(super) struct AttachmentPath {
 }
 
 impl AnyPath {
-    /// The message that is meant, once it is there.
+    /// The same, but the newest message is the newest that has something.
+    pub(super) fn having(self, having: Having) -> Self {
+        let which = match self.which {
+            Which::This(id) => Which::This(id),
+            Which::Newest(newest) => {
+                let Newest { latest, known, waiter } = *newest;
+                Which::Newest(Box::new(Newest { latest: latest.having(having), known, waiter }))
+            }
+        };
+        Self { which, ..self }
+    }
+
+    /// What `read` makes of the message that is meant, once it is there.
     ///
     /// # Errors
     /// Where there is none, and none comes in the time that it may be waited for.
-    pub(super) async fn find(self, inbox: &Inbox) -> Result<MessagePath, Problem> {
+    pub(super) async fn read<T, F>(self, inbox: &Inbox, read: impl Fn(MessagePath) -> F) -> Result<T, Problem>
+    where
+        F: Future<Output = Result<T, Problem>>,
+    {
         let Self { mailbox, which } = self;
-        let id = match which {
-            Which::This(id) => id,
-            Which::Newest(newest) => {
-                let (latest, known, waiter) = *newest;
-                latest.find(inbox, &mailbox, &known, &waiter).await?.message.id
-            }
-        };
-        Ok(MessagePath { mailbox, id })
+        match which {
+            Which::This(id) => Box::pin(read(MessagePath { mailbox, id })).await,
+            Which::Newest(newest) => newest.read(inbox, mailbox, read).await,
+        }
     }
 }
 
@@ -96,14 +107,14 @@ impl MessagePath {
         let Self { mailbox, id } = self;
         let Some(Gone { reason, at }) = inbox.gone(mailbox, *id).await? else {
             let detail = format!("there is no message {id} in mailbox {mailbox}");
-            return Ok(Problem::not_found("message not found", detail));
+            return Ok(Problem::not_found(MESSAGE_NOT_FOUND, detail));
         };
         let (reason, how) = match reason {
             GoneReason::Deleted => ("deleted", "was deleted from mailbox"),
             GoneReason::Expired => ("expired", "has expired in mailbox"),
             GoneReason::Evicted => ("evicted", "was pushed out by newer ones of mailbox"),
         };
-        let problem = Problem::gone("message gone", format!("message {id} {how} {mailbox}"));
+        let problem = Problem::gone(MESSAGE_GONE, format!("message {id} {how} {mailbox}"));
         Ok(problem.with("reason", reason.into()).with("at", at.as_secs().into()))
     }
 }
@@ -173,7 +184,7 @@ async fn message(params: &RawPathParams, parts: &mut Parts, inbox: &Inbox) -> Re
     let which = if segment(params, "id") == LATEST {
         let latest = Latest::read(&Query::of(parts)?)?;
         let waiter = Waiter::from_request_parts(parts, &()).await?;
-        Which::Newest(Box::new((latest, Known::of(&parts.headers), waiter)))
+        Which::Newest(Box::new(Newest { latest, known: Known::of(&parts.headers), waiter }))
     } else {
         Which::This(id(params)?)
     };
@@ -184,7 +195,7 @@ fn id(params: &RawPathParams) -> Result<MessageId, Problem> {
     let id = segment(params, "id");
     id.parse().map_err(|_| {
         let detail = format!("{id:?} is not a message id; it looks like 0199f0c8-1234-7abc-8def-0123456789ab");
-        Problem::not_found("message not found", detail)
+        Problem::not_found(MESSAGE_NOT_FOUND, detail)
     })
 }
 

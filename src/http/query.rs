@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use super::openapi::{self, Meaning};
 use super::path;
 use super::problem::Problem;
+use super::view::RESERVED;
 use super::wanted::Latest;
 use crate::inbox::Page;
 use crate::units;
@@ -202,13 +203,12 @@ impl Query {
     }
 }
 
-/// Those parameters of `query` that have one of these `names`, as they were sent, each behind an `&`.
+/// Those parameters of `query` that have one of these `names`, each behind an `&`. They are encoded anew: not all that a client
+/// may send is fit for the URL of a header.
 pub(super) fn kept(query: Option<&str>, names: &[&str]) -> String {
-    let is_kept = |pair: &&str| {
-        let name = decode(pair.split('=').next().unwrap_or_default());
-        name.is_ok_and(|name| names.contains(&name.as_str()))
-    };
-    query.unwrap_or_default().split('&').filter(is_kept).map(|pair| format!("&{pair}")).collect()
+    let query = Query::parse(query.unwrap_or_default(), None).map_or_else(|_| Vec::new(), |Query(pairs)| pairs);
+    let kept = query.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    kept.map(|(name, value)| format!("&{name}={}", utf8_percent_encode(value, RESERVED))).collect()
 }
 
 /// Whether every `%` begins a percent-encoded byte (RFC 3986 section 2.1).
@@ -258,6 +258,13 @@ mod tests {
         assert_eq!(all, Ok(Page { before: Some(9), after: Some(3), limit: 200, ..whole }));
         assert_eq!(page("&limit=1&"), Ok(Page { limit: 1, ..whole }));
         assert_eq!(page("%6Cimit=%31"), page("limit=1"));
+    }
+
+    #[test]
+    fn what_is_kept_is_fit_for_a_url_whatever_was_sent() {
+        let sent = "limit=1&subject=\u{e9}{|^}%26+a%2Bb&q=%22x%22&wait=1s";
+        assert_eq!(kept(Some(sent), &["subject", "q"]), "&subject=%C3%A9%7B%7C%5E%7D%26%20a%2Bb&q=%22x%22");
+        assert_eq!(kept(None, &["q"]), "");
     }
 
     #[test]

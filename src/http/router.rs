@@ -171,6 +171,7 @@ fn mailboxes(
                 .layer(Extension(Streams::new(settings, tasks)))
                 .layer(Extension(Made::new()))
                 .layer(Extension(Arc::new(Hall::default())))
+                .layer(Extension(tasks.clone()))
                 .layer(Extension(Places::new(settings, metrics.held.clone()))),
         )
         .with_state(inbox);

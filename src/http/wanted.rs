@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use super::held::{HELD_MAX, Place, Waiter};
 use super::known::Known;
 use super::openapi::{MessageFound, examples};
-use super::path::MailboxPath;
-use super::problem::Problem;
+use super::path::{MailboxPath, MessagePath};
+use super::problem::{CODE_NOT_FOUND, LINK_NOT_FOUND, MESSAGE_NOT_FOUND, Problem};
 use super::query::{self, PAGE_MAX_BYTES, Parameters, Query, SEQS, Strict};
 use super::records::{self, Made};
 use super::room::Room;
 use super::view::{AttemptView, MissView, mailbox_url};
-use crate::inbox::{Filter, Inbox, Listing, Page, Stored};
-use crate::mail::MailboxName;
+use crate::inbox::{Filter, Inbox, Listing, Page};
+use crate::mail::{MailboxName, MessageId};
 
 /// So many of the messages that were not meant are shown to who finds nothing.
 const MISSES_SHOWN: usize = 5;
@@ -45,6 +45,22 @@ pub(super) struct Latest {
     pub(super) filter: Arc<Filter>,
     pub(super) after: Option<u64>,
     pub(super) wait: Option<Duration>,
+    having: Having,
+}
+
+/// What a message has that is looked for by that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Having {
+    Anything,
+    Code,
+    Link,
+}
+
+/// The newest message, for a client that may have it already, and may wait for another.
+pub(super) struct Newest {
+    pub(super) latest: Latest,
+    pub(super) known: Known,
+    pub(super) waiter: Waiter,
 }
 
 /// Messages that shall not come for so long.
@@ -62,6 +78,11 @@ impl Parameters for Chosen {
         for (name, parse) in [("from", Filter::from as fn(&str) -> _), ("to", Filter::to), ("subject", Filter::subject)]
         {
             if let Some(value) = query.value(name) {
+                if name != "subject" && is_broken_address(value) {
+                    return Err(query::bad(format!(
+                        "the query parameter {name} is {value:?}, and no address has a blank; write %2B for a plus sign"
+                    )));
+                }
                 let one =
                     parse(value).map_err(|problem| query::bad(format!("the query parameter {name}: {problem}")))?;
                 filter = filter.and(one);
@@ -80,6 +101,12 @@ impl Parameters for Chosen {
         }
         Ok(Self(Arc::new(filter)))
     }
+}
+
+/// Whether a text looks like an address whose plus sign was not encoded, so that it is a blank.
+fn is_broken_address(text: &str) -> bool {
+    let is_apart = |c| matches!(c, '"' | '<' | '>' | '(' | ')' | ',' | ':' | ';');
+    text.split_once('@').is_some_and(|(local, _)| local.trim_end().contains(' ') && !text.contains(is_apart))
 }
 
 impl Parameters for Wanted {
@@ -104,7 +131,8 @@ impl Parameters for Latest {
 
     fn read(query: &Query) -> Result<Self, Problem> {
         let after = query.number("after", SEQS)?;
-        Ok(Self { filter: Chosen::read(query)?.0, after, wait: query.period("wait", HELD_MAX)? })
+        let wait = query.period("wait", HELD_MAX)?;
+        Ok(Self { filter: Chosen::read(query)?.0, after, wait, having: Having::Anything })
     }
 }
 
@@ -125,40 +153,80 @@ impl Wanted {
         &self,
         inbox: &Inbox,
         mailbox: &MailboxName,
+        until: Option<Instant>,
         place: Option<Place>,
         is_news: impl Fn(&Listing) -> bool,
     ) -> Result<Listing, Problem> {
-        let listing = match self.wait {
+        let listing = match until {
             // In a box, as in waiting: who is held has no room for it.
             None => Box::pin(inbox.search(mailbox, &self.filter, self.page)).await?,
-            Some(wait) => {
-                let until = Instant::now() + wait;
-                inbox.wait(mailbox, &self.filter, self.page, self.count, until, is_news).await?
-            }
+            Some(until) => inbox.wait(mailbox, &self.filter, self.page, self.count, until, is_news).await?,
         };
         drop(place);
         Ok(listing)
     }
 }
 
+/// When the time is over for which something is waited for.
+pub(super) fn until(wait: Option<Duration>) -> Option<Instant> {
+    wait.map(|wait| Instant::now() + wait)
+}
+
+impl Newest {
+    /// What `read` makes of it. A message that is gone before it is read was none: another is looked for.
+    ///
+    /// # Errors
+    /// Where there is none, and none comes in the time that it may be waited for.
+    pub(super) async fn read<T, F>(
+        &self,
+        inbox: &Inbox,
+        mailbox: MailboxName,
+        read: impl Fn(MessagePath) -> F,
+    ) -> Result<T, Problem>
+    where
+        F: Future<Output = Result<T, Problem>>,
+    {
+        let Self { latest, known, waiter } = self;
+        let until = until(latest.wait);
+        loop {
+            let id = latest.find(inbox, &mailbox, until, known, waiter).await?;
+            match Box::pin(read(MessagePath { mailbox: mailbox.clone(), id })).await {
+                Err(problem) if problem.is_of_missing_message() => {}
+                read => return read,
+            }
+        }
+    }
+}
+
 impl Latest {
-    /// The newest message that matches, with its place in the mailbox.
+    /// The newest that has something.
+    pub(super) fn having(self, having: Having) -> Self {
+        let has = match having {
+            Having::Anything => return self,
+            Having::Code => Filter::has_code(),
+            Having::Link => Filter::has_link(),
+        };
+        Self { filter: Arc::new(Arc::unwrap_or_clone(self.filter).and(has)), having, ..self }
+    }
+
+    /// The id of the newest message that matches.
     ///
     /// # Errors
     /// Where there is none: what there is instead, and what each message lacks.
-    pub(super) async fn find(
-        self,
+    async fn find(
+        &self,
         inbox: &Inbox,
         mailbox: &MailboxName,
+        until: Option<Instant>,
         known: &Known,
         waiter: &Waiter,
-    ) -> Result<Stored, Problem> {
+    ) -> Result<MessageId, Problem> {
         let page = page(self.after, 1);
         let wanted = Wanted { filter: self.filter.clone(), page, count: 1, wait: self.wait };
-        let place = wanted.wait.map(|_| waiter.take()).transpose()?;
+        let place = until.map(|_| waiter.take()).transpose()?;
         let is_news = |found: &Listing| !found.messages.iter().any(|stored| known.has_message(stored.message.id));
-        match wanted.list(inbox, mailbox, place, is_news).await?.messages.pop() {
-            Some(stored) => Ok(stored),
+        match wanted.list(inbox, mailbox, until, place, is_news).await?.messages.pop() {
+            Some(stored) => Ok(stored.message.id),
             None => Err(Box::pin(self.nothing_found(inbox, mailbox, "")).await?),
         }
     }
@@ -172,16 +240,22 @@ impl Latest {
     ) -> Result<Problem, Problem> {
         let misses = inbox.misses(mailbox, &self.filter, page(self.after, MISSES_SHOWN)).await?;
         let attempts = inbox.attempts(mailbox, None, ATTEMPTS_SHOWN);
-        let condition = if self.filter.is_empty() { "" } else { " that matches" };
+        let (error, has) = match self.having {
+            Having::Anything => (MESSAGE_NOT_FOUND, ""),
+            Having::Code => (CODE_NOT_FOUND, " with a code"),
+            Having::Link => (LINK_NOT_FOUND, " with a link to act on"),
+        };
+        let is_any = self.filter.conditions() == usize::from(self.having != Having::Anything);
+        let condition = if is_any { "" } else { " that matches" };
         let waited = self.wait.map(|time| format!("; waited for {} s", time.as_secs())).unwrap_or_default();
         let after = self.after.map(|seq| format!(" after seq {seq}")).unwrap_or_default();
         let detail = format!(
-            "there is no message{condition}{of_a_kind} in mailbox {mailbox}{after}{waited}; arrived has what came instead, attempts what was refused"
+            "there is no message{has}{condition}{of_a_kind} in mailbox {mailbox}{after}{waited}; arrived has what came instead, attempts what was refused"
         );
         let arrived: Vec<_> = misses.iter().map(MissView::from).collect();
         let attempts: Vec<_> = attempts.iter().map(|attempt| AttemptView::from(&**attempt)).collect();
         let members = [("arrived", serde_json::to_value(arrived)), ("attempts", serde_json::to_value(attempts))];
-        let problem = Problem::not_found("message not found", detail);
+        let problem = Problem::not_found(error, detail);
         Ok(members.into_iter().fold(problem, |problem, (name, value)| problem.with(name, value.unwrap_or_default())))
     }
 }
@@ -230,4 +304,52 @@ fn conflict(mailbox: &dyn Display) -> Problem {
 
 fn page(after: Option<u64>, limit: usize) -> Page {
     Page { before: None, after, limit, max_bytes: PAGE_MAX_BYTES }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::inbox::tests::{envelope, inbox, settings};
+
+    #[tokio::test]
+    async fn a_message_that_is_gone_before_it_is_read_was_none() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let mailbox = inbox.mailbox("user").unwrap();
+        for subject in ["first", "second", "third"] {
+            let raw = Bytes::from(format!("Subject: {subject}\r\n\r\ntext\r\n"));
+            crate::smtp::Backend::deliver(&inbox, &envelope(&["user@example.com"]), raw).await.unwrap();
+        }
+        let latest = Latest::read(&Query::parse("", None).unwrap()).unwrap();
+        let newest = Newest { latest, known: Known::default(), waiter: Waiter::for_tests() };
+        let (inbox, goes) = (&inbox, &RefCell::new(2));
+        let subject = async || {
+            let read = |path: MessagePath| async move {
+                if *goes.borrow() > 0 {
+                    *goes.borrow_mut() -= 1;
+                    inbox.delete(&path.mailbox, path.id).await?;
+                }
+                path.message(inbox).await.map(|stored| stored.message.content.subject.clone())
+            };
+            newest.read(inbox, mailbox.clone(), read).await
+        };
+        assert_eq!(subject().await.unwrap().as_deref(), Some("first"));
+        *goes.borrow_mut() = 1;
+        assert!(format!("{:?}", subject().await.unwrap_err()).contains("message not found"), "and not that it is gone");
+    }
+
+    #[test]
+    fn an_address_whose_plus_has_become_a_blank_is_told_from_a_text() {
+        for broken in ["a b@example.com", " b@example.com", "ann smith test@"] {
+            assert!(is_broken_address(broken), "{broken}");
+        }
+        for text in
+            ["a+b@example.com", "Ann Smith", "ann@example.com ", "Ann <ann@example.com>", "\"a b\"@example.com", "@ b"]
+        {
+            assert!(!is_broken_address(text), "{text}");
+        }
+    }
 }

@@ -29,6 +29,18 @@ pub struct Claim {
     pub lease: Lease,
 }
 
+/// Leases that have perhaps been taken, and that nobody has been told of: a claim that is given up may have one all the same.
+#[derive(Debug, Default)]
+pub struct InHand(Vec<(MessageId, LeaseToken)>);
+
+impl InHand {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// Messages that meet a filter and cannot be claimed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
@@ -50,33 +62,36 @@ enum Look {
 }
 
 /// What may be claimed, and for how long.
-struct Wish<'a> {
-    mailbox: &'a MailboxName,
-    filter: &'a Arc<Filter>,
-    after: Option<u64>,
-    lease: Duration,
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// In which mailbox.
+    pub mailbox: &'a MailboxName,
+    /// What the message has to meet.
+    pub filter: &'a Arc<Filter>,
+    /// Only what has a larger `seq` than this.
+    pub after: Option<u64>,
+    /// For how long.
+    pub lease: Duration,
 }
 
 impl Inbox {
-    /// Leases the oldest message of a mailbox behind `after` that meets `filter`, is not leased, and is not done; waits for
-    /// one where there is none, if a time is given. No two callers have the same message at the same time.
+    /// Leases the oldest message that is wished for, is not leased, and is not done; waits for one where there is none, if a time
+    /// is given. No two callers have the same message at the same time. What `in_hand` has afterwards, also where this is given
+    /// up in the middle, is to be [put back](Inbox::put_back) unless somebody is told of it.
     ///
     /// # Errors
     /// Where the store cannot be read or written.
     pub async fn claim(
         &self,
-        mailbox: &MailboxName,
-        filter: &Arc<Filter>,
-        after: Option<u64>,
-        lease: Duration,
+        wish: Wish<'_>,
         wait_until: Option<Instant>,
+        in_hand: &mut InHand,
     ) -> Result<Option<Claim>, StoreError> {
         // Before the first look: what comes or is given back between the two is not missed.
-        let mut watch = self.store.watch(mailbox.clone());
-        let wish = Wish { mailbox, filter, after, lease };
+        let mut watch = self.store.watch(wish.mailbox.clone());
         let mut misses = Arc::default();
         loop {
-            let next_free_at = match self.look_for_one(&wish, &mut misses).await? {
+            let next_free_at = match self.look_for_one(&wish, &mut misses, in_hand).await? {
                 Look::Claimed(claim) => return Ok(Some(*claim)),
                 // Somebody has got on by it, so this comes to an end.
                 Look::Lost => continue,
@@ -87,6 +102,17 @@ impl Inbox {
             // Whatever it was that woke us, the next look tells.
             let _ = timeout_at(wake_at, watch.change()).await;
         }
+    }
+
+    /// Gives back what is in hand. What was not leased after all stays as it is.
+    ///
+    /// # Errors
+    /// Where the store cannot be written.
+    pub async fn put_back(&self, mailbox: &MailboxName, InHand(leases): InHand) -> Result<(), StoreError> {
+        for (id, token) in leases {
+            self.step(mailbox, id, token, LeaseStep::Release).await?;
+        }
+        Ok(())
     }
 
     /// Takes a step with the lease that `token` proves.
@@ -162,7 +188,12 @@ impl Inbox {
 
     /// Looks once at all that can be claimed. What does not meet the filter will not do so later: `misses` has it, and it is
     /// not looked at again.
-    async fn look_for_one(&self, wish: &Wish<'_>, misses: &mut Arc<HashSet<u64>>) -> Result<Look, StoreError> {
+    async fn look_for_one(
+        &self,
+        wish: &Wish<'_>,
+        misses: &mut Arc<HashSet<u64>>,
+        in_hand: &mut InHand,
+    ) -> Result<Look, StoreError> {
         let mut page = Page { before: None, after: wish.after, limit: CANDIDATES, max_bytes: CANDIDATES_MAX_BYTES };
         let (mut was_there, mut next_free_at) = (false, None);
         loop {
@@ -170,7 +201,7 @@ impl Inbox {
             next_free_at = unclaimed.next_free_at.into_iter().chain(next_free_at).min();
             let seqs: Vec<_> = unclaimed.listing.messages.iter().map(|stored| stored.seq).collect();
             let found = self.matching(wish.filter, unclaimed.listing.messages).await?;
-            if let Some(claim) = self.claim_one_of(wish, &found).await? {
+            if let Some(claim) = self.claim_one_of(wish, &found, in_hand).await? {
                 return Ok(Look::Claimed(Box::new(claim)));
             }
             was_there |= !found.is_empty();
@@ -183,13 +214,21 @@ impl Inbox {
         }
     }
 
-    async fn claim_one_of(&self, wish: &Wish<'_>, candidates: &[Stored]) -> Result<Option<Claim>, StoreError> {
+    async fn claim_one_of(
+        &self,
+        wish: &Wish<'_>,
+        candidates: &[Stored],
+        in_hand: &mut InHand,
+    ) -> Result<Option<Claim>, StoreError> {
         if candidates.is_empty() {
             return Ok(None);
         }
-        let ids = candidates.iter().map(|stored| stored.message.id).collect();
+        let ids: Vec<_> = candidates.iter().map(|stored| stored.message.id).collect();
         let lease = Lease { token: LeaseToken::random(), until: self.clock.now().after(wish.lease) };
+        // Before the store is asked: where the answer is lost, it is one of these or none.
+        in_hand.0 = ids.iter().map(|id| (*id, lease.token)).collect();
         let id = self.store.claim(wish.mailbox, ids, lease).await?;
+        in_hand.0.retain(|(candidate, _)| Some(*candidate) == id);
         let stored = id.and_then(|id| candidates.iter().find(|stored| stored.message.id == id));
         Ok(stored.map(|stored| Claim { stored: stored.clone(), lease }))
     }

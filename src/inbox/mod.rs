@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 pub use self::attempts::Attempt;
 pub use self::backend::record_of;
-pub use self::claims::{Claim, Taken};
+pub use self::claims::{Claim, InHand, Taken, Wish};
 pub use self::domains::{DomainPattern, Domains};
 pub use self::feed::{Cursor, Feed, News};
 pub use self::filter::{Filter, FilterError};

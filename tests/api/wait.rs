@@ -7,7 +7,7 @@ use restante::smtp::Reply;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::support::{Answer, Api, KEY, settings};
+use super::support::{Answer, Api, KEY, read_until, settings};
 
 pub(super) async fn deliver(api: &Api, subject: &str, body: &str) {
     api.deliver(
@@ -53,6 +53,15 @@ async fn a_list_shows_what_matches() {
     assert!(next.contains("subject=verify"), "{next}");
     let rest = api.get(next).await;
     assert_eq!((subjects(&rest.json()), rest.header("link")), (vec!["Verify one"], ""));
+    // Whatever a client sends, it is written as a URL is.
+    let mut stream = api
+        .connect(
+            format!("GET /emails/user?limit=1&q=-\u{e9}{{|^}}+verify HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {KEY}\r\n\r\n")
+                .as_bytes(),
+        )
+        .await;
+    let head = String::from_utf8(read_until(&mut stream, b"\r\n\r\n").await).unwrap();
+    assert!(head.contains("&q=-%C3%A9%7B%7C%5E%7D%20verify>; rel=\"next\""), "{head}");
 }
 
 #[tokio::test]
@@ -88,6 +97,8 @@ async fn what_is_wrong_with_a_query_is_told_before_anything_is_waited_for() {
         ("/latest?limit=1", "\"limit\" is not known"),
         ("/latest/html?viwe=1&wait=60s", "\"viwe\" is not known; inline, view, remote, after"),
         ("/latest/text?view=1&wait=60s", "\"view\" is not known"),
+        ("?to=a+b@example.com", "to is \"a b@example.com\", and no address has a blank; write %2B"),
+        ("/latest?from=a%20b@example.com", "write %2B"),
         ("/none", "for is missing; write for=5s"),
         ("/none?for=2m", "for is \"2m\""),
         ("/none?wait=5s", "\"wait\" is not known"),
@@ -147,7 +158,49 @@ async fn the_code_and_the_link_of_the_newest_message_are_a_line_each() {
     assert_eq!(api.get("/emails/user/latest/code?subject=sign").await.text(), "482913\n");
     assert_eq!(api.get("/emails/user/latest/code?q=has:code").await.text(), "482913\n");
     assert_eq!(api.get("/emails/user/latest/link?q=code:482913").await.text(), "https://example.org/confirm?t=1\n");
-    assert_eq!(api.get("/emails/user/latest/code").await.problem(404).0, "code not found");
+    // What has none is not the one that is meant.
+    assert_eq!(api.get("/emails/user/latest/code").await.text(), "482913\n");
+    assert_eq!(api.get("/emails/user/latest/link").await.text(), "https://example.org/confirm?t=1\n");
+    assert_eq!(api.get("/emails/user/latest/text").await.text(), "Nothing to do.\r\n");
+}
+
+#[tokio::test]
+async fn the_code_and_the_link_are_waited_for_whatever_else_comes() {
+    let api = with_one_place().await;
+    deliver(&api, "Welcome", "Nothing to do.").await;
+    for (part, body, line) in [
+        ("code", "Your verification code is 482 913.", "482913\n"),
+        ("link", "Please confirm: https://example.org/confirm?t=1", "https://example.org/confirm?t=1\n"),
+    ] {
+        let path = format!("/emails/user/latest/{part}?wait=60s&subject=sign");
+        let sending = async {
+            somebody_waits(&api).await;
+            deliver(&api, "Sign up", "Nothing to do.").await;
+            deliver(&api, "Sign in", body).await;
+        };
+        let (answer, ()) = tokio::join!(api.get(&path), sending);
+        assert_eq!((answer.status, answer.text()), (200, line));
+        api.ask("DELETE", "/emails/user").await.json();
+    }
+}
+
+#[tokio::test]
+async fn who_gets_no_code_or_link_is_told_what_came_without() {
+    let api = Api::start().await;
+    deliver(&api, "Welcome", "Nothing to do.").await;
+    for (part, which, miss) in [
+        ("code", "a code", "has:code: no code was found in it"),
+        ("link", "a link to act on", "has:link: no link to act on was found in it"),
+    ] {
+        let answer = api.get(&format!("/emails/user/latest/{part}?wait=1s")).await;
+        let (error, detail) = answer.problem(404);
+        assert_eq!(error, format!("{part} not found"));
+        assert!(detail.contains(&format!("no message with {which} in mailbox user; waited for 1 s")), "{detail}");
+        assert_eq!(answer.member("arrived")[0]["misses"], json!([miss]));
+        let other = api.get(&format!("/emails/user/latest/{part}?subject=sign")).await;
+        assert!(other.problem(404).1.contains(&format!("no message with {which} that matches in mailbox user")));
+        assert_eq!(other.member("arrived")[0]["misses"].as_array().unwrap().len(), 2);
+    }
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ fn a_script_waits_for_its_mail_and_gets_the_part_that_it_wants() {
     let (server, dir) = Restante::start_anywhere(&[]);
     let waiting = begin(dir.path(), &server, &["--match", "subject:Verify", "--print", "code", "--timeout", "2m"]);
     send(dir.path(), &server, &["--subject", "Other"]).ok();
+    send(dir.path(), &server, &["--subject", "Verify: the code comes by itself", "--text", "Soon."]).ok();
     let html = "<p>Your code is 482913.</p><a href=\"https://example.com/confirm?token=8f2a9c40d7be\">Confirm</a>";
     let text = "Your code is 482913.";
     let sent =
@@ -72,7 +73,7 @@ fn a_script_waits_for_its_mail_and_gets_the_part_that_it_wants() {
     let both = ["wait", "--url", &url, "--mailbox", "user", "--print", "json", "--count", "2", "--after", "0"];
     let both = restante(dir.path(), &both).ok();
     let subjects: Vec<_> = both.lines().map(|line| line.contains("Verify")).collect();
-    assert_eq!(subjects, [false, true], "{both}");
+    assert_eq!(subjects, [true, true], "{both}");
 }
 
 #[test]
@@ -89,11 +90,17 @@ fn who_waits_in_vain_is_told_why_by_code_and_text() {
     assert!(other.stderr.contains("no such mail in user within 1s"), "{}", other.stderr);
     assert!(other.stderr.contains("Reset your password") && other.stderr.contains("wanted"), "{}", other.stderr);
     let part = wait(&["--print", "code"]);
-    assert!(part.code == Some(1) && part.stderr.contains("has no code"), "{}", part.text());
+    assert!(part.code == Some(1) && part.stderr.contains("has:code: no code was found in it"), "{}", part.text());
+    let part = wait(&["--print", "html"]);
+    assert!(part.code == Some(1) && part.stderr.contains("has no html"), "{}", part.text());
     let few = wait(&["--count", "2"]);
     assert!(few.code == Some(1) && few.stderr.contains("1 of 2 messages came"), "{}", few.text());
     let query = wait(&["--match", "subject:("]);
     assert!(query.code == Some(2) && query.stderr.contains("query parameter q"), "{}", query.text());
+    for (query, said) in [("subject:x OR", "column 13: a condition is missing"), (" ", "q is empty")] {
+        let query = wait(&["--match", query, "--print", "link"]);
+        assert!(query.code == Some(2) && query.stderr.contains(said), "{}", query.text());
+    }
     let key = wait(&["--key", "wrong"]);
     assert!(key.code == Some(3) && key.stderr.contains("invalid API key (401)"), "{}", key.text());
     let nowhere = restante(dir.path(), &["wait", "--url", "http://127.0.0.1:1", "--mailbox", "user"]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::probes::{CertificateView, Ready};
-use super::super::problem::Problem;
+use super::super::problem::{CODE_NOT_FOUND, LINK_NOT_FOUND, MESSAGE_GONE, MESSAGE_NOT_FOUND, Problem};
 use super::super::view::{ArrivalView, AttemptView, ClaimView, MailboxView, MessageView, MissView};
 use crate::clock::Timestamp;
 use crate::inbox::{Attempt, Lease, MailboxSummary, Miss, Stored};
@@ -191,13 +191,13 @@ pub(in crate::http) fn metrics() -> Value {
 
 /// A message that is not there.
 pub(in crate::http) fn no_message() -> Problem {
-    Problem::not_found("message not found", format!("there is no message {ID} in mailbox user"))
+    Problem::not_found(MESSAGE_NOT_FOUND, format!("there is no message {ID} in mailbox user"))
 }
 
 /// A message that is not there any more.
 pub(in crate::http) fn gone() -> Problem {
     let detail = format!("message {ID} was deleted from mailbox user");
-    let problem = Problem::gone("message gone", detail);
+    let problem = Problem::gone(MESSAGE_GONE, detail);
     problem.with("reason", json!("deleted")).with("at", json!(RECEIVED_AT.as_secs()))
 }
 
@@ -206,9 +206,23 @@ pub(in crate::http) fn nothing_found() -> Problem {
     let misses = vec!["subject: wanted \"welcome\", got \"Your sign-in code\"".to_owned()];
     let miss = stored().map(|stored| Miss { stored, misses });
     let arrived = json!([shown(miss.as_ref().map(MissView::from))]);
+    nothing(MESSAGE_NOT_FOUND, " that matches", arrived)
+}
+
+/// A search for a code that has found none.
+pub(in crate::http) fn no_code_found() -> Problem {
+    nothing(CODE_NOT_FOUND, " with a code", json!([]))
+}
+
+/// A search for a link to act on that has found none.
+pub(in crate::http) fn no_link_found() -> Problem {
+    nothing(LINK_NOT_FOUND, " with a link to act on", json!([]))
+}
+
+fn nothing(error: &'static str, which: &str, arrived: Value) -> Problem {
     let detail =
-        "there is no message that matches in mailbox user; arrived has what came instead, attempts what was refused";
-    Problem::not_found("message not found", detail).with("arrived", arrived).with("attempts", attempts())
+        format!("there is no message{which} in mailbox user; arrived has what came instead, attempts what was refused");
+    Problem::not_found(error, detail).with("arrived", arrived).with("attempts", attempts())
 }
 
 fn line(value: &Value) -> Value {

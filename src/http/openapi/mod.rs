@@ -122,10 +122,17 @@ fn latest(mut operation: Operation) -> Operation {
     parameters.extend(choosing.into_iter().map(RefOr::T));
     operation.operation_id = operation.operation_id.map(|id| id.replacen("get_", "get_latest_", 1));
     operation.summary = operation.summary.map(|what| format!("{what} of the newest message"));
-    let waiting = "The message is the newest that matches. With `wait` the request is held until there is one.";
-    operation.description = Some(
-        operation.description.map_or_else(|| waiting.to_owned(), |description| format!("{description}\n\n{waiting}")),
-    );
+    let has = match operation.operation_id.as_deref() {
+        Some("get_latest_code") => " and has a code",
+        Some("get_latest_link") => " and has a link to act on",
+        _ => "",
+    };
+    let waiting =
+        format!("The message is the newest that matches{has}. With `wait` the request is held until there is one.");
+    operation.description = Some(match operation.description {
+        Some(description) => format!("{description}\n\n{waiting}"),
+        None => waiting,
+    });
     problems::nothing_found(&mut operation);
     operation
 }

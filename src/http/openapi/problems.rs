@@ -12,7 +12,7 @@ use utoipa::openapi::{
     Content, ContentBuilder, Header, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder,
 };
 
-use super::super::problem::Problem;
+use super::super::problem::{CODE_NOT_FOUND, LINK_NOT_FOUND, Problem};
 use super::super::query;
 use super::super::view::{AttemptView, MessageView, MissView};
 use super::examples;
@@ -41,6 +41,7 @@ pub(super) const OF_ALL: [Shared; 8] = [
                 query::unknown("limti", &["limit", "before", "after"]),
                 query::bad(twice),
                 Problem::bad_request("bad mailbox name", control),
+                Problem::body_not_allowed(),
             ]
         },
     },
@@ -94,7 +95,7 @@ pub(super) const BEHIND_KEY: [Shared; 3] = [
         status: 401,
         name: "InvalidKey",
         meaning: "No key, a wrong one, or a token that has expired",
-        problems: || vec![Problem::invalid_key(), Problem::expired_token()],
+        problems: || vec![Problem::no_key(), Problem::expired_token()],
     },
     Shared {
         status: 403,
@@ -111,7 +112,7 @@ pub(super) const BEHIND_KEY: [Shared; 3] = [
             vec![
                 Problem::rate_limited(1),
                 Problem::too_many_wrong_keys(Duration::from_secs(59)),
-                Problem::too_many_waiters("the server holds as many requests as it may"),
+                Problem::too_many_waiters("the server holds as many requests as it may, API_MAX_WAITERS"),
             ]
         },
     },
@@ -229,16 +230,29 @@ pub(super) fn write_type(operation: &mut Operation) {
 
 /// The newest message is looked for: who finds none is told what is there instead.
 pub(super) fn nothing_found(operation: &mut Operation) {
-    let nothing = example(&examples::nothing_found());
     let own = operation.responses.responses.remove("404");
     let (description, content) = match own {
         Some(RefOr::T(answer)) => (answer.description, answer.content.into_values().next()),
         _ => ("There is no message that matches".to_owned(), None),
     };
-    let mut examples = vec![("message not found".to_owned(), nothing)];
-    if let Some(RefOr::T(Content { example: Some(value), .. })) = content {
-        let name = value["error"].as_str().unwrap_or_default().to_owned();
-        examples.push((name, ExampleBuilder::new().value(Some(value)).build()));
+    let own = content.and_then(|content| match content {
+        RefOr::T(Content { example, .. }) => example,
+        RefOr::Ref(_) => None,
+    });
+    let name = own.as_ref().and_then(|value| value["error"].as_str()).unwrap_or_default().to_owned();
+    let (description, examples) = match name.as_str() {
+        // Such a message is looked for, so there is none without.
+        CODE_NOT_FOUND => {
+            ("There is no message that matches with a code in it".to_owned(), vec![examples::no_code_found()])
+        }
+        LINK_NOT_FOUND => {
+            ("There is no message that matches with a link to act on".to_owned(), vec![examples::no_link_found()])
+        }
+        _ => (description, vec![examples::nothing_found()]),
+    };
+    let mut examples: Vec<_> = examples.iter().map(|problem| (problem.error().to_owned(), example(problem))).collect();
+    if let Some(own) = own.filter(|_| examples.iter().all(|(known, _)| *known != name)) {
+        examples.push((name, ExampleBuilder::new().value(Some(own)).build()));
     }
     let content =
         ContentBuilder::new().schema(Some(Ref::from_schema_name(NothingFound::name()))).examples_from_iter(examples);
