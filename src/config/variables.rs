@@ -280,14 +280,14 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "API_RATE_PER_MINUTE",
         "100",
-        "The API requests a minute of one client: so many at once, then each as its share of the minute passes; \
-         further ones are refused with `429`. 0 is without limit.",
+        "The API requests a minute of one client, those without a key counted by themselves: so many at once, then each as its \
+         share of the minute passes; further ones are refused with `429`. 0 is without limit.",
     ),
     variable(
         "API_FAILED_KEYS_PER_MINUTE",
         "20",
-        "The wrong API keys a minute of one client: so many at once, then each as its share of the minute passes; until then \
-         no key of that client is looked at, and it reads `429`. 0 is without limit.",
+        "The different wrong API keys a minute of one client: so many at once, then each as its share of the minute passes; \
+         until then no key is looked at that has not come from there before, and it reads `429`. 0 is without limit.",
     ),
     variable(
         "TRUSTED_PROXIES",
