@@ -26,6 +26,9 @@ const MISSES_SHOWN: usize = 5;
 /// So many of the attempts that were refused are shown to who finds nothing.
 const ATTEMPTS_SHOWN: usize = 5;
 
+/// So often another message is looked for where one is gone before it is read.
+const LOOKS_MAX: usize = 20;
+
 /// The parameters that choose messages by what they say.
 pub(super) const FILTERS: [&str; 4] = ["from", "to", "subject", "q"];
 
@@ -188,13 +191,14 @@ impl Newest {
     {
         let Self { latest, known, waiter } = self;
         let until = until(latest.wait);
-        loop {
+        for _ in 0..LOOKS_MAX {
             let id = latest.find(inbox, &mailbox, until, known, waiter).await?;
             match Box::pin(read(MessagePath { mailbox: mailbox.clone(), id })).await {
                 Err(problem) if problem.is_of_missing_message() => {}
                 read => return read,
             }
         }
+        Err(Box::pin(latest.nothing_found(inbox, &mailbox, "")).await?)
     }
 }
 

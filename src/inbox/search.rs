@@ -335,8 +335,10 @@ mod tests {
         assert!(searching.as_mut().poll(&mut cx).is_pending());
         let plain = inbox.search(&user, &filter("subject:t"), all).await.unwrap();
         assert_eq!(subjects(&plain), ["three", "two"]);
-        assert!(searching.as_mut().poll(&mut cx).is_pending(), "it is not its turn");
+        assert!(searching.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(inbox.looking.available_permits(), LARGE_AT_ONCE, "it waits for its turn, and takes no other");
         drop(busy);
+        assert_eq!(inbox.matching.available_permits(), LARGE_AT_ONCE - 1, "it has its turn");
         assert_eq!(subjects(&searching.await.unwrap()), ["three", "two"]);
         // Each message is a piece of its own: all have been looked at, and each turn has been given back.
         assert_eq!(inbox.matching.available_permits(), LARGE_AT_ONCE);

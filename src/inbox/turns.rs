@@ -55,6 +55,7 @@ pub(super) async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
     use std::time::Duration;
 
     use tokio::sync::oneshot;
@@ -67,14 +68,16 @@ mod tests {
     #[tokio::test]
     async fn work_whose_caller_has_gone_is_told_to_stop_and_has_its_turn_until_then() {
         let turns = Arc::new(Semaphore::new(1));
-        let ((begun, has_begun), (end, may_end)) = (oneshot::channel(), std::sync::mpsc::channel::<()>());
+        let ((begun, has_begun), (end, may_end)) = (oneshot::channel(), channel::<()>());
+        // A test that has failed lets go of its thread.
+        let going_on = Arc::new(());
+        let has_failed = Arc::downgrade(&going_on);
         let mut working = Box::pin(in_turn(&turns, move |stop| {
             begun.send(()).unwrap();
-            // Until the test lets go, or for ever where nobody says stop.
-            while !stop.is_said() {
+            while !stop.is_said() && has_failed.strong_count() > 0 {
                 std::thread::yield_now();
             }
-            may_end.recv().unwrap();
+            _ = may_end.recv();
         }));
         let begun = async { timeout(DEADLINE, has_begun).await.unwrap().unwrap() };
         tokio::select! {
@@ -83,8 +86,9 @@ mod tests {
         }
         drop(working);
         assert_eq!(turns.available_permits(), 0, "it is still at work");
-        end.send(()).unwrap();
+        drop(end);
         let next = timeout(DEADLINE, in_turn(&turns, |stop| stop.is_said())).await;
         assert!(!next.unwrap().unwrap());
+        drop(going_on);
     }
 }

@@ -194,7 +194,7 @@ impl Shared {
         if matches!(self.status, 429 | 503) {
             answer = answer.header("Retry-After", number("In how many seconds to try again"));
         }
-        if self.status == 401 {
+        if matches!(self.status, 401 | 403) {
             let text = ObjectBuilder::new().schema_type(Type::String);
             answer = answer.header("WWW-Authenticate", HeaderBuilder::new().schema(Some(text)).build());
         }
