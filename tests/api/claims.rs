@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use restante::mail::Content;
 use serde_json::{Value, json};
 
-use super::support::{Answer, Api, DEADLINE, KEY};
+use super::support::{Answer, Api, DEADLINE, KEY, message, read_until};
 use super::wait::{deliver, somebody_waits, with_one_place};
 
 /// Claims a message; there has to be one.
@@ -240,6 +241,23 @@ async fn who_goes_away_while_waiting_takes_no_message_along() {
     while api.get("/emails/nobody?wait=1s").await.status != 200 {}
     deliver(&api, "job", "text").await;
     claim(&api, "").await;
+}
+
+#[tokio::test]
+async fn who_goes_away_before_the_answer_is_whole_gives_the_message_back() {
+    let api = Api::start().await;
+    // Far more than the buffers of a connection hold.
+    let content = Content { text: Some("x".repeat(32 << 20)), ..Content::default() };
+    api.keep(&["user@example.com"], message(&api.clock, content), "").await;
+    let request = format!("POST /emails/user/claim?lease=1h HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {KEY}\r\n\r\n");
+    let mut going = api.connect(request.as_bytes()).await;
+    let head = read_until(&mut going, b"\r\n\r\n").await;
+    assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    assert_eq!(api.ask("POST", "/emails/user/claim").await.member("leased")["count"], 1);
+    drop(going);
+    let claimed = claim(&api, "?wait=60s&lease=1h").await;
+    assert_eq!(claimed["body_text"].as_str().unwrap().len(), 32 << 20);
+    api.ask("POST", url(&claimed, "done")).await.json();
 }
 
 #[tokio::test]
