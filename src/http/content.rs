@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
 use super::download::Download;
+use super::front::CROSS_ORIGIN_RESOURCE_POLICY;
 use super::harmless::{disposition, harmless_type, is_inline_image};
 use super::html;
 use super::known::{Known, Tag};
@@ -20,7 +21,6 @@ use super::problem::{CODE_NOT_FOUND, LINK_NOT_FOUND, Problem};
 use super::query::{HtmlForm, Strict};
 use super::range::Asked;
 use super::room::{Room, Share};
-use super::router::CROSS_ORIGIN_RESOURCE_POLICY;
 use super::view::{mailbox_url, message_url};
 use super::wanted::Having;
 use crate::inbox::Inbox;

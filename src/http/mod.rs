@@ -13,6 +13,7 @@ mod count;
 mod download;
 mod emails;
 mod events;
+mod front;
 mod guesses;
 mod harmless;
 mod held;

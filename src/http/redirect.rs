@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::Settings;
+use super::front::guarded;
 use super::probes::health;
 use super::problem::Problem;
-use super::router::{guarded, method_not_allowed};
+use super::router::method_not_allowed;
 use crate::metrics;
 use crate::shutdown::Shutdown;
 

@@ -29,9 +29,10 @@ use tokio_rustls::server::TlsStream;
 use tower::{BoxError, Service, service_fn};
 
 use super::Settings;
+use super::front::over_tls;
 use super::origin::Names;
 use super::redirect;
-use super::router::{of_metrics, over_tls, router};
+use super::router::{of_metrics, router};
 use super::stream::{Activity, Watched};
 use crate::connections::{self, Admission, Connections, Line, Lines};
 use crate::inbox::Inbox;
