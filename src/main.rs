@@ -32,6 +32,7 @@ fn main() -> ExitCode {
     if let Some(command) = Arguments::parse().command {
         // What a command has done it says itself.
         start_log(&Log { filter: "warn".to_owned(), json: false });
+        raise_open_files();
         return cli::run(command);
     }
     // Before any thread is started.
@@ -58,9 +59,14 @@ async fn run(config: Config) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return refuse(&error),
     };
-    let app = match App::start(config, Clock::system()).await {
-        Ok(app) => app,
-        Err(error) => return refuse(&error),
+    let app = tokio::select! {
+        started = App::start(config, Clock::system()) => match started {
+            Ok(app) => app,
+            Err(error) => return refuse(&error),
+        },
+        // Nobody has been promised anything yet, so nothing has to be put in order.
+        _ = terminate.recv() => return ExitCode::SUCCESS,
+        _ = interrupt.recv() => return ExitCode::SUCCESS,
     };
     // A server whose output nobody reads still serves.
     _ = writeln!(io::stdout(), "{}", app.welcome());
@@ -86,7 +92,7 @@ fn worker_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
-/// Each connection takes an open file. Shells give a program few of them, and let it have more if it asks.
+/// Each connection takes an open file, and so does much of a store. Shells give a program few of them, and let it have more if it asks.
 fn raise_open_files() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

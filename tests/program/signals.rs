@@ -1,9 +1,13 @@
 //! The end: a stop lets nobody down, and a kill loses nothing that was acknowledged.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use tempfile::TempDir;
 
 use crate::dialogue::Client;
-use crate::process::Restante;
+use crate::process::{self, Restante, command};
+use crate::programs;
 
 /// A stop by `signal` with one client that is idle and one in the middle of a message.
 fn stops_gracefully(signal: &str) {
@@ -66,6 +70,21 @@ fn a_second_signal_does_not_wait() {
     assert!(idle.rest().starts_with("421 4.3.2 "), "the first signal has arrived");
     server.signal("INT");
     assert_eq!(server.wait().code(), Some(130));
+}
+
+#[test]
+fn a_signal_during_the_start_ends_it() {
+    for signal in ["TERM", "INT"] {
+        let dir = TempDir::new().unwrap();
+        // Nobody is there, and it is tried for half a minute.
+        let away = [("STORE", "redis"), ("REDIS_ADDR", "127.0.0.1:1")];
+        let mut server = command(dir.path(), &away).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
+        assert!(log.any(|line| line.unwrap().contains("it is tried again")));
+        process::signal(&server, signal);
+        assert_eq!(programs::wait(&mut server, "restante").code(), Some(0));
+        assert!(!log.any(|line| line.unwrap().contains("cannot be used")), "it has not just given up");
+    }
 }
 
 #[test]
