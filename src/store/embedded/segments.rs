@@ -36,6 +36,8 @@ const SMALL_SYNC_MAX_BYTES: u64 = 64 * 1024;
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 /// With a retention of a day there are about 25 segments; more open files than this are not worth their descriptors.
 const CACHED_FILES: usize = 64;
+/// The same for those that are written; above it all but the half that was written last are closed.
+const OPEN_MAX: usize = 64;
 
 /// The name of a segment: the hour in which its messages expire, and a number that no other segment has or had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +93,10 @@ pub(super) struct Segments {
     next_number: u32,
     /// The segments that are being written, by their hour.
     open: HashMap<u32, Open>,
+    /// Those that are written no less, but are closed until they are, with the end of each.
+    closed: HashMap<u32, (SegmentId, u64)>,
+    /// How often something was written.
+    writes: u64,
     /// For each segment the bytes that died last, so that blocks can be freed that two dead entries share.
     dead: HashMap<SegmentId, Range<u64>>,
 }
@@ -107,21 +113,25 @@ struct Open {
     quiet_end: u64,
     /// How many syncs there were since it was last quiet.
     syncs: u32,
+    /// Which write to a segment was the last one to this.
+    last_write: u64,
     #[cfg(test)]
     is_broken: bool,
 }
 
 impl Open {
-    const fn new(id: SegmentId, file: File) -> Self {
+    /// One that is synced up to `end`, and ends there.
+    const fn new(id: SegmentId, file: File, end: u64) -> Self {
         Self {
             id,
             file,
-            end: 0,
-            synced_end: 0,
-            last_synced_end: 0,
-            room_end: 0,
-            quiet_end: 0,
+            end,
+            synced_end: end,
+            last_synced_end: end,
+            room_end: end,
+            quiet_end: end,
             syncs: 0,
+            last_write: 0,
             #[cfg(test)]
             is_broken: false,
         }
@@ -175,6 +185,15 @@ impl Open {
         }
     }
 
+    /// Gives back the room that was made ahead.
+    fn cut_back(&mut self) {
+        if self.room_end > self.end
+            && let Err(error) = self.cut(self.end)
+        {
+            tracing::debug!(segment = self.id.file_name(), %error, "room that was made ahead is not given back");
+        }
+    }
+
     /// Cuts off what lies behind `end`.
     fn cut(&mut self, end: u64) -> io::Result<()> {
         self.end = end;
@@ -195,7 +214,8 @@ impl Segments {
         found.sort_unstable_by_key(|id| id.number());
         let numbers = found.iter().copied().chain(known).map(|id| id.number().saturating_add(1));
         let next_number = numbers.max().unwrap_or(0);
-        Ok((Self { path, next_number, open: HashMap::new(), dead: HashMap::new() }, found))
+        let (open, closed, dead) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Ok((Self { path, next_number, open, closed, writes: 0, dead }, found))
     }
 
     /// What a segment holds from `start` on.
@@ -207,13 +227,29 @@ impl Segments {
     pub(super) fn place(&mut self, expires_at: Timestamp, len: u64) -> io::Result<Place> {
         let hour = u32::try_from(expires_at.as_millis() / HOUR_MS).unwrap_or(LAST_HOUR).min(LAST_HOUR);
         if !self.open.contains_key(&hour) {
-            let open = self.create(hour)?;
+            let open = match self.reopen(hour)? {
+                Some(open) => open,
+                None => self.create(hour)?,
+            };
             self.open.insert(hour, open);
         }
         let Some(open) = self.open.get_mut(&hour) else { return Err(io::ErrorKind::NotFound.into()) };
         let start = open.end;
         open.end += len;
         Ok(Place { segment: open.id, start })
+    }
+
+    /// Opens the segment of this hour again, where there is one.
+    fn reopen(&mut self, hour: u32) -> io::Result<Option<Open>> {
+        let Some((id, end)) = self.closed.get(&hour).copied() else { return Ok(None) };
+        let opened = match OpenOptions::new().write(true).open(self.path.join(id.file_name())) {
+            Ok(file) => Some(Open::new(id, file, end)),
+            // Somebody has deleted it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        self.closed.remove(&hour);
+        Ok(opened)
     }
 
     fn create(&mut self, hour: u32) -> io::Result<Open> {
@@ -223,7 +259,7 @@ impl Segments {
         let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
         // A file without a durable name would be lost with the power, with all that was synced into it.
         directory::sync(&self.path)?;
-        Ok(Open::new(id, file))
+        Ok(Open::new(id, file, 0))
     }
 
     /// Writes entries, all that have been given a place since the last time, and makes them durable. Returns the segments
@@ -238,8 +274,10 @@ impl Segments {
             parts.extend([IoSlice::new(&entry.front), IoSlice::new(&entry.raw)]);
         }
         let mut failed = HashMap::new();
+        self.writes += 1;
         self.open.retain(|_, open| {
             let Some(parts) = parts.get_mut(&open.id) else { return true };
+            open.last_write = self.writes;
             if let Err(error) = open.write(parts) {
                 failed.insert(open.id, error.into());
                 return true;
@@ -256,29 +294,42 @@ impl Segments {
             failed.insert(open.id, StoreError::Unavailable("the disk did not confirm the write".to_owned()));
             false
         });
+        if self.open.len() > OPEN_MAX {
+            self.close_some();
+        }
         failed
+    }
+
+    /// Closes the segments that were not written for the longest time. All that has a place in them is written.
+    fn close_some(&mut self) {
+        let mut writes: Vec<_> = self.open.values().map(|open| open.last_write).collect();
+        writes.sort_unstable_by(|a, b| b.cmp(a));
+        let kept_since = writes[OPEN_MAX / 2];
+        for (hour, mut open) in self.open.extract_if(|_, open| open.last_write <= kept_since) {
+            open.cut_back();
+            self.closed.insert(hour, (open.id, open.end));
+        }
     }
 
     /// Gives back the room that was made ahead, while no mail is coming.
     pub(super) fn cut_back(&mut self) {
         for open in self.open.values_mut() {
             open.syncs = 0;
-            if open.room_end > open.end
-                && let Err(error) = open.cut(open.end)
-            {
-                tracing::debug!(segment = open.id.file_name(), %error, "room that was made ahead is not given back");
-            }
+            open.cut_back();
         }
     }
 
     /// Stops writing the segments whose hour is over, and returns them.
     pub(super) fn retire(&mut self, now: Timestamp) -> Vec<SegmentId> {
-        self.open.extract_if(|_, open| open.id.is_over(now)).map(|(_, open)| open.id).collect()
+        let open = self.open.extract_if(|_, open| open.id.is_over(now)).map(|(_, open)| open.id);
+        let closed = self.closed.extract_if(|_, (id, _)| id.is_over(now)).map(|(_, (id, _))| id);
+        open.chain(closed).collect()
     }
 
     /// Whether more entries may come into this segment.
     pub(super) fn is_open(&self, id: SegmentId) -> bool {
         self.open.get(&id.hour()).is_some_and(|open| open.id == id)
+            || self.closed.get(&id.hour()).is_some_and(|(closed, _)| *closed == id)
     }
 
     /// Removes a segment. That is not durable before [`Segments::sync_names`].
@@ -343,7 +394,7 @@ impl Segments {
         let hour = u32::try_from(expires_at.as_millis() / HOUR_MS).unwrap();
         let id = SegmentId::new(hour, self.next_number);
         self.next_number += 1;
-        self.open.insert(hour, Open::new(id, file));
+        self.open.insert(hour, Open::new(id, file, 0));
     }
 }
 
@@ -417,6 +468,8 @@ impl SegmentFiles {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use bytes::Bytes;
 
     use super::*;
@@ -424,11 +477,11 @@ mod tests {
 
     const HOUR: Timestamp = Timestamp::from_millis(5 * HOUR_MS);
 
-    fn entry(raw: &'static [u8]) -> Entry {
-        Entry::new(&message(0, 0), &[], Bytes::from_static(raw)).unwrap()
+    fn entry(raw: &[u8]) -> Entry {
+        Entry::new(&message(0, 0), &[], Bytes::copy_from_slice(raw)).unwrap()
     }
 
-    fn append(segments: &mut Segments, expires_at: Timestamp, raw: &'static [u8]) -> Place {
+    fn append(segments: &mut Segments, expires_at: Timestamp, raw: &[u8]) -> Place {
         let entry = entry(raw);
         let place = segments.place(expires_at, entry.len()).unwrap();
         assert!(segments.write([(place, &entry)].into_iter()).is_empty());
@@ -480,6 +533,33 @@ mod tests {
         let (mut segments, found) = Segments::open(dir.path().to_owned(), std::iter::empty()).unwrap();
         assert_eq!(found, [late]);
         assert!(append(&mut segments, HOUR, b"").segment.number() > late.number());
+    }
+
+    #[test]
+    fn few_segments_are_open_however_many_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut segments, _) = Segments::open(dir.path().to_owned(), std::iter::empty()).unwrap();
+        let hours: Vec<_> = (5..5 + 3 * OPEN_MAX as u64).map(|hour| Timestamp::from_millis(hour * HOUR_MS)).collect();
+        let mut places = Vec::new();
+        for round in 0..2 {
+            for (at, hour) in hours.iter().enumerate() {
+                places
+                    .push((append(&mut segments, *hour, format!("{round}-{at}").as_bytes()), format!("{round}-{at}")));
+                assert!(segments.open.len() <= OPEN_MAX);
+            }
+        }
+        assert_eq!(dir.path().read_dir().unwrap().count(), hours.len(), "each is written again");
+        let files = SegmentFiles::new(dir.path());
+        for (place, text) in places {
+            let front = entry(text.as_bytes()).len() - text.len() as u64;
+            let place = Place { start: place.start + front, ..place };
+            assert_eq!(files.read(place, text.len()).unwrap(), text.as_bytes());
+            assert!(segments.is_open(place.segment));
+        }
+        fs::remove_file(dir.path().join(segments.closed[&5].0.file_name())).unwrap();
+        assert_eq!(append(&mut segments, hours[0], b"anew").start, 0);
+        assert_eq!(segments.retire(*hours.last().unwrap()).len(), hours.len() - 1);
+        assert!(segments.closed.len() + segments.open.len() == 1);
     }
 
     #[test]
