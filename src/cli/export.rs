@@ -1,5 +1,6 @@
 //! Mail of the store into files.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -38,6 +39,8 @@ struct Count {
     messages: u64,
     mailboxes: u64,
     bytes: u64,
+    /// What cannot be read back.
+    damaged: u64,
 }
 
 /// Exports, mailbox by mailbox and message by message.
@@ -47,10 +50,11 @@ pub(super) fn run(arguments: &Arguments, runtime: &Runtime, store: &Store, confi
     let progress = Progress::new(Clock::system());
     let mut export = Export { arguments, runtime, store, count: Count::default(), progress };
     let done = if named.is_empty() { export.all() } else { named.iter().try_for_each(|name| export.mailbox(name)) };
-    let Count { messages, mailboxes, bytes } = export.count;
+    let Count { messages, mailboxes, bytes, damaged } = export.count;
     let to = arguments.to.display();
     export.progress.say(format_args!("exported {messages} messages of {mailboxes} mailboxes, {bytes} bytes, to {to}"));
-    done.map_err(Failure::NotDone)
+    done.map_err(Failure::NotDone)?;
+    if damaged == 0 { Ok(()) } else { Err(Failure::NotDone(format!("{damaged} messages were not written"))) }
 }
 
 struct Export<'a> {
@@ -79,7 +83,7 @@ impl Export<'_> {
     /// Writes the messages of a mailbox, the oldest first, so that they come back in their order.
     fn mailbox(&mut self, mailbox: &MailboxName) -> Result<(), String> {
         let failed = |error| format!("mailbox {mailbox} was not written: {error}");
-        let ids = self.ids(mailbox).map_err(said)?;
+        let ids = self.ids(mailbox)?;
         if ids.is_empty() {
             return Ok(());
         }
@@ -87,9 +91,15 @@ impl Export<'_> {
         let mut files = Writer::begin(self.arguments.format, to, mailbox).map_err(failed)?;
         for id in ids.into_iter().rev() {
             let read = async { Ok((self.store.message(mailbox, id).await?, self.store.raw(mailbox, id).await?)) };
-            let (Some(stored), Some(raw)) = self.runtime.block_on(read).map_err(said)? else {
+            let (stored, raw) = match self.runtime.block_on(read) {
+                Ok((Some(stored), Some(raw))) => (stored, raw),
                 // It has expired meanwhile.
-                continue;
+                Ok(_) => continue,
+                Err(StoreError::Damaged(error)) => {
+                    self.leave_out(1, format_args!("mailbox {mailbox}: {error}"));
+                    continue;
+                }
+                Err(error) => return Err(said(error)),
             };
             files.write(&stored, &raw).map_err(failed)?;
             self.count.messages += 1;
@@ -102,13 +112,24 @@ impl Export<'_> {
         Ok(())
     }
 
+    /// Goes on without what is damaged, and says so.
+    fn leave_out(&mut self, messages: u64, what: impl Display) {
+        self.count.damaged += messages;
+        self.progress.say(format_args!("not written: {what}"));
+    }
+
     /// The messages of a mailbox, newest first.
-    fn ids(&self, mailbox: &MailboxName) -> Result<Vec<MessageId>, StoreError> {
+    fn ids(&mut self, mailbox: &MailboxName) -> Result<Vec<MessageId>, String> {
         let mut ids = Vec::new();
         let mut before = None;
         loop {
             let page = Page { before, after: None, limit: PAGE, max_bytes: PAGE_MAX_BYTES };
-            let listing = self.runtime.block_on(self.store.list(mailbox, page))?;
+            let listing = self.runtime.block_on(self.store.list(mailbox, page)).map_err(said)?;
+            if listing.left_out > 0 {
+                let records =
+                    format_args!("mailbox {mailbox}: the records of {} messages cannot be read back", listing.left_out);
+                self.leave_out(listing.left_out, records);
+            }
             before = listing.messages.last().map(|stored| stored.seq);
             ids.extend(listing.messages.iter().map(|stored| stored.message.id));
             if !listing.more || before.is_none() {

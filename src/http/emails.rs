@@ -99,7 +99,7 @@ pub(super) async fn list(
     if known.has(&tag) {
         return Ok(tag.not_modified());
     }
-    let Listing { messages, more } = found;
+    let Listing { messages, more, .. } = found;
     let url = mailbox_url(&inbox, &mailbox);
     let next = messages.last().filter(|_| more).map(|last| {
         let kept = query::kept(query.as_deref(), &["after", "from", "to", "subject", "q"]);

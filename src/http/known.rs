@@ -46,7 +46,7 @@ impl Tag {
     }
 
     /// Of a page of a list.
-    pub(super) fn messages(Listing { messages, more }: &Listing) -> Self {
+    pub(super) fn messages(Listing { messages, more, .. }: &Listing) -> Self {
         let mut facts = vec![u8::from(*more)];
         for stored in messages {
             facts.extend_from_slice(stored.message.id.as_bytes());

@@ -123,7 +123,7 @@ impl Inbox {
             let newest = listing.messages.first().map(|stored| stored.seq);
             return Ok(Found { listing, newest });
         }
-        let mut found = Found { listing: Listing { messages: Vec::new(), more: false }, newest: None };
+        let mut found = Found { listing: Listing::default(), newest: None };
         let mut rest = Page { limit: BATCH_MESSAGES, ..page };
         let mut bytes = 0;
         loop {

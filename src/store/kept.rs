@@ -76,12 +76,14 @@ impl Page {
 }
 
 /// A page of a mailbox.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing {
     /// Its messages, newest first.
     pub messages: Vec<Stored>,
     /// Whether the mailbox goes on behind it, within the bounds that were asked for.
     pub more: bool,
+    /// How many messages were left out, as they cannot be read back.
+    pub left_out: u64,
 }
 
 /// A mailbox that holds mail.

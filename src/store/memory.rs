@@ -94,7 +94,7 @@ impl Memory {
 
     pub(super) fn list(&self, mailbox: &MailboxName, page: Page, now: Timestamp) -> Result<Listing, StoreError> {
         let state = self.open_state()?;
-        let mut listing = Listing { messages: Vec::new(), more: false };
+        let mut listing = Listing::default();
         let Some(found) = state.mailboxes.get(mailbox) else { return Ok(listing) };
         let before = page.before.map_or(Bound::Unbounded, Bound::Excluded);
         let mut bytes = 0;
@@ -170,7 +170,7 @@ impl Memory {
         now: Timestamp,
     ) -> Result<Unclaimed, StoreError> {
         let state = self.open_state()?;
-        let mut listing = Listing { messages: Vec::new(), more: false };
+        let mut listing = Listing::default();
         let Some(found) = state.mailboxes.get(mailbox) else { return Ok(Unclaimed { listing, next_free_at: None }) };
         let leases = found.messages.values().filter_map(|entry| entry.live_lease(now)?.ends_at());
         let next_free_at = leases.min();

@@ -148,6 +148,53 @@ fn mail_moves_from_a_directory_into_redis_and_on_as_it_was() {
     assert_eq!(contents(&Restante::start(back.path(), &[])), original);
 }
 
+/// Changes the one byte at `place` of the only segment below `dir`.
+fn damage(dir: &Path, place: impl FnOnce(&[u8]) -> usize) {
+    let mut segments = fs::read_dir(dir.join("data/segments")).unwrap();
+    let path = segments.next().unwrap().unwrap().path();
+    assert!(segments.next().is_none());
+    let mut bytes = fs::read(&path).unwrap();
+    let place = place(&bytes);
+    bytes[place] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn damaged_mail_is_named_and_all_else_is_exported() {
+    let dir = TempDir::new().unwrap();
+    let server = Restante::start(dir.path(), &[]);
+    let mut client = Client::connect(server.smtp);
+    client.ehlo();
+    for to in ["a", "b", "c"] {
+        for number in 0..3 {
+            client.begin(&format!("{to}@example.com"));
+            assert!(client.say(&format!("Subject: x\r\n\r\n{to}{number}-mark\r\n.")).starts_with("250"));
+        }
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let export = |to: &str| restante(dir.path(), &["export", "--to", to, "--format", "eml"]);
+    let written = |to: &str| -> usize {
+        let mailboxes = fs::read_dir(dir.path().join(to)).unwrap().map(|mailbox| mailbox.unwrap().path());
+        let names = mailboxes.flat_map(|mailbox| fs::read_dir(mailbox).unwrap().map(|file| file.unwrap().file_name()));
+        names.filter(|name| name.to_str().unwrap().ends_with(".eml")).count()
+    };
+    // Each text is in the record of its message, and behind it in the raw bytes.
+    let at = |bytes: &[u8], mark: &str| -> Vec<usize> {
+        bytes.windows(mark.len()).enumerate().filter(|(_, found)| *found == mark.as_bytes()).map(|(at, _)| at).collect()
+    };
+    damage(dir.path(), |bytes| *at(bytes, "a1-mark").last().unwrap());
+    let exported = export("first");
+    assert_eq!((exported.code, written("first")), (Some(1), 8), "{}", exported.text());
+    assert!(exported.stderr.contains("not written: mailbox a: message "), "{}", exported.stderr);
+    assert!(exported.stderr.contains("exported 8 messages of 3 mailboxes, "), "{}", exported.stderr);
+    damage(dir.path(), |bytes| at(bytes, "b1-mark")[0]);
+    let exported = export("second");
+    assert_eq!((exported.code, written("second")), (Some(1), 7), "{}", exported.text());
+    assert!(exported.stderr.contains("mailbox b: the records of 1 messages cannot"), "{}", exported.stderr);
+    assert!(exported.stderr.contains("2 messages were not written"), "{}", exported.stderr);
+}
+
 #[test]
 fn what_has_expired_is_kept_anew_where_that_is_asked_for() {
     let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());

@@ -153,7 +153,7 @@ mod tests {
         let message = Arc::new(crate::mail::Message { content, ..message(0, EXPIRES.as_millis()) });
         let rcpt_to = to(&["alice"]).remove(0).rcpt_to;
         let stored = Stored { seq: 1, mailbox: name("alice"), rcpt_to, message };
-        Arc::new(Listing { messages: vec![stored], more: false })
+        Arc::new(Listing { messages: vec![stored], ..Listing::default() })
     }
 
     fn list(mailbox: &str) -> Question {
@@ -194,7 +194,7 @@ mod tests {
         let answers = Answers::new(Changes::default());
         let found = Timestamp::from_millis(10);
         keep(&answers, "alice", found, listing(10));
-        keep(&answers, "bob", found, Arc::new(Listing { messages: Vec::new(), more: false }));
+        keep(&answers, "bob", found, Arc::new(Listing::default()));
         let knows = |mailbox, now| answers.recall(list(mailbox), now).is_ok();
         for (now, alice, bob) in [
             (Timestamp::from_millis(9), false, false),

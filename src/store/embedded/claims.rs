@@ -36,7 +36,7 @@ pub(super) fn unclaimed(
     now: Timestamp,
 ) -> Result<Unclaimed, StoreError> {
     let mut after = page.after;
-    let (listing, _) = reader.page(connection, mailbox, page, |wanted| {
+    let listing = reader.page(connection, mailbox, page, |wanted| {
         let page = Page { after, limit: wanted, ..page };
         let mut rows = Found::rows(connection, UNCLAIMED, mailbox, page, now)?;
         after = rows.last().map(|row| row.seq).or(after);

@@ -83,16 +83,16 @@ impl Reader {
     /// What there is to a question.
     pub(super) fn find(&self, connection: &Connection, asked: Unanswered) -> Result<Arc<Listing>, StoreError> {
         let now = asked.now;
-        let (found, is_whole) = match &asked.question {
+        let found = match &asked.question {
             Question::List(mailbox, page) => self.list(connection, mailbox, *page, now)?,
             Question::Message(mailbox, id) => {
                 let message = self.message(connection, mailbox, *id, now)?;
-                (Listing { messages: message.into_iter().collect(), more: false }, true)
+                Listing { messages: message.into_iter().collect(), ..Listing::default() }
             }
         };
         let found = Arc::new(found);
         // What could not be read now may be read the next time.
-        if is_whole {
+        if found.left_out == 0 {
             self.answers.keep(asked, found.clone());
         }
         Ok(found)
@@ -144,7 +144,7 @@ impl Reader {
         mailbox: &MailboxName,
         page: Page,
         now: Timestamp,
-    ) -> Result<(Listing, bool), StoreError> {
+    ) -> Result<Listing, StoreError> {
         let mut before = page.before;
         self.page(connection, mailbox, page, |wanted| {
             let rows = Found::rows(connection, LIST, mailbox, Page { before, limit: wanted, ..page }, now)?;
@@ -154,16 +154,15 @@ impl Reader {
         })
     }
 
-    /// Reads as much as `page` has place for of what `next` gives: so many rows, and whether they are the last. Says, too,
-    /// whether all of it could be read.
+    /// Reads as much as `page` has place for of what `next` gives: so many rows, and whether they are the last.
     pub(super) fn page(
         &self,
         connection: &Connection,
         mailbox: &MailboxName,
         page: Page,
         mut next: impl FnMut(usize) -> rusqlite::Result<(Vec<Found>, bool)>,
-    ) -> Result<(Listing, bool), StoreError> {
-        let (mut messages, mut bytes, mut is_whole) = (Vec::new(), 0, true);
+    ) -> Result<Listing, StoreError> {
+        let (mut messages, mut bytes, mut left_out) = (Vec::new(), 0, 0);
         loop {
             // What cannot be read is left out, and the page filled up with what comes behind it; one row more than there
             // is place for tells whether the mailbox goes on.
@@ -171,19 +170,19 @@ impl Reader {
             for row in rows {
                 bytes += row.record_len + row.rcpt_to.len() as u64;
                 if page.is_full(messages.len(), bytes) {
-                    return Ok((Listing { messages, more: true }, is_whole));
+                    return Ok(Listing { messages, more: true, left_out });
                 }
                 match self.stored(&row, mailbox) {
                     Some(stored) => messages.push(stored),
                     None if is_there(connection, row.seq)? => {
                         tracing::error!(id = %row.id, %mailbox, "a message is damaged and was left out of a list");
-                        is_whole = false;
+                        left_out += 1;
                     }
                     None => {}
                 }
             }
             if was_last {
-                return Ok((Listing { messages, more: false }, is_whole));
+                return Ok(Listing { messages, more: false, left_out });
             }
         }
     }

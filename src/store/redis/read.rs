@@ -33,7 +33,7 @@ pub(super) struct Filling<'a> {
 
 impl<'a> Filling<'a> {
     pub(super) fn new(mailbox: &'a MailboxName, page: Page) -> Self {
-        Self { mailbox, page, listing: Listing { messages: Vec::new(), more: false }, bytes: 0 }
+        Self { mailbox, page, listing: Listing::default(), bytes: 0 }
     }
 }
 
@@ -72,7 +72,11 @@ impl Redis {
                 return Ok(false);
             }
             rest = others;
-            for (stored, record_bytes) in self.records(mailbox, some).await? {
+            for found in self.records(mailbox, some).await? {
+                let Some((stored, record_bytes)) = found else {
+                    listing.left_out += 1;
+                    continue;
+                };
                 *bytes += record_bytes;
                 listing.messages.push(stored);
             }
@@ -124,8 +128,12 @@ impl Redis {
         Ok(members)
     }
 
-    /// These messages, as far as they are still there, and how long their records are.
-    async fn records(&self, mailbox: &MailboxName, members: &[Member]) -> Result<Vec<(Stored, u64)>, StoreError> {
+    /// These messages, as far as they are still there, and how long their records are; `None` for one that is damaged.
+    async fn records(
+        &self,
+        mailbox: &MailboxName,
+        members: &[Member],
+    ) -> Result<Vec<Option<(Stored, u64)>>, StoreError> {
         let of_mailbox = self.keys.mailbox(mailbox);
         let keys: Vec<_> = members.iter().map(|member| of_mailbox.message(member.id)).collect();
         let args: Vec<_> = keys.iter().map(|key| Value::from(key.as_str())).collect();
@@ -135,9 +143,18 @@ impl Redis {
             // Deleted or expired since the index was read.
             let Some(value) = value.into_bytes() else { continue };
             let Some(head) = Head::read(&value) else { continue };
-            if let Some(stored) = self.stored(mailbox, &head, &value).await? {
-                let bytes = u64::from(member.record_len) + stored.rcpt_to.others_bytes() as u64 + RECORD_OVERHEAD_BYTES;
-                found.push((stored, bytes));
+            match self.stored(mailbox, &head, &value).await {
+                Ok(Some(stored)) => {
+                    let others_bytes = stored.rcpt_to.others_bytes() as u64;
+                    let bytes = u64::from(member.record_len) + others_bytes + RECORD_OVERHEAD_BYTES;
+                    found.push(Some((stored, bytes)));
+                }
+                Ok(None) => {}
+                Err(StoreError::Damaged(error)) => {
+                    tracing::error!(%error, "a message is damaged and was left out of a list");
+                    found.push(None);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(found)
