@@ -11,6 +11,7 @@ mod gone;
 mod kept;
 mod memory;
 mod raw;
+mod readiness;
 mod redis;
 mod sweeper;
 
@@ -32,7 +33,7 @@ use self::events::Events;
 use self::kept::distinct;
 use self::memory::Memory;
 use self::redis::Redis;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::mail::{MailboxName, Message, MessageId};
 use crate::metrics::{self, Failure, Removal, level};
 use crate::shutdown::Shutdown;
@@ -314,6 +315,22 @@ impl Store {
         })?;
         self.metrics.removed.of(Removal::Expired).inc_by(removed);
         Ok(removed)
+    }
+
+    /// When a server was last at work with what is kept here; `None` where nobody knows.
+    fn seen(&self) -> Option<Timestamp> {
+        match &self.backend {
+            Backend::Embedded(embedded) => embedded.seen(),
+            Backend::Memory(_) | Backend::Redis(_) => None,
+        }
+    }
+
+    /// What the time is where the mail is kept; that is here, but for Redis.
+    async fn time(&self) -> Result<Timestamp, StoreError> {
+        match &self.backend {
+            Backend::Memory(_) | Backend::Embedded(_) => Ok(self.clock.now()),
+            Backend::Redis(redis) => Box::pin(redis.time()).await,
+        }
     }
 
     /// Finishes what is in hand and closes the store; whoever asks later is told that it is unavailable.

@@ -1,13 +1,14 @@
 //! The removal of what has expired, every now and then.
 //!
-//! A clock that is suddenly far ahead may be wrong: it was set by hand, or by a time server that is. Mail is not served then, as
-//! far as the clock goes; but it is not removed before the clock has had time to come back.
+//! A clock that is suddenly far ahead may be wrong: it was set by hand, or by a time server that is, or has not been set since
+//! the machine was started. Mail is not served then, as far as the clock goes; but it is not removed before the clock has had
+//! time to come back. What several servers share is removed only by those whose clocks agree with that of Redis.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Store;
+use super::{Store, StoreError};
 use crate::clock::Timestamp;
 use crate::shutdown::Shutdown;
 
@@ -23,18 +24,36 @@ const DISBELIEF: Duration = Duration::from_secs(15 * 60);
 pub(super) async fn run(store: Store, interval: Duration, tasks: Shutdown) {
     let mut due = tokio::time::interval_at(Instant::now() + interval, interval);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut doubt = Doubt::new(store.clock.now(), Instant::now());
+    let mut doubt = Doubt::new(store.seen().unwrap_or_else(|| store.clock.now()), Instant::now());
+    let mut agreed = true;
     loop {
         tokio::select! {
             () = tasks.requested() => return,
             _ = due.tick() => {}
         }
         if doubt.is_believed(store.clock.now(), Instant::now())
-            && let Err(error) = store.sweep().await
+            && let Err(error) = sweep_if_agreed(&store, &mut agreed).await
         {
             tracing::warn!(%error, "expired mail was not removed; it will be tried again");
         }
     }
+}
+
+/// Removes what has expired, unless the clock is another one than that of the servers that keep the mail.
+async fn sweep_if_agreed(store: &Store, agreed: &mut bool) -> Result<(), StoreError> {
+    let (there, here) = (store.time().await?, store.clock.now());
+    let secs = there.since(here).max(here.since(there)).as_secs();
+    let was_agreed = std::mem::replace(agreed, secs <= JUMP.as_secs());
+    if *agreed {
+        return store.sweep().await.map(drop);
+    }
+    if was_agreed {
+        tracing::warn!(
+            secs,
+            "the clocks of this server and of Redis differ; expired mail is not removed until they agree"
+        );
+    }
+    Ok(())
 }
 
 /// What is thought of the clock, by the time that has passed.
@@ -44,11 +63,14 @@ struct Doubt {
     passed: Instant,
     /// Until when it is not believed.
     until: Option<Instant>,
+    /// Whether it was believed since the start.
+    has_been_right: bool,
 }
 
 impl Doubt {
+    /// By what the clock said when it was believed before the start, as if no time had passed since.
     const fn new(clock: Timestamp, passed: Instant) -> Self {
-        Self { clock, passed, until: None }
+        Self { clock, passed, until: None, has_been_right: false }
     }
 
     /// Whether the clock is right as far as anybody knows.
@@ -58,16 +80,23 @@ impl Doubt {
         match self.until {
             None if is_ahead => {
                 let secs = clock.as_secs() - expected.as_secs();
-                tracing::warn!(
-                    secs,
-                    "the clock has jumped ahead; what has expired by that stays for a while, in case it goes back"
-                );
+                if self.has_been_right {
+                    tracing::warn!(
+                        secs,
+                        "the clock has jumped ahead; what has expired by that stays for a while, in case it goes back"
+                    );
+                } else {
+                    tracing::info!(
+                        secs,
+                        "the server was stopped for so long, or the clock is ahead; what has expired stays for a while"
+                    );
+                }
                 self.until = Some(passed + DISBELIEF);
                 false
             }
             Some(until) if is_ahead && passed < until => false,
             _ => {
-                *self = Self::new(clock, passed);
+                *self = Self { clock, passed, until: None, has_been_right: true };
                 true
             }
         }
@@ -77,7 +106,9 @@ impl Doubt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::store::contract::{Lab, Subject};
+    use crate::store::redis::tests::Release;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -99,6 +130,48 @@ mod tests {
         tokio::time::sleep(DISBELIEF + 3 * INTERVAL).await;
         lab.clock.set(right);
         assert_eq!(lab.seqs("alice").await, [0; 0], "a clock that stays ahead is right");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn mail_outlives_a_start_with_a_clock_that_is_wrong() {
+        let lab = Lab::open(Subject::Embedded).await;
+        let (right, wrong) = (lab.clock.now(), lab.clock.now().after(3 * DAY));
+        let (seq, _) = lab.deliver("alice", b"hello").await;
+        lab.store.sweep().await.unwrap();
+        lab.clock.set(wrong);
+        let lab = lab.reopen(|_| ()).await;
+        tokio::time::sleep(DISBELIEF - JUMP).await;
+        assert_eq!(lab.seqs("alice").await, [0; 0], "by the clock it has expired");
+        lab.clock.set(right);
+        assert_eq!(lab.seqs("alice").await, [seq]);
+
+        // One that was really off for days.
+        lab.clock.set(wrong);
+        let lab = lab.reopen(|_| ()).await;
+        tokio::time::sleep(DISBELIEF + 3 * INTERVAL).await;
+        lab.clock.set(right);
+        for _ in 0..100_000 {
+            // The writer may still be at it: it is a thread of its own, for which time does pass.
+            if lab.seqs("alice").await.is_empty() {
+                return;
+            }
+        }
+        panic!("a clock that stays ahead is right");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn shared_mail_is_not_swept_by_a_clock_that_is_not_that_of_redis() {
+        let lab = Lab::open(Subject::Redis(Release::Installed)).await;
+        let now = Clock::system().now();
+        lab.clock.set(now);
+        let (seq, _) = lab.deliver("alice", b"hello").await;
+        lab.clock.set(now.after(3 * DAY));
+        let mut agreed = true;
+        sweep_if_agreed(&lab.store, &mut agreed).await.unwrap();
+        lab.clock.set(now);
+        assert_eq!((lab.seqs("alice").await, agreed), (vec![seq], false));
+        sweep_if_agreed(&lab.store, &mut agreed).await.unwrap();
+        assert!(agreed);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
+use crate::clock::Timestamp;
 use crate::store::OpenError;
 
 const DIRECTORY_MODE: u32 = 0o700;
@@ -14,7 +16,8 @@ pub(super) const FILE_MODE: u32 = 0o600;
 /// A data directory that is ours alone until this value is dropped.
 pub(super) struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+    seen: Option<Timestamp>,
 }
 
 impl Directory {
@@ -30,7 +33,20 @@ impl Directory {
                 path.display()
             )),
         })?;
-        Ok(Self { path, _lock: lock })
+        let (lock, seen) = lock;
+        Ok(Self { path, lock, seen })
+    }
+
+    /// When a server was last at work here by a clock that it believed; `None` in a directory that is new.
+    pub(super) const fn seen(&self) -> Option<Timestamp> {
+        self.seen
+    }
+
+    /// Notes for the next start that a server is at work here: as the time of the lock file, which takes no room.
+    pub(super) fn note(&self, now: Timestamp) {
+        if let Err(error) = self.lock.set_modified(UNIX_EPOCH + Duration::from_millis(now.as_millis())) {
+            tracing::debug!(%error, "the time cannot be noted");
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -57,7 +73,8 @@ impl From<io::Error> for LockError {
     }
 }
 
-fn lock(path: &Path) -> Result<File, LockError> {
+/// The lock, and when its file was written before.
+fn lock(path: &Path) -> Result<(File, Option<Timestamp>), LockError> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path.join("segments"))?;
     let mut lock = OpenOptions::new()
         .read(true)
@@ -75,9 +92,15 @@ fn lock(path: &Path) -> Result<File, LockError> {
             return Err(LockError::Held(pid.trim().to_owned()));
         }
     }
+    let before = lock.metadata()?;
     lock.set_len(0)?;
     lock.rewind()?;
     writeln!(lock, "{}", std::process::id())?;
+    let seen = if before.len() > 0 { before.modified().ok() } else { None };
+    if let Some(seen) = seen {
+        // A start is no word for the clock yet.
+        lock.set_modified(seen)?;
+    }
     // SQLite takes over the mode of the index for the files beside it, but makes the index itself readable for everybody.
     OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path.join("index.sqlite3"))?;
     sync(path)?;
@@ -85,7 +108,8 @@ fn lock(path: &Path) -> Result<File, LockError> {
         // Not ours: where it cannot be opened it has not just been changed by us either.
         let _ = sync(parent);
     }
-    Ok(lock)
+    let since = seen.and_then(|seen| seen.duration_since(UNIX_EPOCH).ok());
+    Ok((lock, since.map(|since| Timestamp::from_millis(0).after(since))))
 }
 
 /// Makes the names in a directory durable.

@@ -50,6 +50,7 @@ use self::reader::Reader;
 use self::segments::SegmentFiles;
 use self::writer::Writer;
 use super::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Unclaimed};
+use super::readiness::Readiness;
 use super::{
     Delivery, Events, Gone, Listing, MailboxSummary, OpenError, Page, Raw, Settings, StoreError, Stored, closing,
     distinct,
@@ -71,9 +72,11 @@ pub(super) struct Embedded {
     reader: Arc<Reader>,
     quota: Arc<Quota>,
     health: Arc<Health>,
+    ready: Readiness,
     backlog: Backlog,
     metrics: Arc<metrics::Store>,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    seen: Option<Timestamp>,
 }
 
 impl Embedded {
@@ -101,6 +104,7 @@ impl Embedded {
         now: Timestamp,
     ) -> Result<Self, OpenError> {
         let directory = Directory::open(data_dir)?;
+        let seen = directory.seen();
         let name = directory.path().display().to_string();
         let failed =
             |error: &dyn std::fmt::Display| OpenError(format!("data directory {name} cannot be used: {error}"));
@@ -134,7 +138,12 @@ impl Embedded {
             .map_err(|error| failed(&error))?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
         let writer = tokio::sync::Mutex::new(Some(writer));
-        Ok(Self { queue, room, reader, quota, health, backlog, metrics, writer })
+        Ok(Self { queue, room, reader, quota, health, ready: Readiness::default(), backlog, metrics, writer, seen })
+    }
+
+    /// When a server was last at work with this directory, before this one.
+    pub(super) const fn seen(&self) -> Option<Timestamp> {
+        self.seen
     }
 
     pub(super) async fn append(
@@ -276,7 +285,7 @@ impl Embedded {
             health.check()?;
             quota.admit(1, quota.free_bytes()?)
         };
-        self.read(read).await
+        self.ready.or_look(self.read(read)).await
     }
 
     /// Many short transactions, so that deliveries go on between them.

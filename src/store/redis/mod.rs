@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use fred::types::Value;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 pub(super) use self::body::Body;
@@ -48,7 +48,9 @@ use self::link::Link;
 use self::notices::Notices;
 use self::replicas::{Replicas, Trace};
 use self::scripts::Scripts;
+use super::readiness::Readiness;
 use super::{Events, OpenError, Settings, StoreError};
+use crate::clock::Timestamp;
 use crate::metrics;
 use crate::shutdown::Shutdown;
 
@@ -59,8 +61,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 /// How many commands of one call are under way at the same time.
 const TOGETHER: usize = 16;
-/// How long what is known of its readiness is true: strangers may ask, and each answer costs Redis a write.
-const READY_FOR: Duration = Duration::from_secs(1);
 /// How long a key that was written to see whether that can be done stays.
 const PROBE_MS: u64 = 10_000;
 
@@ -73,7 +73,7 @@ pub(super) struct Redis {
     notices: Notices,
     regrets: mpsc::Sender<Regret>,
     metrics: Arc<metrics::Store>,
-    ready: Mutex<Option<(Instant, Result<(), StoreError>)>>,
+    ready: Readiness,
     mailbox_max_messages: u64,
 }
 
@@ -98,7 +98,7 @@ impl Redis {
             notices: notices.clone(),
             regrets,
             metrics,
-            ready: Mutex::new(None),
+            ready: Readiness::default(),
             mailbox_max_messages: settings.mailbox_max_messages as u64,
         });
         let ear = notices.subscribe(&opened.link.subscriber, opened.keys.channel()).await;
@@ -116,21 +116,20 @@ impl Redis {
     /// Whether mail can be kept: a write says more than a ping, and in a cluster it is done at as many servers as there are.
     pub(super) async fn ready(&self) -> Result<(), StoreError> {
         self.link.check_open()?;
-        // Whoever asks meanwhile waits for the same answer.
-        let mut known = self.ready.lock().await;
-        if let Some((since, result)) = &*known
-            && since.elapsed() < READY_FOR
-        {
-            return result.clone();
-        }
-        let slots = if self.link.is_clustered() { Keys::slots() } else { 0..1 };
-        let written = together(slots.clone().map(|slot| self.probe(slot)).collect());
-        let result = match written.await {
-            Ok(_) => self.replicated(|| slots.map(|slot| Trace::none(self.keys.probe(slot))).collect()).await,
-            Err(error) => Err(error),
+        let look = async {
+            let slots = if self.link.is_clustered() { Keys::slots() } else { 0..1 };
+            together(slots.clone().map(|slot| self.probe(slot)).collect()).await?;
+            self.replicated(|| slots.map(|slot| Trace::none(self.keys.probe(slot))).collect()).await
         };
-        *known = Some((Instant::now(), result.clone()));
-        result
+        self.ready.or_look(look).await
+    }
+
+    /// What the time is by the server; in a cluster, by one of them.
+    pub(super) async fn time(&self) -> Result<Timestamp, StoreError> {
+        let answer = reply::texts(self.link.call("", "TIME", Vec::new()).await?)?;
+        let secs = answer.first().and_then(|secs| secs.parse().ok());
+        let secs = secs.ok_or_else(|| StoreError::Damaged("Redis does not tell the time".to_owned()))?;
+        Ok(Timestamp::from_millis(0).after(Duration::from_secs(secs)))
     }
 
     async fn probe(&self, slot: u8) -> Result<Value, StoreError> {

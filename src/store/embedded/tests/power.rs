@@ -92,7 +92,7 @@ async fn an_index_that_is_gone_is_made_again_from_the_segments() {
     assert_eq!(lab.seqs("carol").await, [last]);
     assert_eq!(lab.raw("bob", id).await.unwrap(), b"hello"[..]);
     assert!(lab.deliver("alice", b"").await.0 > last);
-    assert_eq!(lab.store.sweep().await.unwrap(), 0, "what had expired was not taken in again");
+    assert_eq!(lab.store.sweep().await.unwrap(), 1, "what has expired by a clock that may be wrong waits for a sweep");
 }
 
 #[tokio::test]
@@ -161,7 +161,12 @@ async fn an_index_that_cannot_be_written_stops_readers_and_loses_no_mail() {
     let (later, _) = lab.deliver("alice", b"mail is still taken").await;
     index.execute_batch("ROLLBACK").unwrap();
     assert_eq!(lab.seqs("alice").await, [later, seq]);
-    assert!(lab.store.ready().await.is_ok());
+    let ready = async {
+        while lab.store.ready().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, ready).await.unwrap();
 }
 
 #[tokio::test]
