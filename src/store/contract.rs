@@ -197,6 +197,7 @@ contract! {
     delete_takes_one_message_from_one_mailbox
     clear_takes_a_whole_mailbox_and_no_other
     a_message_expires_on_its_own_time_swept_or_not
+    a_look_takes_no_mail_away_whatever_the_clock_says
     a_sweep_removes_what_has_expired_and_says_how_many
     a_mailbox_holds_so_many_and_the_oldest_go
     what_is_left_of_a_full_mailbox_is_counted_anew
@@ -489,6 +490,25 @@ async fn a_message_expires_on_its_own_time_swept_or_not(subject: Subject) {
     assert_eq!(summaries.iter().map(|summary| summary.count).collect::<Vec<_>>(), [1]);
     assert_eq!(lab.store.clear(&alice).await.unwrap(), 1);
     assert!(lab.store.mailboxes(None, 10).await.unwrap().is_empty());
+}
+
+async fn a_look_takes_no_mail_away_whatever_the_clock_says(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let (first, id) = lab.deliver("alice", b"hello").await;
+    lab.deliver("bob", b"hello").await;
+    lab.clock.advance(TTL / 2);
+    let (second, _) = lab.deliver("alice", b"later").await;
+    let names = async || lab.store.mailboxes(None, 10).await.unwrap();
+    let before = names().await;
+    lab.clock.advance(TTL / 2);
+    let of_alice = MailboxSummary { count: 1, ..before[0].clone() };
+    assert_eq!((names().await, lab.seqs("alice").await), (vec![of_alice], vec![second]));
+    lab.clock.advance(TTL);
+    assert!(names().await.is_empty() && lab.seqs("alice").await.is_empty());
+    assert!(lab.raw("alice", id).await.is_none() && !lab.store.delete(&name("alice"), id).await.unwrap());
+    assert_eq!(lab.store.clear(&name("alice")).await.unwrap(), 0);
+    lab.clock.set(Timestamp::from_millis(START_MS));
+    assert_eq!((names().await, lab.seqs("alice").await), (before, vec![second, first]));
 }
 
 async fn a_sweep_removes_what_has_expired_and_says_how_many(subject: Subject) {
@@ -1117,8 +1137,12 @@ async fn a_closed_store_is_unavailable(subject: Subject) {
 async fn the_store_sweeps_by_itself(subject: Subject) {
     let lab = Lab::with_limits(subject, 500, MIB + MIB / 2).await;
     let raw = Bytes::from(noise(1, MIB as usize));
-    lab.store.append(to(&["alice"]), lab.message(), raw.clone()).await.unwrap();
-    lab.clock.advance(TTL);
+    // By its own clock a server of Redis knows who is days ahead.
+    let (now, short) = (Clock::system().now(), Duration::from_secs(30));
+    lab.clock.set(now);
+    let brief = message(now.as_millis(), now.after(short).as_millis());
+    lab.store.append(to(&["alice"]), brief, raw.clone()).await.unwrap();
+    lab.clock.advance(short);
     lab.tasks.spawn(sweeper::run(lab.store.clone(), Duration::from_millis(1), lab.tasks.clone()));
     let retried = async {
         while lab.store.append(to(&["alice"]), lab.message(), raw.clone()).await.is_err() {

@@ -8,7 +8,7 @@ use super::deliveries::Attempt;
 use super::keys::Part;
 use super::link::number;
 use super::member::Member;
-use super::remove::holder;
+use super::remove::{STEP, holder};
 use super::replicas::Trace;
 use super::{Redis, pieces, reply, to_the_end, together, value};
 use crate::clock::Timestamp;
@@ -50,12 +50,13 @@ struct Text {
 }
 
 /// What became of one delivery.
-struct Saved {
+pub(super) struct Saved {
     seq: u64,
     is_new: bool,
     /// The expiry that the mailbox was listed with.
     listed_until: Option<u64>,
-    pushed_out: Vec<Member>,
+    /// The oldest messages that the mailbox has no room for; they are there until they are removed.
+    excess: Vec<Member>,
 }
 
 impl Redis {
@@ -101,7 +102,7 @@ impl Redis {
     }
 
     /// Everything up to the moment from which on the message is kept.
-    async fn deliver(&self, parcel: &Parcel, recipients: &[&Delivery]) -> Result<Vec<Saved>, StoreError> {
+    pub(super) async fn deliver(&self, parcel: &Parcel, recipients: &[&Delivery]) -> Result<Vec<Saved>, StoreError> {
         // A script can name the keys of several mailboxes where they are on one server.
         let per_script = if self.link.is_clustered() { 1 } else { MAILBOXES_PER_SCRIPT };
         let groups = recipients.chunks(per_script);
@@ -186,6 +187,7 @@ impl Redis {
             number(parcel.ttl_ms),
             number(parcel.ttl_ms.saturating_add(STATE_MS)),
             number(self.mailbox_max_messages),
+            number(STEP as u64),
             Value::Bytes(parcel.raw.copied.clone().unwrap_or_default()),
         ];
         for delivery in recipients {
@@ -216,11 +218,12 @@ impl Redis {
         {
             tracing::warn!(%error, "a mailbox will be in the list of mailboxes with its next mail only");
         }
-        self.metrics.removed.of(Removal::Evicted).inc_by(saved.pushed_out.len() as u64);
-        if !saved.pushed_out.is_empty()
-            && let Err(error) = self.remove(mailbox, &saved.pushed_out, GoneReason::Evicted, now).await
-        {
-            tracing::warn!(%error, "messages that were pushed out take up room until they expire");
+        if saved.excess.is_empty() {
+            return;
+        }
+        match self.remove(mailbox, &saved.excess, GoneReason::Evicted, now).await {
+            Ok(removed) => _ = self.metrics.removed.of(Removal::Evicted).inc_by(removed),
+            Err(error) => tracing::warn!(%error, "a mailbox holds more messages than it may until its next mail"),
         }
     }
 }
@@ -228,7 +231,7 @@ impl Redis {
 impl Saved {
     fn read(answer: Value) -> Result<Self, StoreError> {
         let words = reply::bytes(answer)?;
-        let [seq, what, listed, pushed_out @ ..] = &words[..] else {
+        let [seq, what, listed, excess @ ..] = &words[..] else {
             return Err(StoreError::Damaged("the script that saves gave no answer".to_owned()));
         };
         if what == "undone" {
@@ -239,14 +242,19 @@ impl Saved {
             seq: number(seq).ok_or_else(|| StoreError::Damaged("a message without a seq".to_owned()))?,
             is_new: what == "new",
             listed_until: number(listed),
-            pushed_out: pushed_out.iter().filter_map(|member| Member::read(member)).collect(),
+            excess: excess.iter().filter_map(|member| Member::read(member)).collect(),
         })
     }
 }
 
 impl Parcel {
     /// Makes a message ready; on another thread where that takes long.
-    async fn pack(message: Message, raw: Bytes, attempt: Attempt, now: Timestamp) -> Result<Self, StoreError> {
+    pub(super) async fn pack(
+        message: Message,
+        raw: Bytes,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         if raw.len() + message.content.text_bytes() <= PREPARE_INLINE_MAX_BYTES {
             return Self::pack_here(&message, raw, attempt, now);
         }

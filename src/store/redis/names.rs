@@ -7,12 +7,12 @@ use fred::types::Value;
 use super::keys::Keys;
 use super::link::number;
 use super::member::Member;
+use super::remove::STEP;
 use super::replicas::Trace;
 use super::reply;
 use super::{Redis, together};
 use crate::clock::Timestamp;
 use crate::mail::MailboxName;
-use crate::metrics::Removal;
 use crate::store::{MailboxSummary, StoreError};
 
 /// How many mailboxes whose mail expires are taken from a slot at a time.
@@ -90,11 +90,11 @@ impl Redis {
         together(all.into_iter().take(count).map(|(name, slot)| self.listed(slot, name)).collect()).await
     }
 
-    /// What a mailbox holds; `None` where that is nothing, and then it is taken out of the list.
+    /// What a mailbox holds; `None` where that is nothing, and where it is empty it is taken out of the list. What has expired
+    /// is left to the sweep: to look takes no mail away, whatever the clock says.
     async fn summary(&self, listed: &Listed, now: Timestamp) -> Result<Option<MailboxSummary>, StoreError> {
         if listed.is_due(now) {
-            let removed = self.expire(listed, now).await?;
-            self.metrics.removed.of(Removal::Expired).inc_by(removed);
+            return self.live_summary(listed, now).await;
         }
         let index = self.keys.mailbox(&listed.mailbox).index();
         let newest = [&index, "0", "0"].map(Value::from).to_vec();
@@ -104,9 +104,7 @@ impl Redis {
         )?;
         let newest = reply::bytes(newest)?.first().and_then(|member| Member::read(member));
         let Some(newest) = newest else {
-            if !listed.is_due(now) {
-                self.relist(listed, None).await?;
-            }
+            self.relist(listed, None).await?;
             return Ok(None);
         };
         Ok(Some(MailboxSummary {
@@ -114,6 +112,28 @@ impl Redis {
             count: reply::count(&count),
             newest_received_at: newest.received_at(),
         }))
+    }
+
+    /// The same where something may have expired: each message is looked at.
+    async fn live_summary(&self, listed: &Listed, now: Timestamp) -> Result<Option<MailboxSummary>, StoreError> {
+        let (mut count, mut newest, mut after) = (0, None, None);
+        loop {
+            let found = self.oldest(&listed.mailbox, None, after, STEP).await?;
+            if after.is_none() && found.is_empty() {
+                self.relist(listed, None).await?;
+            }
+            for (_, member) in found.iter().filter(|(_, member)| member.is_live(now)) {
+                count += 1;
+                newest = newest.max(Some(member.received_at()));
+            }
+            after = found.last().map(|(seq, _)| *seq);
+            if found.len() < STEP {
+                break;
+            }
+        }
+        let summary =
+            |newest_received_at| MailboxSummary { mailbox: listed.mailbox.clone(), count, newest_received_at };
+        Ok(newest.map(summary))
     }
 
     /// The mailboxes of a slot in which something expires until `now`.

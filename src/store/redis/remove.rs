@@ -18,7 +18,7 @@ use crate::store::gone::MAILBOX_MAX;
 use crate::store::{GoneReason, StoreError};
 
 /// How many members of an index are read, and how many messages are removed, at a time.
-const STEP: usize = 200;
+pub(super) const STEP: usize = 200;
 
 /// How long a note stays in the place of a message: a command of the delivery that brought it may still be on its way.
 const NOTE_MS: u64 = 10 * 60 * 1000;
@@ -39,22 +39,21 @@ impl Redis {
         }
     }
 
+    /// Deletes all messages of a mailbox; those that have expired are left to the sweep, as they count no more.
     pub(in crate::store) async fn clear(&self, mailbox: &MailboxName, now: Timestamp) -> Result<u64, StoreError> {
-        let index = self.keys.mailbox(mailbox).index();
-        let newest = [&index, "0", "0", "WITHSCORES"].map(Value::from).to_vec();
-        let newest = reply::array(self.link.call(&index, "ZREVRANGE", newest).await?)?;
         // What comes from now on stays.
-        let Some(last) = newest.into_iter().nth(1).and_then(Value::into_string) else { return Ok(0) };
-        let mut removed = 0;
+        let Some((last, _)) = self.newest(mailbox, None, None, 1).await?.pop() else { return Ok(0) };
+        let (mut removed, mut after) = (0, None);
         loop {
-            let step = [&index, "-inf", &last, "LIMIT", "0", &STEP.to_string()].map(Value::from).to_vec();
-            let members = members(self.link.call(&index, "ZRANGEBYSCORE", step).await?)?;
-            if members.is_empty() {
+            let found = self.oldest(mailbox, Some(last + 1), after, STEP).await?;
+            let is_end = found.len() < STEP;
+            after = found.last().map(|(seq, _)| *seq);
+            let live: Vec<_> =
+                found.into_iter().map(|(_, member)| member).filter(|member| member.is_live(now)).collect();
+            removed += self.remove(mailbox, &live, GoneReason::Deleted, now).await?;
+            if is_end {
                 return Ok(removed);
             }
-            let (live, expired): (Vec<_>, Vec<_>) = members.into_iter().partition(|member| member.is_live(now));
-            removed += self.remove(mailbox, &live, GoneReason::Deleted, now).await?;
-            self.remove(mailbox, &expired, GoneReason::Expired, now).await?;
         }
     }
 
@@ -173,9 +172,4 @@ const fn note(reason: GoneReason) -> &'static str {
 /// How a mailbox is called among those that hold a shared body.
 pub(super) fn holder(token: &str, mailbox: &MailboxName) -> String {
     format!("{token}:{mailbox}")
-}
-
-/// Members of an index. What is none is of a later version; it is left alone.
-pub(super) fn members(value: Value) -> Result<Vec<Member>, StoreError> {
-    Ok(reply::bytes(value)?.iter().filter_map(|member| Member::read(member)).collect())
 }

@@ -1,18 +1,27 @@
 -- Makes one message visible in mailboxes: all of them or, where the first write is refused, none.
 --
 -- KEYS, four for each mailbox: index, box, message, raw
--- ARGV: channel, token of this delivery, TTL in ms, TTL of the box in ms, cap, raw ('' where it is kept elsewhere),
---       then for each mailbox: name, member of the index, value of the message behind its stamp
--- Returns for each mailbox: seq, 'new' or 'kept' or 'undone', since when it is listed or '', the members pushed out by the cap
+-- ARGV: channel, token of this delivery, TTL in ms, TTL of the box in ms, cap, how many members over it are named at most,
+--       raw ('' where it is kept elsewhere), then for each mailbox: name, member of the index, value of the message behind its stamp
+-- Returns for each mailbox: seq, 'new' or 'kept' or 'undone', since when it is listed or '', the oldest members over the cap.
+-- Those stay until they are removed with all that belongs to them: where this answer is lost, the next one names them again.
 
-local channel, token, ttl, box_ttl, cap, raw = unpack(ARGV, 1, 6)
-ttl, box_ttl, cap = tonumber(ttl), tonumber(box_ttl), tonumber(cap)
+local channel, token, ttl, box_ttl, cap, most, raw = unpack(ARGV, 1, 7)
+ttl, box_ttl, cap, most = tonumber(ttl), tonumber(box_ttl), tonumber(cap), tonumber(most)
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
 local function keep_for(key, wanted)
   -- PEXPIRE with GT came with version 7. A key without a TTL has less than any.
   if redis.call('PTTL', key) < wanted then redis.call('PEXPIRE', key, wanted) end
+end
+
+local function with_excess(reply, index)
+  local over = math.min(redis.call('ZCARD', index) - cap, most)
+  if over > 0 then
+    for _, member in ipairs(redis.call('ZRANGE', index, 0, over - 1)) do reply[#reply + 1] = member end
+  end
+  return reply
 end
 
 local function save(index, box, message, body, name, member, value)
@@ -22,7 +31,9 @@ local function save(index, box, message, body, name, member, value)
   if kind == 'U' and same then return { '0', 'undone', '' } end
   local listed = redis.call('HGET', box, 'listed') or ''
   -- Kept before; or it was, by an earlier try of this same delivery, and has been deleted since.
-  if kind == 'L' or (old ~= '' and kind ~= 'U' and same) then return { string.sub(old, 2, 18), 'kept', listed } end
+  if kind == 'L' or (old ~= '' and kind ~= 'U' and same) then
+    return with_excess({ string.sub(old, 2, 18), 'kept', listed }, index)
+  end
 
   local last = tonumber(redis.call('HGET', box, 'seq') or 0)
   local seq = string.format('%017.0f', math.max(now, last + 1))
@@ -33,19 +44,13 @@ local function save(index, box, message, body, name, member, value)
   redis.call('HSET', box, 'seq', seq)
   keep_for(box, box_ttl)
 
-  local reply = { seq, 'new', listed }
-  local over = redis.call('ZCARD', index) - cap
-  if over > 0 then
-    local out = redis.call('ZPOPMIN', index, over)
-    for n = 1, #out, 2 do reply[#reply + 1] = out[n] end
-  end
   redis.call('PUBLISH', channel, token .. ' ' .. seq .. ' ' .. name)
-  return reply
+  return with_excess({ seq, 'new', listed }, index)
 end
 
 local replies = {}
 for n = 1, #KEYS / 4 do
-  local key, arg = 4 * n - 3, 3 * n + 4
+  local key, arg = 4 * n - 3, 3 * n + 5
   replies[n] = save(KEYS[key], KEYS[key + 1], KEYS[key + 2], KEYS[key + 3], ARGV[arg], ARGV[arg + 1], ARGV[arg + 2])
 end
 return replies

@@ -21,6 +21,7 @@ use self::redis::Redis as Server;
 pub(in crate::store) use self::redis::Release;
 use self::redis_cluster::Cluster;
 use self::redis_sentinel::Sentinels;
+use super::append::Parcel;
 use super::deliveries::Attempt;
 use super::{Durability, RedisServer, RedisSettings, together};
 use crate::clock::Clock;
@@ -28,7 +29,7 @@ use crate::mail::{Content, Message, MessageId};
 use crate::metrics::{self, Removal};
 use crate::shutdown::Shutdown;
 use crate::store::contract::{ALL, message, name, noise, to};
-use crate::store::{Events, Kind, Lagged, OpenError, Page, Settings, Store, StoreError};
+use crate::store::{Events, GoneReason, Kind, Lagged, OpenError, Page, Settings, Store, StoreError};
 
 static ONE: LazyLock<Server> = LazyLock::new(Server::start);
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(3, 0));
@@ -135,7 +136,11 @@ impl Node {
 
 /// A Redis without the store around it.
 async fn open(redis: &RedisSettings) -> Arc<super::Redis> {
-    let settings = Settings { kind: Kind::Redis(redis.clone()), mailbox_max_messages: 500, max_bytes: 0 };
+    open_with(redis, 500).await
+}
+
+async fn open_with(redis: &RedisSettings, mailbox_max_messages: usize) -> Arc<super::Redis> {
+    let settings = Settings { kind: Kind::Redis(redis.clone()), mailbox_max_messages, max_bytes: 0 };
     super::Redis::open(&settings, redis, Events::new(), Arc::default(), &Shutdown::new()).await.unwrap()
 }
 
@@ -362,6 +367,30 @@ async fn every_key_of_a_message_has_a_ttl_and_goes_with_the_last_mailbox() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_full_mailbox_has_no_room_for_goes_with_a_later_mail_where_a_program_died_before_it_did() {
+    let redis = open_with(&settings(&ONE.url()), 1).await;
+    let (alice, now) = (name("alice"), Clock::system().now());
+    let new = || message(now.as_millis(), now.as_millis() + 3_600_000);
+    // Its bytes lie beside the mailbox.
+    let (first, large) = (new(), Bytes::from(noise(1, 200_000)));
+    redis.append(&to(&["alice"]), first.clone(), large, now).await.unwrap();
+    let second = new();
+    let attempt = Attempt::new(second.id, vec![alice.clone()]);
+    let parcel = Parcel::pack(second.clone(), Bytes::new(), attempt, now).await.unwrap();
+    redis.deliver(&parcel, &to(&["alice"]).iter().collect::<Vec<_>>()).await.unwrap();
+    let listed = async || redis.list(&alice, ALL, now).await.unwrap().messages;
+    assert_eq!(listed().await.len(), 2, "what can be read is listed");
+    let third = new();
+    redis.append(&to(&["alice"]), third.clone(), Bytes::new(), now).await.unwrap();
+    assert!(listed().await.iter().map(|stored| stored.message.id).eq([third.id]));
+    for id in [first.id, second.id] {
+        assert_eq!(redis.message(&alice, id, now).await.unwrap(), None);
+        assert_eq!(redis.gone(&alice, id, now).await.unwrap().unwrap().reason, GoneReason::Evicted);
+        assert_eq!(ONE.cli(&["--scan", "--pattern", &format!("*{{{id}}}:*")]), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_redis_uses_of_its_memory_and_what_went_by_itself_is_told() {
     let server = Server::start_with(&["maxmemory 64mb"]);
     let settings =
@@ -381,7 +410,9 @@ async fn what_redis_uses_of_its_memory_and_what_went_by_itself_is_told() {
     node.clock.advance(Duration::from_secs(3600));
     assert!(node.store.mailboxes(None, 10).await.unwrap().is_empty());
     let removed = |reason| metrics.removed.of(reason).get();
-    assert_eq!((removed(Removal::Evicted), removed(Removal::Expired)), (1, 2), "a look removes what has expired too");
+    assert_eq!((removed(Removal::Evicted), removed(Removal::Expired)), (1, 0), "a look takes nothing away");
+    node.store.sweep().await.unwrap();
+    assert_eq!((removed(Removal::Evicted), removed(Removal::Expired)), (1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
