@@ -1,13 +1,13 @@
 //! The data directory: who may use it, and where in it things lie.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock::Timestamp;
-use crate::store::OpenError;
+use crate::store::{OpenError, StoreError};
 
 const DIRECTORY_MODE: u32 = 0o700;
 /// Mail is private: nobody but the user of the server reads these files.
@@ -24,10 +24,17 @@ impl Directory {
     /// Makes the directory if it is not there, and takes it for this process.
     pub(super) fn open(path: PathBuf) -> Result<Self, OpenError> {
         let lock = lock(&path).map_err(|error| match error {
-            LockError::Io(error) => OpenError(format!(
-                "data directory {} cannot be used: {error}; make it readable and writable for this user, or choose another",
-                path.display()
-            )),
+            LockError::Io(error) => {
+                let name = path.display();
+                OpenError(match StoreError::from(error) {
+                    StoreError::Full(error) => {
+                        format!("data directory {name} cannot be used: {error}; make some room on its disk")
+                    }
+                    StoreError::Unavailable(error) | StoreError::Damaged(error) => format!(
+                        "data directory {name} cannot be used: {error}; make it readable and writable for this user, or choose another"
+                    ),
+                })
+            }
             LockError::Held(pid) => OpenError(format!(
                 "data directory {} is in use by another restante process (pid {pid}); stop it, or choose another directory",
                 path.display()
@@ -93,9 +100,10 @@ fn lock(path: &Path) -> Result<(File, Option<Timestamp>), LockError> {
         }
     }
     let before = lock.metadata()?;
-    lock.set_len(0)?;
-    lock.rewind()?;
-    writeln!(lock, "{}", std::process::id())?;
+    // Over what is there, which takes no room on a disk that is full.
+    let pid = format!("{}\n", std::process::id());
+    lock.write_all(pid.as_bytes())?;
+    lock.set_len(pid.len() as u64)?;
     let seen = if before.len() > 0 { before.modified().ok() } else { None };
     if let Some(seen) = seen {
         // A start is no word for the clock yet.

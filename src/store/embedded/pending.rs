@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::entry::{Head, Recipient};
 use super::segments::{Place, SegmentId};
+use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
 use crate::metrics::{Gauge, level};
 
@@ -44,8 +45,8 @@ impl Backlog {
 pub(super) struct Pending {
     messages: Vec<Unindexed>,
     ids: HashSet<MessageId>,
-    /// Where what is known of each segment ends.
-    ends: HashMap<SegmentId, u64>,
+    /// Where what is known of each segment ends, and how many messages of it are pending.
+    ends: HashMap<SegmentId, (u64, usize)>,
     rows: usize,
     backlog: Backlog,
 }
@@ -56,16 +57,13 @@ impl Pending {
     }
 
     pub(super) fn push(&mut self, message: Unindexed) {
-        self.pass(message.place, message.head.len());
+        let end = message.place.start + message.head.len();
+        let known = self.ends.entry(message.place.segment).or_default();
+        *known = (end, known.1 + 1);
         self.ids.insert(message.head.id);
         self.rows += message.recipients.len();
         self.messages.push(message);
         self.backlog.set(self.messages.len());
-    }
-
-    /// Counts an entry as looked at.
-    pub(super) fn pass(&mut self, place: Place, len: u64) {
-        self.ends.insert(place.segment, place.start + len);
     }
 
     /// To be called when all of it is in the index.
@@ -83,7 +81,7 @@ impl Pending {
 
     /// Up to where the index knows each segment once it has all this.
     pub(super) fn ends(&self) -> impl Iterator<Item = (SegmentId, u64)> {
-        self.ends.iter().map(|(segment, end)| (*segment, *end))
+        self.ends.iter().map(|(segment, (end, _))| (*segment, *end))
     }
 
     /// Whether there is nothing that the index does not know.
@@ -102,7 +100,26 @@ impl Pending {
 
     /// Whether any of it lies in this segment.
     pub(super) fn needs(&self, segment: SegmentId) -> bool {
-        self.ends.contains_key(&segment)
+        self.ends.get(&segment).is_some_and(|(_, messages)| *messages > 0)
+    }
+
+    /// Whether any of it lies in one of such segments.
+    pub(super) fn needs_any(&self, is_such: impl Fn(SegmentId) -> bool) -> bool {
+        self.ends.iter().any(|(segment, (_, messages))| *messages > 0 && is_such(*segment))
+    }
+
+    /// Lets the messages go whose segments are over, and returns them. That they have been there is still to be indexed.
+    pub(super) fn let_go(&mut self, now: Timestamp) -> Vec<Unindexed> {
+        let gone: Vec<_> = self.messages.extract_if(.., |message| message.place.segment.is_over(now)).collect();
+        for message in &gone {
+            self.ids.remove(&message.head.id);
+            self.rows -= message.recipients.len();
+            if let Some((_, messages)) = self.ends.get_mut(&message.place.segment) {
+                *messages -= 1;
+            }
+        }
+        self.backlog.set(self.messages.len());
+        gone
     }
 
     /// The seq of a message in a mailbox.

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::directory::Directory;
-use crate::store::OpenError;
+use crate::store::{OpenError, StoreError};
 
 /// Earlier versions can lose what was committed: a bug of the WAL that was fixed in 3.51.3.
 const SQLITE_MIN_VERSION: i32 = 3_051_003;
@@ -81,7 +81,12 @@ pub(super) fn writing(directory: &Directory) -> Result<Connection, OpenError> {
         return Err(OpenError(format!("SQLite {version} can lose mail; build restante with SQLite 3.51.3 or later")));
     }
     let failed = |error: rusqlite::Error| {
-        OpenError(format!("the index in data directory {name} cannot be opened: {error}; restore it or choose another"))
+        let advice = match StoreError::from(error) {
+            StoreError::Full(error) => format!("{error}; make some room on its disk"),
+            StoreError::Damaged(error) => format!("{error}; restore it or choose another"),
+            StoreError::Unavailable(error) => format!("{error}; make it readable and writable for this user"),
+        };
+        OpenError(format!("the index in data directory {name} cannot be opened: {advice}"))
     };
     let mut connection = Connection::open(directory.index()).map_err(failed)?;
     match prepare(&mut connection).map_err(failed)? {

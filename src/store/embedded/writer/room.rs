@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::super::held::{self, Held};
 use super::super::index::{self, Extent, SWEEP_STEP};
+use super::super::pending::Unindexed;
 use super::super::segments::SegmentId;
 use super::Writer;
 use crate::clock::Timestamp;
@@ -62,6 +63,12 @@ impl Writer {
         // Those that nothing was ever committed to are not counted yet, and must go too.
         for id in self.segments.retire(now) {
             self.live.entry(id).or_default();
+        }
+        if self.pending.needs_any(|id| id.is_over(now)) && matches!(self.flush(), Err(StoreError::Full(_))) {
+            // There is no room to index what is pending there, and it has expired with the rest.
+            for Unindexed { head, place, .. } in self.pending.let_go(now) {
+                self.release(vec![Extent { place, len: head.len() }]);
+            }
         }
         // On a full disk the rows of a segment may be there yet. They are not needed to see that it is over, and without
         // its room they could never be removed.

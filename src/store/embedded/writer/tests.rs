@@ -248,6 +248,30 @@ fn a_segment_with_mail_that_is_pending_stays_and_goes_with_its_hour_after_that()
 }
 
 #[test]
+fn a_segment_that_is_over_goes_though_there_was_no_room_to_index_its_mail() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut full = writer(dir.path());
+    full.parts.max_messages = u64::MAX;
+    execute(&full, "PRAGMA max_page_count = 24");
+    let mut last = 0;
+    while full.flush().is_ok() {
+        last = append(&mut full, &[("alice", 6); 10]).pop().unwrap().unwrap()[0];
+    }
+    assert!(append(&mut full, &[("bob", 8)])[0].is_ok());
+    let segments = || dir.path().join("data/segments").read_dir().unwrap().count();
+    full.tidy(Timestamp::from_millis(7 * HOUR_MS - 1), 0);
+    assert_eq!((segments(), full.pending.messages().len()), (2, 11), "the hour has a millisecond left");
+    full.tidy(Timestamp::from_millis(7 * HOUR_MS), 0);
+    assert_eq!((segments(), full.pending.messages().len(), full.pending.rows()), (1, 1, 1));
+    while expire(&mut full, 7).unwrap() > 0 {}
+    full.flush().unwrap();
+    assert_eq!(rows(&full), 1);
+    drop(full);
+    let mut later = writer(dir.path());
+    assert!(append(&mut later, &[("alice", 9)]).pop().unwrap().unwrap()[0] > last + 1, "no seq is given out again");
+}
+
+#[test]
 fn a_segment_that_was_emptied_goes_with_its_hour() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = writer(dir.path());
