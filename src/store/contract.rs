@@ -206,6 +206,7 @@ contract! {
     a_message_that_was_pushed_out_is_remembered_as_evicted
     who_never_had_a_message_learns_nothing_of_it
     what_is_gone_is_forgotten_after_as_long_as_it_was_kept
+    a_message_came_when_it_came_whatever_its_name_begins_with
     so_many_messages_that_are_gone_are_remembered
     a_message_that_is_kept_again_is_not_gone
     a_message_is_leased_once_until_its_lease_ends
@@ -636,6 +637,31 @@ async fn what_is_gone_is_forgotten_after_as_long_as_it_was_kept(subject: Subject
             }
             lab.store.sweep().await.unwrap();
         }
+    }
+}
+
+async fn a_message_came_when_it_came_whatever_its_name_begins_with(subject: Subject) {
+    let lab = Lab::open(subject).await;
+    let now = lab.clock.now();
+    // As import names the mail of other programs: by a date that its sender has made up.
+    let mut ids = Vec::new();
+    for named_ms in [0, 2 * START_MS] {
+        let message = Message { id: MessageId::new(Timestamp::from_millis(named_ms)), ..lab.message() };
+        ids.push(message.id);
+        lab.store.append(to(&["alice"]), message.clone(), Bytes::from_static(b"hello")).await.unwrap();
+        let summaries = lab.store.mailboxes(None, 10).await.unwrap();
+        assert_eq!((summaries.len(), summaries[0].newest_received_at), (1, now));
+        assert_eq!(*lab.store.message(&name("alice"), message.id).await.unwrap().unwrap().message, message);
+        assert_eq!(lab.raw("alice", message.id).await.unwrap(), b"hello"[..]);
+        assert!(lab.store.delete(&name("alice"), message.id).await.unwrap());
+    }
+    lab.clock.advance(TTL - Duration::from_millis(1));
+    for id in &ids {
+        assert_eq!(lab.gone("alice", *id).await, Some((GoneReason::Deleted, Duration::ZERO)));
+    }
+    lab.clock.advance(Duration::from_millis(1));
+    for id in &ids {
+        assert_eq!(lab.gone("alice", *id).await, None);
     }
 }
 

@@ -198,7 +198,7 @@ impl Redis {
             let rcpt_to = delivery.rcpt_to.to_string();
             let behind = value::behind_stamp(member, parcel.raw.bytes.len() as u64, &rcpt_to, record);
             args.push(Value::from(delivery.mailbox.as_str()));
-            args.push(Value::Bytes(Bytes::copy_from_slice(&member.write())));
+            args.push(Value::Bytes(member.write().into()));
             args.push(Value::Bytes(behind.into()));
         }
         let answers = reply::array(self.link.run(&self.scripts.save, keys, args).await?)?;
@@ -270,6 +270,7 @@ impl Parcel {
         let lifetime_ms = message.expires_at.as_millis().saturating_sub(now.as_millis());
         let member = Member {
             id: message.id,
+            received_at: message.received_at,
             expires_at: message.expires_at,
             record_len: u32::try_from(record.bytes.len()).unwrap_or(u32::MAX),
             shares_record: record.copied.is_none(),

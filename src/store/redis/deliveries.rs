@@ -15,7 +15,7 @@ use super::Redis;
 use super::append::Parcel;
 use super::keys::Keys;
 use super::link::number;
-use super::member::MEMBER_BYTES;
+use super::member::{MEMBER_BYTES, MEMBER_MAX_BYTES};
 use super::value::{Head, TOKEN_DIGITS};
 use super::{reply, to_the_end, together};
 use crate::clock::Timestamp;
@@ -192,7 +192,8 @@ impl Redis {
         let undone = attempt.mailboxes.iter().map(|mailbox| {
             let of_mailbox = self.keys.mailbox(mailbox);
             let keys = vec![of_mailbox.index(), of_mailbox.message(attempt.id), of_mailbox.raw(attempt.id)];
-            let args = vec![Value::from(attempt.token.as_str()), number(UNDONE_MS), number(MEMBER_BYTES as u64)];
+            let lengths = [MEMBER_BYTES, MEMBER_MAX_BYTES].map(|bytes| number(bytes as u64));
+            let args = [Value::from(attempt.token.as_str()), number(UNDONE_MS)].into_iter().chain(lengths).collect();
             self.link.run(&self.scripts.undo, keys, args)
         });
         together(undone.collect()).await.map(drop)

@@ -110,7 +110,7 @@ impl Redis {
         Ok(Some(MailboxSummary {
             mailbox: listed.mailbox.clone(),
             count: reply::count(&count),
-            newest_received_at: newest.received_at(),
+            newest_received_at: newest.received_at,
         }))
     }
 
@@ -124,7 +124,7 @@ impl Redis {
             }
             for (_, member) in found.iter().filter(|(_, member)| member.is_live(now)) {
                 count += 1;
-                newest = newest.max(Some(member.received_at()));
+                newest = newest.max(Some(member.received_at));
             }
             after = found.last().map(|(seq, _)| *seq);
             if found.len() < STEP {

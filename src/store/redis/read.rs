@@ -9,7 +9,7 @@ use super::Redis;
 use super::body::Body;
 use super::keys::Part;
 use super::member::Member;
-use super::value::{HEAD_BYTES, Head};
+use super::value::{HEAD_MAX_BYTES, Head};
 use super::{pieces, reply, value};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
@@ -209,7 +209,7 @@ impl Redis {
     ) -> Result<Option<Raw>, StoreError> {
         let of_mailbox = self.keys.mailbox(mailbox);
         let (message, raw) = (of_mailbox.message(id), of_mailbox.raw(id));
-        let last = (HEAD_BYTES - 1).to_string();
+        let last = (HEAD_MAX_BYTES - 1).to_string();
         let head = [&message, "0", &last].map(Value::from).to_vec();
         // Most raw bytes are small: they come with the head.
         let (head, raw) = tokio::try_join!(

@@ -10,7 +10,7 @@ use super::link::number;
 use super::member::Member;
 use super::names::{DUE_STEP, Listed};
 use super::tombstones::Tombstone;
-use super::value::{HEAD_BYTES, Head};
+use super::value::{HEAD_MAX_BYTES, Head};
 use super::{pieces, reply, together};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
@@ -79,7 +79,7 @@ impl Redis {
             let mut args =
                 vec![Value::from(note(reason)), number(NOTE_MS), number(gone_ms), number(MAILBOX_MAX as u64)];
             for (member, tombstone) in step.iter().zip(tombstones) {
-                args.push(Value::Bytes(Bytes::copy_from_slice(&member.write())));
+                args.push(Value::Bytes(member.write().into()));
                 args.push(number(tombstone.gone.at.as_millis()));
                 args.push(Value::Bytes(Bytes::copy_from_slice(&tombstone.write())));
             }
@@ -94,7 +94,7 @@ impl Redis {
     /// The head of a message, whether it has expired or not; `None` if there is none.
     pub(super) async fn head(&self, of_mailbox: &MailboxKeys, id: MessageId) -> Result<Option<Head>, StoreError> {
         let key = of_mailbox.message(id);
-        let args = vec![Value::from(key.as_str()), Value::from("0"), number(HEAD_BYTES as u64 - 1)];
+        let args = vec![Value::from(key.as_str()), Value::from("0"), number(HEAD_MAX_BYTES as u64 - 1)];
         let value = self.link.call(&key, "GETRANGE", args).await?;
         Ok(value.as_bytes().and_then(Head::read))
     }

@@ -65,7 +65,7 @@ const fn letter(reason: GoneReason) -> u8 {
 }
 
 fn lifetime(member: &Member) -> Lifetime {
-    Lifetime { received_at: member.received_at(), expires_at: member.expires_at }
+    Lifetime { received_at: member.received_at, expires_at: member.expires_at }
 }
 
 impl Redis {
@@ -108,6 +108,7 @@ mod tests {
         let received_at = Timestamp::from_millis(1000);
         let member = Member {
             id: MessageId::new(received_at),
+            received_at,
             expires_at: Timestamp::from_millis(3000),
             record_len: 0,
             shares_record: false,

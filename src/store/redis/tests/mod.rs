@@ -24,7 +24,7 @@ use self::redis_sentinel::Sentinels;
 use super::append::Parcel;
 use super::deliveries::Attempt;
 use super::{Durability, RedisServer, RedisSettings, together};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::mail::{Content, Message, MessageId};
 use crate::metrics::{self, Removal};
 use crate::shutdown::Shutdown;
@@ -280,7 +280,9 @@ fn is_served_by(cluster: &Cluster, node: usize, mailbox: &str) -> bool {
 async fn a_delivery_that_its_program_left_open_is_taken_back_in_every_mailbox() {
     let redis = open(&settings(&CLUSTER.url())).await;
     let now = Clock::system().now();
-    let message = message(now.as_millis(), now.as_millis() + 3_600_000);
+    // One that was imported: its name does not tell when it came.
+    let id = MessageId::new(Timestamp::from_millis(1));
+    let message = Message { id, ..message(now.as_millis(), now.as_millis() + 3_600_000) };
     let mailboxes = to(&["a", "b", "c"]).iter().map(|delivery| delivery.mailbox.clone()).collect();
     let left_open = Attempt::new(message.id, mailboxes);
     redis.open_delivery(&left_open).await.unwrap();
@@ -291,6 +293,7 @@ async fn a_delivery_that_its_program_left_open_is_taken_back_in_every_mailbox() 
     redis.take_back_open(left_open.slot(), &left_open.token).await.unwrap();
     for mailbox in ["a", "b", "c"] {
         assert!(redis.list(&name(mailbox), ALL, now).await.unwrap().messages.is_empty());
+        assert_eq!(redis.newest(&name(mailbox), None, None, 1).await.unwrap(), []);
         assert_eq!(redis.message(&name(mailbox), message.id, now).await.unwrap(), None);
     }
     assert!(redis.close_delivery(&left_open).await.is_err(), "it counts no more");
