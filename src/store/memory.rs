@@ -17,6 +17,8 @@ use crate::metrics::{self, Removal, level};
 const SWEEP_STEP: usize = 500;
 /// What a record takes beside its texts, roughly.
 const RECORD_OVERHEAD_BYTES: u64 = 1024;
+/// What a message takes in each of its mailboxes, measured where it is the only one in each.
+const DELIVERY_BYTES: u64 = 2048;
 
 /// Maps behind one lock. It is never held across an await and no call does much under it, so a std mutex is the right one.
 pub(super) struct Memory {
@@ -74,7 +76,8 @@ impl Memory {
     ) -> Result<Vec<u64>, StoreError> {
         let body = Arc::new(Body { message: Arc::new(message), raw });
         let mut state = self.open_state()?;
-        if state.held_bytes.saturating_add(body.size_bytes()) > self.max_bytes {
+        let more = body.size_bytes() + deliveries.len() as u64 * DELIVERY_BYTES;
+        if state.held_bytes.saturating_add(more) > self.max_bytes {
             return Err(StoreError::Full(format!("{} of {} bytes are used", state.held_bytes, self.max_bytes)));
         }
         state.hold(body.size_bytes());
@@ -295,6 +298,7 @@ impl State {
         mailbox.seqs.insert(body.message.id, seq);
         mailbox.messages.insert(seq, Entry { rcpt_to: delivery.rcpt_to.clone(), lease: None, body: body.clone() });
         self.due.insert((body.message.expires_at, seq), delivery.mailbox.clone());
+        self.hold(DELIVERY_BYTES);
         (seq, true)
     }
 
@@ -337,6 +341,7 @@ impl State {
         self.due.remove(&(entry.body.message.expires_at, seq));
         let lifetime = entry.lifetime();
         self.gone.add(mailbox, entry.body.message.id, lifetime, lifetime.end(reason, at));
+        self.held_bytes -= DELIVERY_BYTES;
         self.release(entry.body);
     }
 
@@ -348,8 +353,8 @@ impl State {
     fn release(&mut self, body: Arc<Body>) {
         if let Some(body) = Arc::into_inner(body) {
             self.held_bytes -= body.size_bytes();
-            self.metrics.held_bytes.set(level(self.held_bytes));
         }
+        self.metrics.held_bytes.set(level(self.held_bytes));
     }
 
     fn expire(&mut self, now: Timestamp) -> usize {
@@ -403,5 +408,31 @@ impl Body {
 
     fn record_bytes(&self) -> u64 {
         self.message.content.text_bytes() as u64 + RECORD_OVERHEAD_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract::{message, name, to};
+
+    #[test]
+    fn small_mail_for_many_takes_room_in_each_mailbox_and_gives_it_back() {
+        let settings =
+            Settings { kind: crate::store::Kind::Memory, mailbox_max_messages: 1, max_bytes: 110 * DELIVERY_BYTES };
+        let memory = Memory::new(&settings, Events::new(), Arc::default());
+        let names: Vec<_> = (0..100).map(|number| format!("box-{number}")).collect();
+        let all = to(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let append = |deliveries: &[Delivery]| {
+            memory.append(deliveries.to_vec(), message(0, 10), Bytes::from_static(b"hi")).map(drop)
+        };
+        append(&all).unwrap();
+        assert!(matches!(append(&all), Err(StoreError::Full(_))));
+        // What pushes out another takes its room.
+        append(&all[..1]).unwrap();
+        let now = Timestamp::from_millis(1);
+        assert_eq!(memory.clear(&name("box-0"), now).unwrap(), 1);
+        assert_eq!(memory.sweep(Timestamp::from_millis(10)).unwrap(), 99);
+        assert_eq!(memory.lock().held_bytes, 0);
     }
 }

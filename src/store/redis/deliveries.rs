@@ -4,17 +4,18 @@
 //! delivery is noted as open; once all are, it is noted as done, and that is the moment from which on it counts. Whoever finds
 //! an open delivery whose program must be gone takes it back, in every mailbox: nobody has been told 250.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fred::types::Value;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Redis;
 use super::append::Parcel;
 use super::keys::Keys;
-use super::link::number;
+use super::link::{CALL_TIMEOUT, number};
 use super::member::{MEMBER_BYTES, MEMBER_MAX_BYTES};
 use super::value::{Head, TOKEN_DIGITS};
 use super::{reply, to_the_end, together};
@@ -116,23 +117,47 @@ impl Redis {
         }
     }
 
-    /// Takes back what is regretted, one after the other, until the tasks are to stop.
+    /// Takes back what is regretted, one after the other, until the tasks are to stop; then what is left, all at once.
     pub(super) async fn take_back_regrets(&self, mut regrets: mpsc::Receiver<Regret>, tasks: Shutdown) {
+        let mut left = Vec::new();
         while let Some(Some(regret)) = until_requested(&tasks, regrets.recv()).await {
-            loop {
-                let error = match self.take_back(&regret).await {
-                    Ok(()) => break,
-                    Err(error) => error,
-                };
-                if Instant::now() >= regret.until {
-                    tracing::warn!(%error, "a delivery could not be taken back; its mail may be there twice");
-                    break;
-                }
-                if until_requested(&tasks, sleep_until(Instant::now() + REGRET_PAUSE)).await.is_none() {
-                    return;
-                }
+            if !self.take_back_in_time(&regret, &tasks).await {
+                left.push(regret);
             }
         }
+        regrets.close();
+        while let Ok(regret) = regrets.try_recv() {
+            left.push(regret);
+        }
+        let failed = AtomicUsize::new(left.len());
+        let last_tries = left.iter().map(async |regret| {
+            if self.take_back(regret).await.is_ok() {
+                failed.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+        // Nobody waits for longer than for any other answer.
+        let _ = timeout(CALL_TIMEOUT, to_the_end(last_tries.collect())).await;
+        let deliveries = failed.into_inner();
+        if deliveries > 0 {
+            tracing::warn!(
+                deliveries,
+                "mail that was refused could not be taken back before the stop, and may be there"
+            );
+        }
+    }
+
+    /// Tries until that is done, or it is too late for it; says `false` where it was interrupted by the stop.
+    async fn take_back_in_time(&self, regret: &Regret, tasks: &Shutdown) -> bool {
+        while let Err(error) = self.take_back(regret).await {
+            if Instant::now() >= regret.until {
+                tracing::warn!(%error, "a delivery could not be taken back; its mail may be there twice");
+                break;
+            }
+            if until_requested(tasks, sleep_until(Instant::now() + REGRET_PAUSE)).await.is_none() {
+                return false;
+            }
+        }
+        true
     }
 
     async fn take_back(&self, regret: &Regret) -> Result<(), StoreError> {

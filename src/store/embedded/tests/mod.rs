@@ -29,8 +29,19 @@ impl Lab {
     pub(in crate::store) async fn reopen(mut self, between: impl FnOnce(&Path)) -> Self {
         self.store.close().await;
         between(&self.data_dir());
-        self.store = self.try_open().await.unwrap();
+        self.store = self.open_again().await;
         self
+    }
+
+    /// A program that another test is just starting has the lock, too, until it has closed the files of this one.
+    async fn open_again(&self) -> Store {
+        for _ in 0..10_000 {
+            match self.try_open().await {
+                Err(OpenError(error)) if error.contains("is in use") => tokio::task::yield_now().await,
+                opened => return opened.unwrap(),
+            }
+        }
+        panic!("the directory is in use");
     }
 
     fn disk_bytes(&self) -> u64 {

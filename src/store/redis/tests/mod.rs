@@ -106,9 +106,13 @@ struct Node {
 
 impl Node {
     async fn open(redis: &RedisSettings) -> Result<Self, OpenError> {
+        Self::open_in(redis, &Shutdown::new()).await
+    }
+
+    async fn open_in(redis: &RedisSettings, tasks: &Shutdown) -> Result<Self, OpenError> {
         let settings = Settings { kind: Kind::Redis(redis.clone()), mailbox_max_messages: 500, max_bytes: 0 };
-        let (clock, tasks) = (Clock::system(), Shutdown::new());
-        let store = Store::open(&settings, clock.clone(), Arc::default(), &tasks).await?;
+        let clock = Clock::system();
+        let store = Store::open(&settings, clock.clone(), Arc::default(), tasks).await?;
         Ok(Self { store, clock })
     }
 
@@ -187,6 +191,22 @@ async fn a_redis_that_hangs_refuses_mail_in_time_and_what_was_refused_never_appe
     })
     .await;
     assert_eq!(node.ids("alice").await, [later, kept]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_is_taken_back_before_a_stop_where_redis_comes_back_in_time() {
+    let (server, tasks) = (Server::start(), Shutdown::new());
+    let settings = settings(&server.url());
+    let node = Node::open_in(&settings, &tasks).await.unwrap();
+    server.pause();
+    assert!(is_unavailable(&node.deliver(&["alice"], b"refused").await));
+    tasks.request();
+    server.resume();
+    assert_eq!(tasks.stop(DEADLINE).await, 0);
+    node.store.close().await;
+    let other = Node::open(&settings).await.unwrap();
+    assert_eq!(other.ids("alice").await, []);
+    assert_eq!(server.cli(&["--scan", "--pattern", "*{alice}:m:*"]).lines().count(), 1, "a note that it is taken back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
