@@ -106,8 +106,8 @@ fn lock(path: &Path) -> Result<(File, Option<Timestamp>), LockError> {
     lock.set_len(pid.len() as u64)?;
     let seen = if before.len() > 0 { before.modified().ok() } else { None };
     if let Some(seen) = seen {
-        // A start is no word for the clock yet.
-        lock.set_modified(seen)?;
+        // A start is no word for the clock yet. Where this cannot be done the start counts, and the clock may be doubted longer.
+        let _ = lock.set_modified(seen);
     }
     // SQLite takes over the mode of the index for the files beside it, but makes the index itself readable for everybody.
     OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path.join("index.sqlite3"))?;

@@ -16,6 +16,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 
 use self::redis::Redis as Server;
 pub(in crate::store) use self::redis::Release;
@@ -199,14 +200,16 @@ async fn what_was_refused_is_taken_back_before_a_stop_where_redis_comes_back_in_
     let settings = settings(&server.url());
     let node = Node::open_in(&settings, &tasks).await.unwrap();
     server.pause();
-    assert!(is_unavailable(&node.deliver(&["alice"], b"refused").await));
+    let refused = join_all((0..8).map(|_| node.deliver(&["alice"], b"refused"))).await;
+    assert!(refused.iter().all(is_unavailable));
     tasks.request();
     server.resume();
     assert_eq!(tasks.stop(DEADLINE).await, 0);
     node.store.close().await;
     let other = Node::open(&settings).await.unwrap();
     assert_eq!(other.ids("alice").await, []);
-    assert_eq!(server.cli(&["--scan", "--pattern", "*{alice}:m:*"]).lines().count(), 1, "a note that it is taken back");
+    let notes = server.cli(&["--scan", "--pattern", "*{alice}:m:*"]);
+    assert_eq!(notes.lines().count(), 8, "that they are taken back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
