@@ -14,6 +14,8 @@ use crate::store::gone::{GoneReason, Lifetime};
 
 /// How many expired messages go in one transaction. Deliveries wait for it, so it is short.
 pub(super) const SWEEP_STEP: u64 = 100;
+/// How long a page is; see `schema`.
+const PAGE_BYTES: u64 = 4096;
 /// Mailboxes whose size is remembered. When there are more, all are forgotten and counted again.
 const COUNTED_MAILBOXES: usize = 65_536;
 
@@ -285,6 +287,13 @@ pub(super) fn sync(connection: &Connection) -> rusqlite::Result<()> {
     let synced = connection.prepare_cached("UPDATE counter SET syncs = syncs + 1")?.execute([]);
     set_durable(connection, false)?;
     synced.map(drop)
+}
+
+/// How many bytes of the index are in use.
+pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let pages = |pragma| connection.prepare_cached(pragma)?.query_row([], |row| row.get(0).map(from_row));
+    let (all, free): (u64, u64) = (pages("PRAGMA page_count")?, pages("PRAGMA freelist_count")?);
+    Ok(all.saturating_sub(free) * PAGE_BYTES)
 }
 
 /// The seq of a message in a mailbox.

@@ -96,6 +96,7 @@ impl Writer {
         for id in &found {
             writer.recover(*id, known.get(id).map_or(0, |known| known.end))?;
         }
+        writer.note_index();
         // Where this fails it is tried again while the store is open, as with any other mail.
         writer.rest();
         let is_done = |(id, known): (SegmentId, Known)| (known.held.entries == 0 && !found.contains(&id)).then_some(id);
@@ -306,6 +307,7 @@ impl Writer {
         match self.commit(adds, chores) {
             Ok((Done { freed, evicted }, is_synced)) => {
                 self.parts.metrics.removed.of(Removal::Evicted).inc_by(evicted);
+                self.note_index();
                 chores.iter().for_each(|chore| chore.note(&self.parts.changes));
                 if adds {
                     let ids = self.pending.messages().iter().map(|message| message.head.id);
@@ -323,6 +325,13 @@ impl Writer {
                 self.flush_rows = self.pending.rows() + FLUSH_ROWS;
                 Err(self.rolled_back(error))
             }
+        }
+    }
+
+    fn note_index(&self) {
+        match index::used_bytes(&self.parts.connection) {
+            Ok(bytes) => self.parts.quota.note_index(bytes),
+            Err(error) => tracing::debug!(%error, "it cannot be seen how large the index is"),
         }
     }
 

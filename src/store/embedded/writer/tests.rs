@@ -156,6 +156,22 @@ fn what_expires_costs_one_sync_before_its_segment_goes() {
 }
 
 #[test]
+fn the_index_is_measured_by_what_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(dir.path());
+    writer.parts.max_messages = u64::MAX;
+    let used = |writer: &Writer| index::used_bytes(&writer.parts.connection).unwrap();
+    let empty = used(&writer);
+    assert!(append(&mut writer, &[("alice", 6); 500]).iter().all(Result::is_ok));
+    writer.flush().unwrap();
+    let rows = used(&writer) - empty;
+    assert!((500 * 150..500 * 500).contains(&rows), "{rows}");
+    while expire(&mut writer, 6).unwrap() > 0 {}
+    execute(&writer, "DELETE FROM gone");
+    assert!(used(&writer) < empty + rows / 10, "{}", used(&writer));
+}
+
+#[test]
 fn what_has_changed_nothing_syncs_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = writer(dir.path());
