@@ -76,7 +76,8 @@ impl Memory {
     ) -> Result<Vec<u64>, StoreError> {
         let body = Arc::new(Body { message: Arc::new(message), raw });
         let mut state = self.open_state()?;
-        let more = body.size_bytes() + deliveries.len() as u64 * DELIVERY_BYTES;
+        let of_deliveries = deliveries.iter().map(|delivery| delivery_bytes(&delivery.rcpt_to));
+        let more = body.size_bytes() + of_deliveries.sum::<u64>();
         if state.held_bytes.saturating_add(more) > self.max_bytes {
             return Err(StoreError::Full(format!("{} of {} bytes are used", state.held_bytes, self.max_bytes)));
         }
@@ -298,7 +299,7 @@ impl State {
         mailbox.seqs.insert(body.message.id, seq);
         mailbox.messages.insert(seq, Entry { rcpt_to: delivery.rcpt_to.clone(), lease: None, body: body.clone() });
         self.due.insert((body.message.expires_at, seq), delivery.mailbox.clone());
-        self.hold(DELIVERY_BYTES);
+        self.hold(delivery_bytes(&delivery.rcpt_to));
         (seq, true)
     }
 
@@ -341,7 +342,7 @@ impl State {
         self.due.remove(&(entry.body.message.expires_at, seq));
         let lifetime = entry.lifetime();
         self.gone.add(mailbox, entry.body.message.id, lifetime, lifetime.end(reason, at));
-        self.held_bytes -= DELIVERY_BYTES;
+        self.held_bytes -= delivery_bytes(&entry.rcpt_to);
         self.release(entry.body);
     }
 
@@ -367,6 +368,11 @@ impl State {
         self.gone.forget(now);
         due.len()
     }
+}
+
+/// What a message takes in a mailbox.
+fn delivery_bytes(rcpt_to: &Recipients) -> u64 {
+    DELIVERY_BYTES + rcpt_to.others_bytes() as u64
 }
 
 impl Mailbox {
