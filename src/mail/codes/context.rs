@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::CodeSource;
 use super::atom::is_ignorable;
 use super::candidate::{self, Candidate};
-use super::gap::{ends_sentence, ends_with_link, is_apart, is_link, is_named, is_said};
+use super::gap::{
+    begins_with_is, ends_sentence, ends_with_colon, ends_with_link, is_apart, is_link, is_named, is_said,
+};
 use super::words::{self, Meaning, Word, is_listed};
 use crate::mail::page::Page;
 
@@ -234,24 +236,44 @@ impl Reader<'_> {
         best - penalty
     }
 
-    /// What stands between a candidate and the word that calls it a code right behind it, if one does: `482913 is your code`,
-    /// `482913, your one-time code`.
-    fn called(&self, candidate: &Candidate, line: &Range<usize>) -> Option<&str> {
-        let text = self.part.text;
+    /// The word for a code that follows a candidate on its line.
+    fn word_behind(&self, candidate: &Candidate, line: &Range<usize>) -> Option<&Word> {
         let words = self.words_in(&(candidate.end..line.end));
         let word = words.iter().take(WORDS_MAX).find(|word| matches!(word.meaning, Meaning::Strong | Meaning::Weak));
-        let gap = &text[candidate.end..word.filter(|word| !is_named(text, word))?.start];
+        word.filter(|word| !is_named(self.part.text, word))
+    }
+
+    /// What stands between a candidate and the word that calls it a code right behind it, if one does: `482913 is your code`,
+    /// `482913, your one-time code`; but not `482913 is ready, your code follows`.
+    fn called(&self, candidate: &Candidate, line: &Range<usize>) -> Option<&str> {
+        let word = self.word_behind(candidate, line)?;
+        let gap = &self.part.text[candidate.end..word.start];
         let is_near = gap.len() < 48 && !ends_sentence(gap) && gap.split_whitespace().take(3).count() < 3;
-        is_near.then_some(gap)
+        let is_other =
+            begins_with_is(gap) && gap.contains([',', ':', '，', '：', '،']) || self.owned(word, line).is_some();
+        (is_near && !is_other).then_some(gap)
+    }
+
+    /// What stands between a word for a code and the number that it speaks of instead of one before it:
+    /// `482913 is ready, pickup code: 7741`.
+    fn owned(&self, word: &Word, line: &Range<usize>) -> Option<&str> {
+        let next = self.part.candidates.partition_point(|next| next.start < word.end);
+        let next = self.part.candidates.get(next).filter(|next| next.end <= line.end)?;
+        let gap = &self.part.text[word.end..next.start];
+        // Not what is in capitals by chance: `482913 is your code NOW`.
+        let is_own = ends_with_colon(gap) || is_link(gap) && !next.is_letters;
+        let is_of_word = !ends_sentence(gap) && self.words_in(&(word.end..next.start)).is_empty();
+        (is_own && is_of_word).then_some(gap)
     }
 
     /// What the same line says behind a candidate: `482913 is your code`.
     fn behind(&self, candidate: &Candidate, line: &Range<usize>) -> i32 {
-        let text = self.part.text;
-        let words = self.words_in(&(candidate.end..line.end));
-        let word = words.iter().take(WORDS_MAX).find(|word| matches!(word.meaning, Meaning::Strong | Meaning::Weak));
-        let Some(word) = word.filter(|word| !is_named(text, word)) else { return 0 };
-        let gap = &text[candidate.end..word.start];
+        let Some(word) = self.word_behind(candidate, line) else { return 0 };
+        // Without a colon the word may still speak of both: `482913 (code) 7741 (PIN)`.
+        if self.owned(word, line).is_some_and(ends_with_link) {
+            return 0;
+        }
+        let gap = &self.part.text[candidate.end..word.start];
         let is_strong = word.meaning == Meaning::Strong;
         if ends_sentence(gap) {
             return if is_strong { 12 } else { 8 };

@@ -7,13 +7,19 @@ use super::words::{Word, is_cased, is_listed};
 /// or, where the candidate is called a code, in another clause. Where it is said that it is one, no word before counts.
 pub(super) fn is_apart(text: &str, word: &Word, candidate: &Candidate, called: Option<&str>) -> bool {
     let gap = &text[word.end..candidate.start];
-    let is_clause = || gap.contains([',', '，', '،']) || ends_sentence(gap) || !is_link(gap);
-    let is_said = |called: &str| {
-        let verb = called.split_whitespace().next().unwrap_or_default().to_lowercase();
-        is_listed("is", &verb)
-    };
+    let is_clause = || gap.contains([',', '，', '،']) || !is_link(gap) && !is_number_word(gap);
     ends_sentence_of_words(&text[word.start..candidate.start])
-        || called.is_some_and(|called| is_said(called) || is_clause())
+        || called.is_some_and(|called| begins_with_is(called) || is_clause())
+}
+
+/// Whether a text begins with a word that says that what stands before it is something.
+pub(super) fn begins_with_is(text: &str) -> bool {
+    text.split_whitespace().next().is_some_and(|first| is_listed("is", &first.to_lowercase()))
+}
+
+/// Whether a gap says no more than that a number follows: ` ID `, ` Nr. `.
+fn is_number_word(gap: &str) -> bool {
+    gap.len() < 24 && is_listed("number", &bare(gap).to_lowercase())
 }
 
 /// Whether a sentence ends in a text; a full stop behind an abbreviation, `Order no. 1`, does not end one.
@@ -24,10 +30,11 @@ fn ends_sentence_of_words(text: &str) -> bool {
     })
 }
 
-/// Whether a text ends in a word that is written with a full stop: `No`, `Acct`, `Bestellnr`.
+/// Whether a text ends in a word that is written with a full stop, `No`, `Acct`, `Bestellnr`, or in an initial.
 fn is_abbreviation(text: &str) -> bool {
-    let last = text.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-    last.chars().count() <= 4 || last.ends_with("nr")
+    let last = text.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_lowercase();
+    let is_initial = last.chars().count() == 1 && last.chars().all(is_cased);
+    is_initial || last.ends_with("nr") || is_listed("abbreviation", &last)
 }
 
 /// Whether a line is a sentence or an address of somebody, and no label: `Dear customer,`.
@@ -48,7 +55,8 @@ pub(super) fn is_named(text: &str, word: &Word) -> bool {
     let is_first =
         begins.is_empty() || begins.ends_with(|c: char| !c.is_alphanumeric() && !matches!(c, ',' | '\'' | '-'));
     let is_brand = name.starts_with(char::is_uppercase) && !is_first;
-    name.len() > 1 && !is_brand && !is_listed("before code", &name.to_lowercase())
+    let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+    name.len() > 1 && !is_brand && !is_number && !is_listed("before code", &name.to_lowercase())
 }
 
 /// What stands between a word and a candidate without quotes, colons and the like.
@@ -67,16 +75,22 @@ fn is_link_word(word: &str) -> bool {
     is_listed("link", word) || is_listed("is", word)
 }
 
+/// Whether a text ends in a colon.
+pub(super) fn ends_with_colon(text: &str) -> bool {
+    without_opening(text).ends_with([':', '：', '='])
+}
+
 /// Whether a text ends in a colon or a word that says that what follows is it.
 pub(super) fn ends_with_link(text: &str) -> bool {
-    let text =
-        text.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '*' | '“' | '„' | '«' | '['));
-    if text.ends_with([':', '：', '=']) {
-        return true;
-    }
+    let text = without_opening(text);
     let tail = &text[text.floor_char_boundary(text.len().saturating_sub(24))..];
     let last = tail.rsplit(char::is_whitespace).next().unwrap_or_default();
-    !last.is_empty() && last.len() < tail.len() && is_link_word(&last.to_lowercase())
+    ends_with_colon(text) || !last.is_empty() && last.len() < tail.len() && is_link_word(&last.to_lowercase())
+}
+
+/// A text without the quotes and the like that open behind it.
+fn without_opening(text: &str) -> &str {
+    text.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '*' | '“' | '„' | '«' | '['))
 }
 
 /// Whether a sentence ends in what stands between a word and a candidate.

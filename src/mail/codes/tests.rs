@@ -54,6 +54,26 @@ fn other_numbers_are_no_codes() {
 }
 
 #[test]
+fn a_number_of_something_else_beside_a_code_is_not_taken_for_it() {
+    for (text, value) in [
+        ("Your order 482913 is ready, pickup code: 7741.", "7741"),
+        ("Order no. 482913, pickup code: 5512.", "5512"),
+        ("Bestellung Nr. 482913, Abholcode: 5512", "5512"),
+        ("Customer ID 482913, access code 5512", "5512"),
+        ("Seu pedido 482913 e código de acesso 7741", "7741"),
+        ("Bestelling 482913 is klaar, ophaalcode: 7741", "7741"),
+        ("Welcome to our app. 482913 is your code", "482913"),
+        ("Account ending 4123. 482913 is your code NOW", "482913"),
+        ("Dear customer 482913 is your code, order 7741", "482913"),
+        ("Kundennummer 10293847 Code 482913", "482913"),
+        ("Your ticket 48291377 (PIN 6203)", "6203"),
+    ] {
+        assert_eq!(values("", text).first().map(String::as_str), Some(value), "{text}");
+    }
+    assert_eq!(values("", "Invoice no. 482913, token 1 of 2"), [""; 0]);
+}
+
+#[test]
 fn a_cell_or_a_block_for_each_digit_is_one_code() {
     let cells = "<p>Your code</p><table><tr><td>4</td>\n <td>8</td><td>2</td><td>9</td></tr></table>";
     let spans = "Your code: <span>4</span> <span>8</span> <span>2</span> <span>9</span>";
