@@ -191,10 +191,11 @@ fn read_word(text: &[u8]) -> Option<(Word<'_>, bool)> {
             (data, decode_base64(data)?)
         }
         b"Q" | b"q" => {
-            // Some senders do not encode the question marks of a text. The next word is not looked into.
-            let next = memmem::find_iter(rest, b"=?").find(|at| rest.get(at + 2) != Some(&b'='));
-            let here = next.map_or(rest, |next| &rest[..=next]);
-            let data = &here[..memmem::find(here, b"?=")?];
+            // Some senders do not encode the question marks of a text. The next word is not looked into, nor what is behind it.
+            let is_end = |at: usize| rest.get(at + 1) == Some(&b'=');
+            let is_next = |at: usize| at > 0 && rest[at - 1] == b'=';
+            let end = memchr::memchr_iter(b'?', rest).find(|at| is_end(*at) || is_next(*at));
+            let data = &rest[..end.filter(|at| is_end(*at))?];
             (data, decode_q(data))
         }
         _ => return None,
@@ -283,6 +284,15 @@ mod tests {
             let words = Words::new(10, fallback);
             assert_eq!(words.decode(text), expected);
             assert_eq!(Words::restored(&words.plain(&words.in_utf8(Cow::Borrowed(text)))), expected);
+        }
+    }
+
+    /// Each of these takes hours where all that is left is looked through at each beginning of a word.
+    #[test]
+    fn no_word_is_searched_for_behind_the_next_one() {
+        for beginning in ["=?=a?q?", "=?a?q?", "=?a?q? ", "=?a?b?", "=?=a?b?", "=?a", "=?", "=?a?", "?=", "=?a?q?=??"] {
+            let words = Words::new(usize::MAX, None);
+            assert!(!words.decode(beginning.repeat(300_000).as_bytes()).is_empty(), "{beginning}");
         }
     }
 
