@@ -3,6 +3,7 @@
 //! The tree of parts is walked here, line by line and without recursion, so that every offset is one into the raw message
 //! and no message costs more than its size. Charsets are decoded by `encoding_rs`, and by `mail-parser` where it knows more.
 
+mod addr_spec;
 mod address;
 mod budgets;
 mod charset;
@@ -24,6 +25,7 @@ use std::borrow::Cow;
 pub use self::budgets::Budgets;
 pub use self::part::cut_name;
 
+use self::addr_spec::is_addr_spec;
 use self::charset::Charset;
 use self::field::Field;
 use self::findings::Findings;
@@ -116,7 +118,8 @@ fn headers(header: &Header<'_>, words: &Words, findings: &mut Findings) -> Conte
     let mut addresses = |name: &str| cut(header.all(name).flat_map(|field| field.addresses(words)), &mut is_cut);
     let from: Vec<HeaderAddress> = addresses("From");
     let (to, cc, reply_to) = (addresses("To"), addresses("Cc"), addresses("Reply-To"));
-    let has_bad_address = [&from, &to, &cc, &reply_to].into_iter().flatten().any(|entry| entry.address.is_none());
+    let is_bad = |entry: &HeaderAddress| !entry.address.as_deref().is_some_and(is_addr_spec);
+    let has_bad_address = [&from, &to, &cc, &reply_to].into_iter().flatten().any(is_bad);
     let mut bracketed = |name: &str| cut(header.all(name).flat_map(Field::bracketed), &mut is_cut);
     let content = Content {
         subject: header.first("Subject").map(|field| field.text(words)),

@@ -389,6 +389,23 @@ fn names_in_addresses_are_decoded() {
     );
 }
 
+#[test]
+fn an_address_that_can_be_none_is_told() {
+    for (to, is_bad) in [
+        ("Ann <a@x.y>, \"b c\"@x.y, d@[192.0.2.1], =?utf-8?q?=C3=A4?= <\"=?\"@x.y>", false),
+        ("Team: a@x.y, b@x.y;, undisclosed-recipients:;", false),
+        ("a@x.y b@x.y", false),
+        ("Ann <no address here>", true),
+        ("<undisclosed-recipients:;>", true),
+        ("root (The Superuser)", true),
+        ("Ann <a@x.y, b@x.y>", true),
+        ("Doe, Jo <a@x.y>", true),
+    ] {
+        let content = check(format!("To: {to}\r\n\r\n").as_bytes());
+        assert_eq!(problems(&content), ["bad-address"; 1][..usize::from(is_bad)], "{to}");
+    }
+}
+
 /// Messages made of the pieces that parsers stumble over.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
