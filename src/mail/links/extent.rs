@@ -23,7 +23,11 @@ impl Extent {
                 '}' if braces > 0 => braces -= 1,
                 '^' if behind.starts_with(|c: char| c.is_ascii_alphanumeric()) => {}
                 // Elsewhere it stands between an address and something else.
-                '|' if has_query && !is_bracketed && goes_on_behind_bar(behind) => {}
+                '|' if has_query && !is_bracketed && stands_between_digits(&text[..at], behind) => {}
+                '|' if has_query && !is_bracketed && !begins_address(behind) => match parameter(behind, true) {
+                    Some(length) => known = at + 1 + length,
+                    None => return ends_at(at),
+                },
                 '<' | '>' | '"' | '`' | '{' | '}' | '|' | '\\' | '^' => return ends_at(at),
                 c if c.is_ascii_graphic() => {}
                 c if c.is_ascii() || c.is_whitespace() => return ends_at(at),
@@ -68,9 +72,13 @@ fn is_mark(before: &str, behind: &str) -> bool {
     before.ends_with(is_of_india) && behind.starts_with(is_of_india)
 }
 
-fn goes_on_behind_bar(behind: &str) -> bool {
-    let begins = |scheme: &str| behind.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    behind.starts_with(|c: char| c.is_ascii_alphanumeric()) && !begins("http://") && !begins("https://")
+fn stands_between_digits(before: &str, behind: &str) -> bool {
+    before.ends_with(|c: char| c.is_ascii_digit()) && behind.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn begins_address(text: &str) -> bool {
+    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    begins("http://") || begins("https://")
 }
 
 /// How far it is to the next parameter of the same address, `&name=`, or to the first one, `?name=`: no sentence looks so.
@@ -121,7 +129,12 @@ mod tests {
             ("https://example.com/c", "{ }"),
             ("https://example.com/c", "}"),
             ("https://example.com/c", "|Confirm"),
+            ("https://example.com/c?ids=a|b|c&token=x", "|Confirm"),
+            ("https://example.com/c?ids=1|2", "|Confirm"),
+            ("https://example.com/c?token=abc", "|Confirm"),
+            ("https://example.com/c?token=abc1", "|Confirm your address"),
             ("https://example.com/c?t=1", "|https://example.com/d"),
+            ("https://example.com/c?t=1", "|https://example.com/d?e=f&g=h"),
             ("https://example.com", "へ"),
         ] {
             let text = format!("{address}{behind}");
