@@ -18,7 +18,8 @@ const IN_ALL_MAX: u32 = 200;
 /// How much of a text that a client has chosen is logged.
 const TEXT_MAX_CHARS: usize = 64;
 
-/// Counts lines of the log, in all and by client.
+/// Counts lines of the log, in all and by client: those of one event, so that nothing is left out for lines of another, which
+/// may be at a level that is not written.
 #[derive(Debug, Default)]
 pub struct Lines(Mutex<Span>);
 

@@ -74,12 +74,14 @@ pub(super) struct Shared<B> {
     connections: Arc<Connections>,
     /// What may be logged of refusals.
     pub(super) lines: Lines,
+    /// And of connections that are one too many: who is refused in a loop hides no warning.
+    connection_lines: Lines,
 }
 
 impl<B> Shared<B> {
     /// Counts and logs a connection that is one too many.
     pub(super) fn turn_away(&self, addr: SocketAddr, too_many: TooMany) {
-        if let Some(Line { left_out }) = self.lines.admit(addr.ip(), Instant::now()) {
+        if let Some(Line { left_out }) = self.connection_lines.admit(addr.ip(), Instant::now()) {
             tracing::warn!(%addr, ?too_many, left_out, "SMTP connection refused");
         }
         self.metrics.refused.of(Refused::from(too_many)).inc();
@@ -105,6 +107,7 @@ impl<B: Backend> Server<B> {
             metrics,
             connections: Connections::new(settings.max_connections, settings.max_connections_per_ip),
             lines: Lines::default(),
+            connection_lines: Lines::default(),
             settings,
         };
         Self { shared: Arc::new(shared) }

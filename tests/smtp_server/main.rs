@@ -19,6 +19,7 @@ use crate::loopback::{Client, DEADLINE, Recorder, listen, server_settings, tls};
 mod dialogue;
 #[path = "../support/loopback.rs"]
 mod loopback;
+mod log;
 mod rude;
 mod transport;
 
