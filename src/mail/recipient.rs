@@ -76,7 +76,7 @@ impl Recipients {
     #[must_use]
     pub fn others_bytes(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let bytes = |to: &Recipient| to.address.local_part().len() + length(&to.notify) + length(&to.orcpt) + 64;
+        let bytes = |to: &Recipient| to.address.to_string().len() + length(&to.notify) + length(&to.orcpt) + 64;
         self.others.iter().map(bytes).sum()
     }
 }
@@ -171,6 +171,15 @@ mod tests {
             assert_eq!(recipient.notify.is_some(), text.contains(" NOTIFY=N") || text.contains(" NOTIFY=S"), "{text}");
         }
         assert!("user NOTIFY=NEVER".parse::<Recipient>().is_err());
+    }
+
+    #[test]
+    fn what_the_others_take_is_counted_with_their_domains() {
+        let recipient = |text: &str| text.parse::<Recipient>().unwrap();
+        let others = vec![recipient("a@b.example"), recipient(&format!("a@{}.example NOTIFY=NEVER", "b".repeat(60)))];
+        let recipients = Recipients { first: recipient("c@d.example"), others };
+        assert_eq!(recipients.others_bytes(), 64 + 11 + 64 + 70 + 5);
+        assert_eq!(Recipients::from(recipients.first).others_bytes(), 0);
     }
 
     #[test]
