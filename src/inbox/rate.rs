@@ -42,7 +42,8 @@ impl Rates {
     pub(super) fn check(&self, from: Option<&Address>, client: IpAddr) -> Result<(), TooFast> {
         let network = client_network(client);
         let sender = || from.map(|address| address.to_string().to_lowercase()).unwrap_or_default();
-        // First: a sender that is refused takes nothing of what the others at its client have.
+        // First: a sender that is refused takes nothing of what the others at its client have. What the client's limit refuses
+        // then counts for its sender too, and only at this client; a limiter cannot be asked without counting.
         self.of_sender.check(network, sender).map_err(TooFast::Sender)?;
         self.of_client.check(network, String::new).map_err(TooFast::Client)
     }
