@@ -269,8 +269,8 @@ impl Reader<'_> {
     /// What the same line says behind a candidate: `482913 is your code`.
     fn behind(&self, candidate: &Candidate, line: &Range<usize>) -> i32 {
         let Some(word) = self.word_behind(candidate, line) else { return 0 };
-        // Without a colon the word may still speak of both: `482913 (code) 7741 (PIN)`.
-        if self.owned(word, line).is_some_and(ends_with_link) {
+        // Without a colon or a cell the word may still speak of both: `482913 (code) 7741 (PIN)`.
+        if self.owned(word, line).is_some_and(|gap| ends_with_link(gap) || gap.contains(['\t', '|'])) {
             return 0;
         }
         let gap = &self.part.text[candidate.end..word.start];
@@ -336,7 +336,12 @@ impl Reader<'_> {
         let rest = &text[line.end..to];
         let start = line.end + rest.len() - rest.trim_start().len();
         let end = text[start..to].find('\n').map_or(to, |at| start + at);
-        match strongest(self.words_in(&(start..end))) {
+        let words = self.words_in(&(start..end));
+        // What stands above `Pickup code: 7741` is something else.
+        if words.iter().take(WORDS_MAX).any(|word| self.owned(word, &(start..end)).is_some_and(ends_with_link)) {
+            return 0;
+        }
+        match strongest(words) {
             Some(Meaning::Strong) => 26,
             Some(_) => 18,
             None => 0,

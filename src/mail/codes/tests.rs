@@ -86,6 +86,8 @@ fn a_cell_or_a_block_for_each_digit_is_one_code() {
 #[test]
 fn a_label_says_what_a_number_is() {
     assert_eq!(of_html("<tr><td>Order<td>104829</tr><tr><td>Security code<td>77410</tr>"), ["77410"]);
+    assert_eq!(of_html("<tr><td>Parcel<td>104829<td>Pickup code<td>7741</tr>")[0], "7741");
+    assert_eq!(values("", "Parcel\n104829\nPickup code: 7741\n")[0], "7741");
     assert_eq!(values("Your code", "Order number\n\n104829\n"), [""; 0]);
     assert_eq!(values("Your code", "104829\n"), ["104829"]);
     assert_eq!(values("", "Your recovery codes:\n1. ab12-cd34\n2. ef56-gh78\n"), ["ab12-cd34", "ef56-gh78"]);
