@@ -36,8 +36,12 @@ impl Listeners {
     pub(super) fn bind(config: &Config) -> Result<Self, StartError> {
         let lists =
             [&config.smtp_addrs, &config.smtps_addrs, &config.http_addrs, &config.https_addrs, &config.metrics_addrs];
-        let of_ipv4: Vec<u16> =
-            lists.into_iter().flatten().filter(|addr| addr.is_ipv4()).map(SocketAddr::port).collect();
+        let of_ipv4: Vec<u16> = lists
+            .into_iter()
+            .flatten()
+            .filter(|addr| addr.ip().to_canonical().is_ipv4())
+            .map(SocketAddr::port)
+            .collect();
         let listen = |addrs, variable| listen(addrs, variable, &of_ipv4);
         Ok(Self {
             smtp: listen(&config.smtp_addrs, "SMTP_ADDR")?,
@@ -144,6 +148,10 @@ mod tests {
         assert!(is_reached(ipv6, (Ipv6Addr::LOCALHOST, port).into()).await);
 
         let (listeners, port) = bound(|port| format!("[::]:{port}"), |port| format!("127.0.0.1:{port}"));
+        assert!(is_reached(&listeners.http[0], (Ipv4Addr::LOCALHOST, port).into()).await);
+        assert!(is_reached(&listeners.smtp[0], (Ipv6Addr::LOCALHOST, port).into()).await);
+
+        let (listeners, port) = bound(|port| format!("[::]:{port}"), |port| format!("[::ffff:127.0.0.1]:{port}"));
         assert!(is_reached(&listeners.http[0], (Ipv4Addr::LOCALHOST, port).into()).await);
         assert!(is_reached(&listeners.smtp[0], (Ipv6Addr::LOCALHOST, port).into()).await);
     }
