@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{ClientBuilder, Response, StatusCode, redirect};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
@@ -50,15 +50,24 @@ pub(super) struct Server {
 }
 
 /// What it answered.
-pub(super) enum Answer {
+pub(super) enum Answer<T = Response> {
     /// What was asked for.
-    Good(Response),
+    Good(T),
     /// It is not there; the problem says more.
     Missing(Value),
-    /// Not now: what the server said, and after how long to ask again.
-    Later(String, Duration),
-    /// Not now either, but said by a proxy on the way, or cut off: whether there is a server is not known.
-    NotThrough(String, Duration),
+    /// Ask again.
+    NotNow(NotNow),
+}
+
+/// Why there is nothing for the moment.
+pub(super) struct NotNow {
+    /// What was said.
+    pub(super) said: String,
+    /// After how long to ask again.
+    pub(super) pause: Duration,
+    /// Whether the server has said it. Else it was a proxy on the way, or the answer was cut off: whether there is a
+    /// server is not known.
+    pub(super) is_of_server: bool,
 }
 
 impl Server {
@@ -72,13 +81,14 @@ impl Server {
         Ok(Self { http, url: client.url.trim_end_matches('/').to_owned(), key })
     }
 
-    /// The answer to a GET, which may take `time`.
-    pub(super) async fn get(&self, path: &str, time: Duration) -> Result<Answer, Failure> {
+    /// The answer to a GET, which may take `time`, and is of the type `content_type` where it is what was asked for.
+    pub(super) async fn get(&self, path: &str, content_type: &str, time: Duration) -> Result<Answer, Failure> {
         let request = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.key).timeout(time);
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if was_cut(&error) => {
-                return Ok(Answer::NotThrough(causes(&error.without_url()), RETRY_AFTER_DEFAULT));
+                let (said, pause) = (causes(&error.without_url()), RETRY_AFTER_DEFAULT);
+                return Ok(Answer::NotNow(NotNow { said, pause, is_of_server: false }));
             }
             Err(error) => {
                 let why = causes(&error.without_url());
@@ -86,14 +96,18 @@ impl Server {
             }
         };
         let status = response.status();
-        if status.is_success() {
+        if status.is_success() && is_of_type(response.headers(), content_type) {
             return Ok(Answer::Good(response));
+        }
+        if status.is_success() {
+            let said = format!("the answer is not of type {content_type}; is {} the URL of the API?", self.url);
+            return Err(Failure::NotOurs(said));
         }
         if let Some(location) = response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
             let location = String::from_utf8_lossy(location.as_bytes());
             return Err(Failure::TurnedAway(format!("the server sends us to {location}; give its address as --url")));
         }
-        let retry_after = retry_after(response.headers());
+        let pause = retry_after(response.headers());
         let problem = response.json::<Value>().await.unwrap_or_default();
         let said = problem["detail"].as_str().unwrap_or("no reason given");
         let said = format!("{} ({}): {said}", problem["error"].as_str().unwrap_or("refused"), status.as_u16());
@@ -101,19 +115,18 @@ impl Server {
             StatusCode::NOT_FOUND | StatusCode::GONE if MISSING.iter().any(|error| problem["error"] == *error) => {
                 Ok(Answer::Missing(problem))
             }
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if problem.is_object() => {
-                Ok(Answer::Later(said, retry_after))
-            }
             // A proxy has less patience than we (RFC 9110 section 15.6.5), or sees no server at the moment.
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Ok(Answer::NotThrough(said, retry_after)),
+            | StatusCode::GATEWAY_TIMEOUT => {
+                Ok(Answer::NotNow(NotNow { said, pause, is_of_server: problem.is_object() }))
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => {
                 Err(Failure::TurnedAway(said))
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => {
-                Err(Failure::Setup(format!("{said}; is {} the URL of the API?", self.url)))
+                Err(Failure::NotOurs(format!("{said}; is {} the URL of the API?", self.url)))
             }
             status if status.is_client_error() => Err(Failure::Setup(said)),
             _ => Err(Failure::Unreachable(said)),
@@ -134,6 +147,11 @@ fn was_cut(error: &reqwest::Error) -> bool {
         cause = error.source();
     }
     error.is_timeout() && !error.is_connect()
+}
+
+fn is_of_type(headers: &HeaderMap, content_type: &str) -> bool {
+    let found = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(|text| text.split(';').next());
+    found.is_some_and(|found| found.trim().eq_ignore_ascii_case(content_type))
 }
 
 fn retry_after(headers: &HeaderMap) -> Duration {

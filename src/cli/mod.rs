@@ -88,6 +88,8 @@ enum Failure {
     NotDone(String),
     DonePartly(String),
     Setup(String),
+    /// Who has answered is not the API; where that has answered before, somebody does so in its place for a while.
+    NotOurs(String),
     Unreachable(String),
     /// The server is there, and does not let us in; it will not the next time either.
     TurnedAway(String),
@@ -102,7 +104,7 @@ impl Failure {
         match self {
             Self::NotDone(_) => EXIT_NOT_DONE,
             Self::DonePartly(_) => EXIT_DONE_PARTLY,
-            Self::Setup(_) => EXIT_SETUP,
+            Self::Setup(_) | Self::NotOurs(_) => EXIT_SETUP,
             Self::Unreachable(_) | Self::TurnedAway(_) => EXIT_UNREACHABLE,
         }
     }
@@ -113,6 +115,7 @@ impl fmt::Display for Failure {
         let (Self::NotDone(text)
         | Self::DonePartly(text)
         | Self::Setup(text)
+        | Self::NotOurs(text)
         | Self::Unreachable(text)
         | Self::TurnedAway(text)) = self;
         f.write_str(text)
@@ -143,15 +146,17 @@ pub fn run(command: Command) -> ExitCode {
     }
 }
 
+/// The configuration; what may not be as it was meant to be is said.
 fn configured() -> Result<Config, Failure> {
-    Config::load().map_err(|mistakes| Failure::setup(&mistakes))
+    let config = Config::load().map_err(|mistakes| Failure::setup(&mistakes))?;
+    for warning in config.warnings() {
+        output::say(format_args!("restante: {warning}"));
+    }
+    Ok(config)
 }
 
 fn show_config() -> Result<(), Failure> {
     let config = configured()?;
-    for warning in config.warnings() {
-        output::say(format_args!("restante: {warning}"));
-    }
     let lines: String = config.shown().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     output::print(lines.as_bytes())
 }

@@ -10,7 +10,7 @@ use reqwest::header::LINK;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::client::{Answer, Place, Server, causes};
+use super::client::{Answer, NotNow, Place, Server, causes};
 use super::{Failure, output};
 use crate::units;
 
@@ -19,6 +19,9 @@ use crate::units;
 const HELD_MAX: Duration = Duration::from_secs(50);
 /// How long an answer may take on top of that.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Of what type messages are in an answer, and their raw bytes.
+const JSON: &str = "application/json";
+const RAW: &str = "message/rfc822";
 /// When a server is asked again that went away while it was waited for.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -88,14 +91,6 @@ struct Waiting<'a> {
     has_answered: bool,
 }
 
-/// What became of a request.
-enum Asked {
-    Good(Response),
-    Missing(Value),
-    /// Why not, and after how long to ask again.
-    NotNow(String, Duration),
-}
-
 impl Waiting<'_> {
     /// The messages, the oldest first.
     async fn arrived(&mut self) -> Result<Vec<Value>, Failure> {
@@ -107,23 +102,18 @@ impl Waiting<'_> {
             // Servers count in seconds. The last request may be held a little too long, but never too short.
             let held = Duration::from_secs(left.min(HELD_MAX).as_millis().div_ceil(1000).max(1) as u64);
             let asked = Instant::now();
-            let path = path(self.arguments, held, count - came.len(), seq(came.first()));
-            let (instead, pause) = match self.ask(&path, held + PATIENCE).await? {
-                Asked::Good(response) => match self.list(response).await? {
-                    Ok(mut list) => {
-                        list.append(&mut came);
-                        list.truncate(count);
-                        came = list;
-                        if came.len() == count {
-                            came.reverse();
-                            return Ok(came);
-                        }
-                        (Value::Array(came.clone()), Duration::ZERO)
+            let (instead, pause) = match self.behind(seq(came.first()), count - came.len(), held).await? {
+                Answer::Good(list) => {
+                    came.splice(..0, list);
+                    came.truncate(count);
+                    if came.len() == count {
+                        came.reverse();
+                        return Ok(came);
                     }
-                    Err(said) => (Value::String(said), PAUSE),
-                },
-                Asked::Missing(problem) => (problem, Duration::ZERO),
-                Asked::NotNow(said, pause) => {
+                    (Value::from(came.len()), Duration::ZERO)
+                }
+                Answer::Missing(problem) => (problem, Duration::ZERO),
+                Answer::NotNow(NotNow { said, pause, .. }) => {
                     // A server that was started anew may count from the beginning again.
                     came.clear();
                     (Value::String(said), pause)
@@ -133,50 +123,50 @@ impl Waiting<'_> {
         }
     }
 
-    /// What an answer has, the newest first, with the pages behind it: one ends where it is too large, however few messages
-    /// it has. The text of the other case says how it was cut off.
-    async fn list(&mut self, response: Response) -> Result<Result<Vec<Value>, String>, Failure> {
+    /// The messages behind `came`, the newest first: what one request brings that is held until there are `missing` of
+    /// them, with the pages behind its own. One ends where it is too large, however few messages it has.
+    async fn behind(
+        &mut self,
+        came: Option<u64>,
+        missing: usize,
+        held: Duration,
+    ) -> Result<Answer<Vec<Value>>, Failure> {
+        let path = path(self.arguments, held, missing, came);
+        let mut response = match self.ask(&path, JSON, held + PATIENCE).await? {
+            Answer::Good(response) => response,
+            Answer::Missing(problem) => return Ok(Answer::Missing(problem)),
+            Answer::NotNow(why) => return Ok(Answer::NotNow(why)),
+        };
         let count = usize::from(self.arguments.count);
         let mut found = Vec::new();
-        let mut response = response;
         loop {
             let has_more = response.headers().get(LINK).is_some_and(|link| link.as_bytes().ends_with(b"rel=\"next\""));
-            match self.json(response).await? {
+            match json(response).await {
                 Ok(Value::Array(mut list)) => found.append(&mut list),
                 Ok(message) => found.push(message),
-                Err(cut) => return Ok(Err(cut)),
+                Err(said) => return Ok(Answer::NotNow(NotNow { said, pause: PAUSE, is_of_server: false })),
             }
             let Some(last) = seq(found.last()).filter(|_| has_more && found.len() < count) else {
-                return Ok(Ok(found));
+                return Ok(Answer::Good(found));
             };
             let left = count - found.len();
             let next =
-                format!("{}?limit={left}&before={last}{}", mailbox(self.arguments), condition(self.arguments, None));
-            response = match self.at_once(&next).await? {
+                format!("{}?limit={left}&before={last}{}", mailbox(self.arguments), condition(self.arguments, came));
+            response = match self.at_once(&next, JSON).await? {
                 Some(response) => response,
-                None => return Ok(Ok(found)),
+                None => return Ok(Answer::Good(found)),
             };
         }
     }
 
-    /// What is in an answer, or how it was cut off.
-    async fn json(&self, response: Response) -> Result<Result<Value, String>, Failure> {
-        let bytes = match response.bytes().await {
-            Ok(bytes) => bytes,
-            Err(error) => return Ok(Err(causes(&error.without_url()))),
-        };
-        let value = serde_json::from_slice(&bytes);
-        value.map(Ok).map_err(|_| Failure::Setup("the answer is no JSON; is that the URL of the API?".to_owned()))
-    }
-
     /// The answer to what the server need not wait for, asked again while it cannot say; nothing where there is none.
-    async fn at_once(&mut self, path: &str) -> Result<Option<Response>, Failure> {
+    async fn at_once(&mut self, path: &str, content_type: &str) -> Result<Option<Response>, Failure> {
         loop {
             let asked = Instant::now();
-            match self.ask(path, PATIENCE).await? {
-                Asked::Good(response) => return Ok(Some(response)),
-                Asked::Missing(_) => return Ok(None),
-                Asked::NotNow(said, pause) => {
+            match self.ask(path, content_type, PATIENCE).await? {
+                Answer::Good(response) => return Ok(Some(response)),
+                Answer::Missing(_) => return Ok(None),
+                Answer::NotNow(NotNow { said, pause, .. }) => {
                     let why = || format!("the mail came and could not be read in time; the last answer was: {said}");
                     self.pause(asked, pause, why).await?;
                 }
@@ -184,19 +174,23 @@ impl Waiting<'_> {
         }
     }
 
-    async fn ask(&mut self, path: &str, time: Duration) -> Result<Asked, Failure> {
-        let (is_of_server, asked) = match self.server.get(path, time).await {
-            Ok(Answer::Good(response)) => (true, Asked::Good(response)),
-            Ok(Answer::Missing(problem)) => (true, Asked::Missing(problem)),
-            Ok(Answer::Later(said, after)) => (true, Asked::NotNow(said, after)),
-            Ok(Answer::NotThrough(said, after)) => (false, Asked::NotNow(said, after)),
-            // A server that is being started anew is back soon; one that has never taken a request may not be there at all.
-            Err(Failure::Unreachable(said)) if self.is_there => (false, Asked::NotNow(said, PAUSE)),
+    /// The answer to one request; what stands in the way for a while only is [`Answer::NotNow`].
+    async fn ask(&mut self, path: &str, content_type: &str, time: Duration) -> Result<Answer, Failure> {
+        let answer = match self.server.get(path, content_type, time).await {
+            Ok(answer) => answer,
+            // A server that is being started anew is back soon; one that has never taken a request may not be there at
+            // all. Who answers in its place meanwhile may have no word for that.
+            Err(Failure::Unreachable(said)) if self.is_there => {
+                Answer::NotNow(NotNow { said, pause: PAUSE, is_of_server: false })
+            }
+            Err(Failure::NotOurs(said)) if self.has_answered => {
+                Answer::NotNow(NotNow { said, pause: PAUSE, is_of_server: false })
+            }
             Err(failure) => return Err(failure),
         };
         self.is_there = true;
-        self.has_answered |= is_of_server;
-        Ok(asked)
+        self.has_answered |= !matches!(answer, Answer::NotNow(NotNow { is_of_server: false, .. }));
+        Ok(answer)
     }
 
     /// Waits until it is time to ask again; an error where there is none left.
@@ -230,13 +224,19 @@ impl Waiting<'_> {
         let (mailbox, id) = (text("mailbox"), text("id"));
         let path = format!("/emails/{}/{id}/raw", encoded(mailbox));
         let gone = || Failure::NotDone(format!("the message {id} is not there any more"));
-        let mut response = self.at_once(&path).await?.ok_or_else(gone)?;
+        let mut response = self.at_once(&path, RAW).await?.ok_or_else(gone)?;
         let cut = |error: reqwest::Error| Failure::Unreachable(format!("the message {id} did not come whole: {error}"));
         while let Some(chunk) = response.chunk().await.map_err(cut)? {
             output::print(&chunk)?;
         }
         Ok(())
     }
+}
+
+/// What is in an answer, or how it was cut off.
+async fn json(response: Response) -> Result<Value, String> {
+    let bytes = response.bytes().await.map_err(|error| causes(&error.without_url()))?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("the answer is no JSON: {error}"))
 }
 
 fn seq(message: Option<&Value>) -> Option<u64> {
@@ -296,7 +296,7 @@ fn explained(arguments: &Arguments, came_instead: &Value) -> String {
     let mut text = format!("no such mail in {} within {time:?}", arguments.mailbox);
     match came_instead {
         Value::String(said) => _ = write!(text, "; the last answer was: {said}"),
-        Value::Array(list) => _ = write!(text, ": {} of {} messages came", list.len(), arguments.count),
+        Value::Number(came) => _ = write!(text, ": {came} of {} messages came", arguments.count),
         problem => {
             for message in members(problem, "arrived") {
                 _ = write!(text, "\n  came: {} from {}", message["subject"], message["from"]);

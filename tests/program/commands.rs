@@ -39,7 +39,7 @@ fn begin_at(url: &str, variables: &[(&str, &str)], dir: &Path, server: &Restante
 }
 
 /// Waits until the server holds one request.
-fn is_held(server: &Restante) {
+pub(crate) fn is_held(server: &Restante) {
     until("the request", || (server.metrics().value("restante_http_held_requests") == 1.0).then_some(()));
 }
 

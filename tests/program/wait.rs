@@ -1,16 +1,18 @@
 //! `restante wait` where something is in its way: large mail, a server that says "later" or goes away, another's directory.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 
 use tempfile::TempDir;
 
 use crate::api::curl;
-use crate::commands::{begin, printed, restante, send};
+use crate::commands::{begin, is_held, printed, restante, send};
 use crate::dialogue::Client;
 use crate::process::{Restante, command};
-use crate::programs::{Ended, file, run, wait};
+use crate::programs::{Ended, file, run, until, wait};
 
 /// A mail with a text of so many MB.
 fn send_large(server: &Restante, subject: &str, mb: usize) {
@@ -19,6 +21,11 @@ fn send_large(server: &Restante, subject: &str, mb: usize) {
     client.send(format!("Subject: {subject}\r\n\r\n"));
     client.send(b"thirty-one bytes and a line end\r\n".repeat(mb * 1_000_000 / 33));
     assert!(client.say(".").starts_with("250 "));
+}
+
+fn subjects(printed: &str) -> Vec<String> {
+    let messages = printed.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    messages.map(|message| message["subject"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Runs a command with a standard output that is full.
@@ -34,10 +41,6 @@ fn so_many_messages_come_as_are_wanted_though_no_page_has_them_all() {
     let (server, dir) = Restante::start_anywhere(&[]);
     ["one", "two", "three"].iter().for_each(|subject| send_large(&server, subject, 9));
     let url = server.url("");
-    let subjects = |text: &str| -> Vec<String> {
-        let messages = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        messages.map(|message| message["subject"].as_str().unwrap().to_owned()).collect()
-    };
     let all =
         restante(dir.path(), &["wait", "--url", &url, "--mailbox", "user", "--count", "3", "--timeout", "1m"]).ok();
     assert_eq!(subjects(&all), ["one", "two", "three"]);
@@ -53,6 +56,20 @@ fn so_many_messages_come_as_are_wanted_though_no_page_has_them_all() {
     let three = ["wait", "--url", &url, "--mailbox", "user", "--count", "3", "--print", "id"];
     assert_eq!(server.metrics().value(requests) - before, 4.0);
     assert!(ids.ends_with(&restante(dir.path(), &three).ok()), "{ids}");
+}
+
+#[test]
+fn large_mail_that_comes_later_stands_behind_what_came_before() {
+    let (server, dir) = Restante::start_anywhere(&[]);
+    ["one", "two"].iter().for_each(|subject| send_large(&server, subject, 9));
+    let requests = r#"restante_http_requests_total{route="/emails/{mailbox}",method="GET",status="2xx"}"#;
+    let waiting = begin(dir.path(), &server, &["--count", "5", "--print", "id", "--timeout", "2m"]);
+    until("both pages of what is there", || (server.metrics().value(requests) >= 2.0).then_some(()));
+    is_held(&server);
+    ["three", "four", "five"].iter().for_each(|subject| send_large(&server, subject, 9));
+    let (code, ids) = printed(waiting);
+    let all = ["wait", "--url", &server.url(""), "--mailbox", "user", "--count", "5", "--print", "id"];
+    assert_eq!((code, ids), (Some(0), restante(dir.path(), &all).ok()));
 }
 
 #[test]
@@ -102,6 +119,42 @@ fn a_server_that_is_killed_while_it_holds_the_first_request_is_waited_for() {
     assert_eq!(printed(waiting), (Some(0), "482913\n".to_owned()));
 }
 
+/// Answers one request after the other, each with the next of these: status, type and body.
+fn answering(answers: &'static [(&str, &str, &str)]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for (status, content_type, body) in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let request = BufReader::new(stream.try_clone().unwrap()).lines();
+            request.map(Result::unwrap).find(String::is_empty).unwrap();
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n");
+            stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn what_a_proxy_says_in_the_place_of_a_server_that_restarts_ends_no_wait() {
+    let dir = TempDir::new().unwrap();
+    let wait = |url: &str| {
+        let arguments = ["wait", "--url", url, "--key", "k", "--mailbox", "user", "--print", "id", "--timeout", "2m"];
+        restante(dir.path(), &arguments)
+    };
+    let url = answering(&[
+        ("404 Not Found", "application/problem+json", r#"{"error":"message not found"}"#),
+        ("404 Not Found", "text/plain", "no such backend"),
+        ("200 OK", "text/html", "<p>Soon back.</p>"),
+        ("200 OK", "application/json", r#"{"id":"a","seq":1}"#),
+    ]);
+    assert_eq!(wait(&url).ok(), "a\n");
+    // Where the API has never answered it is probably elsewhere.
+    let page = wait(&answering(&[("200 OK", "text/html", "<p>Welcome.</p>")]));
+    assert!(page.code == Some(2) && page.stderr.contains("the URL of the API?"), "{}", page.text());
+}
+
 #[test]
 fn the_directory_of_any_project_is_no_obstacle() {
     let (server, dir) = Restante::start_anywhere(&[("API_KEY", "the-key-of-this-server")]);
@@ -118,7 +171,9 @@ fn the_directory_of_any_project_is_no_obstacle() {
     assert_eq!(wait(&[], &[("RESTANTE_API_KEY", "the-key-of-this-server")]).ok(), id);
     file(project.path(), ".env", "APP_NAME=My Shop\nRESTANTE_API_KEY='the-key-of-this-server'\n");
     assert_eq!(wait(&[], &[]).ok(), id);
-    // Where all is given nothing is looked at; else what is ours has to be right.
+    file(project.path(), ".env", "DATA_DIR=${HOME}/data\nAPI_KEY=sk-$foo\nRESTANTE_API_KEY=the-key-of-this-server\n");
+    assert_eq!(wait(&[], &[]).ok(), id);
+    // Where all is given nothing is looked at; else what is looked at has to be right.
     file(project.path(), ".env", "RESTANTE_API_KEY=the key\n");
     assert_eq!(wait(&["--key", "the-key-of-this-server"], &[]).ok(), id);
     let ended = wait(&[], &[]);
