@@ -70,11 +70,6 @@ pub enum StartError {
     /// There is no usable certificate.
     #[error("no certificate (TLS_CERT_FILE, TLS_KEY_FILE, ACME_CA_FILE): {0}")]
     Tls(#[from] TlsError),
-    /// The files of the certificate were named, and none of them is there.
-    #[error(
-        "no certificate: none of the files in TLS_CERT_FILE and TLS_KEY_FILE is there ({0}); are their names right?"
-    )]
-    NoFiles(String),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -97,9 +92,6 @@ impl App {
         config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let metrics = Metrics::new(clock.now());
         let tls = Tls::open(&config.tls, clock.clone(), metrics.tls.clone())?;
-        if config.tls_files_are_named && config.tls.acme.is_none() && is_self_signed(&tls) {
-            return Err(StartError::NoFiles(certificate_files(&config)));
-        }
         let listeners = Listeners::bind(&config)?;
         let addrs = listeners.addrs();
 
@@ -131,7 +123,7 @@ impl App {
         // Not before: a start that fails says nothing but why, and orders no certificate.
         tls.keep_fresh(&background);
         if is_self_signed(&tls) {
-            let files = certificate_files(&config);
+            let files = config.tls.file_names();
             tracing::warn!("there is no certificate yet ({files}); clients are shown a self-signed one");
         }
         let Addrs { smtp, smtps, http, https, metrics } = &addrs;
@@ -173,11 +165,6 @@ where
 
 fn is_self_signed(tls: &Tls) -> bool {
     tls.certificates().iter().any(|certificate| certificate.source == Source::SelfSigned)
-}
-
-fn certificate_files(config: &Config) -> String {
-    let files = config.tls.files.iter().flat_map(|pair| [&pair.cert, &pair.key]);
-    files.map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn data_dir(store: &store::Settings) -> Option<&PathBuf> {

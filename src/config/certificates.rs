@@ -19,14 +19,10 @@ pub(super) fn settings(reader: &mut Reader<'_>, hostname: &str) -> Settings {
     }
     Settings {
         files: certs.into_iter().zip(keys).map(|(cert, key)| FilePair { cert, key }).collect(),
+        files_are_named: ["TLS_CERT_FILE", "TLS_KEY_FILE"].into_iter().any(|name| reader.is_set(name)),
         hostname: hostname.to_owned(),
         acme: acme_settings(reader),
     }
-}
-
-/// Whether the operator has said where the certificate is, so that one has to be there.
-pub(super) fn are_named(reader: &Reader<'_>) -> bool {
-    ["TLS_CERT_FILE", "TLS_KEY_FILE"].into_iter().any(|name| reader.is_set(name))
 }
 
 fn acme_settings(reader: &mut Reader<'_>) -> Option<AcmeSettings> {

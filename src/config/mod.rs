@@ -53,8 +53,6 @@ pub struct Config {
     pub store: crate::store::Settings,
     /// The certificate.
     pub tls: tls::Settings,
-    /// Whether its files are those that the operator has named, and not the ones that are looked for anyway.
-    pub tls_files_are_named: bool,
     /// How long a stop waits for what is in progress.
     pub shutdown_grace: Duration,
     /// The log.
@@ -148,7 +146,6 @@ impl Config {
             smtp: smtp_settings(reader, &hostname),
             http: http_settings(reader),
             tls: certificates::settings(reader, &hostname),
-            tls_files_are_named: certificates::are_named(reader),
             inbox: inbox_settings(reader, domains, hostname),
             store: store::settings(reader),
             shutdown_grace: reader.read("SHUTDOWN_GRACE", units::duration),

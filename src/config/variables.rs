@@ -81,7 +81,7 @@ pub const VARIABLES: &[Variable] = &[
         "certs/fullchain.pem",
         "The certificate chain in PEM, for STARTTLS and HTTPS; several with commas between, of which a client gets the one \
          that has its name. Read again when it changes. Where no file is there a self-signed certificate is made at start, unless \
-         this is set and `ACME_DOMAINS` is not.",
+         this is set: then the server does not start.",
     ),
     variable("TLS_KEY_FILE", "certs/privkey.pem", "The private key for it, in PEM; one for each certificate."),
     variable(

@@ -31,12 +31,23 @@ pub const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
 /// Where certificates come from.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The operator's files; where none of them is there, a certificate is made.
+    /// The operator's files; where none of them is there, a certificate is made, unless they are named.
     pub files: Vec<FilePair>,
+    /// Whether the operator has said where they are, so that they have to be there.
+    pub files_are_named: bool,
     /// The name in a certificate that is made.
     pub hostname: String,
     /// Certificates by ACME for the names that the files do not have.
     pub acme: Option<AcmeSettings>,
+}
+
+impl Settings {
+    /// The operator's files, to be told.
+    #[must_use]
+    pub fn file_names(&self) -> String {
+        let files = self.files.iter().flat_map(|pair| [&pair.cert, &pair.key]);
+        files.map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Why there is no certificate to be used.
@@ -50,6 +61,9 @@ pub enum TlsError {
         /// The file that is not.
         missing: PathBuf,
     },
+    /// The operator has said where the files are, and none of them is there.
+    #[error("none of the files is there ({0}); are their names right?")]
+    NoFiles(String),
     /// A file cannot be read, or holds something else.
     #[error("{file}: {problem}", file = .file.display())]
     File {
@@ -108,7 +122,12 @@ impl Tls {
     pub fn open(settings: &Settings, clock: Clock, metrics: Arc<metrics::Tls>) -> Result<Self, TlsError> {
         let resolver = Arc::new(Resolver::new(clock.clone(), metrics));
         let files = Snapshot::take(&settings.files);
-        resolver.set_files(files.pairs(&settings.files)?);
+        let pairs = files.pairs(&settings.files)?;
+        // By ACME there may be others: a certificate of one's own that is missing would not be missed.
+        if pairs.is_empty() && settings.files_are_named {
+            return Err(TlsError::NoFiles(settings.file_names()));
+        }
+        resolver.set_files(pairs);
         let acme = match &settings.acme {
             Some(acme) => Some(Arc::new(Acme::open(acme, resolver.clone())?)),
             None => None,

@@ -97,7 +97,8 @@ pub(crate) async fn inbox(clock: &Clock, metrics: &Metrics, tasks: &Shutdown) ->
 
 /// A certificate made for this run.
 pub(crate) fn tls(clock: &Clock, metrics: &Metrics) -> Tls {
-    let settings = tls::Settings { files: Vec::new(), hostname: "mx.example.com".to_owned(), acme: None };
+    let settings =
+        tls::Settings { files: Vec::new(), files_are_named: false, hostname: "mx.example.com".to_owned(), acme: None };
     Tls::open(&settings, clock.clone(), metrics.tls.clone()).unwrap()
 }
 
