@@ -9,6 +9,11 @@ use crate::store::Kind;
 /// A key of fewer characters may be guessed, or tried against a token at home.
 const KEY_LONG_ENOUGH: usize = 16;
 
+/// What a store counts, at the most, for the record of a message without texts, roughly.
+const RECORD_BYTES: u64 = 64 * 1024;
+/// And for each mailbox of a message.
+const RECIPIENT_BYTES: u64 = 2 * 1024;
+
 /// Names of one machine or one network; no authority whom browsers trust signs for them (RFC 6761, RFC 6762, RFC 8375, and
 /// `internal`, which is set aside for them).
 const PRIVATE_ENDINGS: [&str; 6] = ["home.arpa", "internal", "invalid", "local", "localhost", "test"];
@@ -33,18 +38,26 @@ impl Config {
         ]
     }
 
-    /// A message of the size that is offered has to find room on its way in, and in the store: what is refused for the moment
-    /// is tried again for days.
+    /// A message of the size that is offered has to find room on its way in, and in an empty store: what is refused for
+    /// the moment is tried again for days.
     fn check_room(&self, reader: &mut Reader<'_>) {
-        let size = self.smtp.session.max_message_bytes as u64;
-        // Redis has a limit of its own.
-        let of_store =
-            (!matches!(self.store.kind, Kind::Redis(_))).then_some(("STORE_MAX_BYTES", self.store.max_bytes));
-        let in_flight = ("SMTP_MAX_IN_FLIGHT", self.smtp.max_bytes_in_flight as u64);
-        for (name, room) in [Some(in_flight), of_store].into_iter().flatten().filter(|(_, room)| *room < size) {
+        let session = &self.smtp.session;
+        let size = session.max_message_bytes as u64;
+        let in_flight = self.smtp.max_bytes_in_flight as u64;
+        if in_flight < size {
             reader.mistake(format!(
-                "{name} is {room} bytes, less than the {size} of SMTP_MAX_MESSAGE_SIZE: no such message would get in; make it \
-                 larger, or the messages smaller"
+                "SMTP_MAX_IN_FLIGHT is {in_flight} bytes, less than the {size} of SMTP_MAX_MESSAGE_SIZE: no such \
+                 message would get in; make it larger, or the messages smaller"
+            ));
+        }
+        let needed = 2 * size + session.max_recipients as u64 * RECIPIENT_BYTES + RECORD_BYTES;
+        let room = self.store.max_bytes;
+        // Redis has a limit of its own.
+        if room < needed && !matches!(self.store.kind, Kind::Redis(_)) {
+            reader.mistake(format!(
+                "STORE_MAX_BYTES is {room} bytes, and a message of SMTP_MAX_MESSAGE_SIZE ({size} bytes) to \
+                 SMTP_MAX_RECIPIENTS may take {needed}, as it is kept as it came and as it was read: write {needed} at \
+                 least, or make the messages smaller"
             ));
         }
     }

@@ -7,8 +7,6 @@ use crate::units;
 
 /// The longest prefix: it is in the name of every key.
 const PREFIX_MAX_BYTES: usize = 32;
-/// The least that a store may hold.
-const MAX_BYTES_MIN: u64 = 64 * 1024;
 /// The most replicas that are waited for; nobody has more of each master.
 const WAIT_REPLICAS_MAX: u64 = 100;
 
@@ -36,7 +34,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     Settings {
         kind,
         mailbox_max_messages: reader.read("MAILBOX_MAX_MESSAGES", value::number(1, 1_000_000)),
-        max_bytes: reader.read("STORE_MAX_BYTES", store_size),
+        max_bytes: reader.read("STORE_MAX_BYTES", units::size),
     }
 }
 
@@ -86,14 +84,6 @@ fn server(reader: &mut Reader<'_>, choice: Choice) -> Option<RedisServer> {
         }
         Some(password) => Some(server.with_password(password)),
         None => Some(server),
-    }
-}
-
-/// Less than a small mail would refuse every one, and its sender would try again for days.
-fn store_size(text: &str) -> value::Parsed<u64> {
-    match units::size(text)? {
-        bytes if bytes >= MAX_BYTES_MIN => Ok(bytes),
-        _ => Err("write a size from 64KiB on".to_owned()),
     }
 }
 

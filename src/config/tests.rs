@@ -1,5 +1,12 @@
+use std::sync::Arc;
+
 use super::*;
-use crate::store::Kind;
+use crate::clock::Clock;
+use crate::inbox::Inbox;
+use crate::inbox::tests::envelope;
+use crate::shutdown::Shutdown;
+use crate::smtp::Backend;
+use crate::store::{Kind, Store};
 
 fn config(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -103,18 +110,46 @@ fn the_host_name_is_ascii_whatever_the_domain_is_written_in() {
 }
 
 #[test]
-fn a_message_of_the_offered_size_finds_room() {
+fn a_message_of_the_offered_size_finds_room_where_it_is_limited() {
     let mistakes = config(&[("SMTP_MAX_IN_FLIGHT", "10MiB")]).unwrap_err().to_string();
     assert!(mistakes.contains("SMTP_MAX_IN_FLIGHT") && mistakes.contains("SMTP_MAX_MESSAGE_SIZE"), "{mistakes}");
     assert!(config(&[("SMTP_MAX_IN_FLIGHT", "10MiB"), ("SMTP_MAX_MESSAGE_SIZE", "10MiB")]).is_ok());
-    let mistakes = config(&[("STORE_MAX_BYTES", "10MiB")]).unwrap_err().to_string();
-    assert!(
-        mistakes.contains("STORE_MAX_BYTES is 10485760") && mistakes.contains("SMTP_MAX_MESSAGE_SIZE"),
-        "{mistakes}"
-    );
-    assert!(config(&[("STORE_MAX_BYTES", "10MiB"), ("SMTP_MAX_MESSAGE_SIZE", "10MiB")]).is_ok());
-    assert!(config(&[("STORE_MAX_BYTES", "10MiB"), ("STORE", "redis"), ("REDIS_URL", "redis://a")]).is_ok());
-    assert!(config(&[("STORE_MAX_BYTES", "0"), ("SMTP_MAX_MESSAGE_SIZE", "1KiB")]).is_err());
+    let size = ("SMTP_MAX_MESSAGE_SIZE", "10MiB");
+    let store = |bytes| config(&[("STORE_MAX_BYTES", bytes), size, ("SMTP_MAX_RECIPIENTS", "100")]);
+    for bytes in ["0", "10MiB", "20MiB"] {
+        let mistakes = store(bytes).unwrap_err().to_string();
+        assert!(
+            mistakes.starts_with("1 mistake ") && mistakes.contains("STORE_MAX_BYTES is ") && mistakes.contains(size.0),
+            "{mistakes}"
+        );
+    }
+    let mistakes = store("20MiB").unwrap_err().to_string();
+    let needed = mistakes.split(" may take ").nth(1).unwrap().split(',').next().unwrap();
+    assert!(store(needed).is_ok(), "{mistakes}");
+    assert!(config(&[("STORE_MAX_BYTES", "0"), ("STORE", "redis"), ("REDIS_URL", "redis://a")]).is_ok());
+}
+
+#[tokio::test]
+async fn a_message_of_the_offered_size_finds_room_in_an_empty_store() {
+    let size = [("SMTP_MAX_MESSAGE_SIZE", "1MiB"), ("SMTP_MAX_RECIPIENTS", "100")];
+    let mistakes = config(&[&size[..], &[("STORE_MAX_BYTES", "0")]].concat()).unwrap_err().to_string();
+    let needed = mistakes.split(" may take ").nth(1).unwrap().split(',').next().unwrap();
+    let mut raw = b"Subject: x\r\n\r\n".to_vec();
+    raw.resize(1 << 20, b'x');
+    let to: Vec<_> = (0..100).map(|at| format!("user{at}@example.com")).collect();
+    let envelope = envelope(&to.iter().map(String::as_str).collect::<Vec<_>>());
+    let dir = tempfile::tempdir().unwrap();
+    for store in ["memory", "embedded"] {
+        let place = [("STORE", store), ("DATA_DIR", dir.path().to_str().unwrap()), ("STORE_MAX_BYTES", needed)];
+        let config = config(&[&size[..], &place].concat()).unwrap();
+        let (clock, tasks) = (Clock::system(), Shutdown::new());
+        let store = Store::open(&config.store, clock.clone(), Arc::default(), &tasks).await.unwrap();
+        let inbox = Inbox::new(config.inbox, store.clone(), clock, Arc::default());
+        let answer = inbox.deliver(&envelope, raw.clone().into()).await;
+        assert!(answer.is_ok(), "{answer:?}");
+        tasks.request();
+        store.close().await;
+    }
 }
 
 #[test]

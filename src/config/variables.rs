@@ -161,9 +161,10 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "STORE_MAX_BYTES",
         "10GiB",
-        "The most bytes of mail that the store holds, at least `SMTP_MAX_MESSAGE_SIZE`; more is refused with `452` until mail \
-         expires. With `STORE=memory` set it below the memory of the machine; with `STORE=redis` the limit is the `maxmemory` \
-         of Redis.",
+        "The most bytes of mail that the store holds; more is refused with `452` until mail expires. A message is \
+         there twice, as it came and as it was read, so this is twice `SMTP_MAX_MESSAGE_SIZE` at least, and 2 KiB more \
+         for each of `SMTP_MAX_RECIPIENTS`. With `STORE=memory` set it below the memory of the machine; with `STORE=redis` the \
+         limit is the `maxmemory` of Redis.",
     ),
     variable(
         "STORE_MIN_FREE",
