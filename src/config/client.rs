@@ -10,9 +10,6 @@ use super::source::Variables;
 use super::{Mistakes, value};
 use crate::http::ApiKey;
 
-/// What is read of the variables here.
-const NAMES: [&str; 4] = ["RESTANTE_URL", "RESTANTE_API_KEY", "API_KEY", "DATA_DIR"];
-
 /// The file in the data directory that holds a generated key.
 pub const KEY_FILE: &str = "api-key";
 
@@ -22,43 +19,52 @@ pub const KEY_FILE: &str = "api-key";
 pub struct Client {
     /// Where its API is.
     pub url: String,
-    key: Option<String>,
-    data_dir: PathBuf,
+    key: Key,
+}
+
+/// Where the key is.
+#[derive(Clone)]
+enum Key {
+    Known(String),
+    /// In the data directory of the server, if that has generated one.
+    In(PathBuf),
 }
 
 impl Client {
-    /// What was given, and what is not is read of the environment and the file `.env` of the working directory, the environment
-    /// first. Nothing is looked at where all is given: the directory may be that of any project.
+    /// What was given, and what is not is read of the environment and the file `.env` of the working directory, the
+    /// environment first. Nothing is looked at where all is given, and else what is still missing alone: the directory
+    /// may be that of any project.
     ///
     /// # Errors
-    /// All mistakes in what was given, or in these variables.
+    /// All mistakes in what was given, or in the variables that were needed.
     pub fn load(url: Option<&str>, key: Option<&str>) -> Result<Self, Mistakes> {
-        let url_given = url.map(|text| self::url(text).map_err(|error| format!("--url {text:?}: {error}"))).transpose();
-        let key_given = key.map(|text| self::key(text).map_err(|error| format!("--key: {error}"))).transpose();
-        match (url_given, key_given) {
-            (Ok(Some(url)), Ok(Some(key))) => Ok(Self { url, key: Some(key), data_dir: PathBuf::new() }),
-            (Ok(url), Ok(key)) => {
-                let read = Self::from_variables(&Variables::of_process(|name| NAMES.contains(&name)))?;
-                Ok(Self { url: url.unwrap_or(read.url), key: key.or(read.key), data_dir: read.data_dir })
-            }
-            (url, key) => Err(Mistakes(url.err().into_iter().chain(key.err()).collect())),
-        }
+        let is_complete = url.is_some() && key.is_some();
+        Self::find(url, key, &if is_complete { Variables::default() } else { Variables::of_process() })
     }
 
-    fn from_variables(variables: &Variables) -> Result<Self, Mistakes> {
+    fn find(url: Option<&str>, key: Option<&str>, variables: &Variables) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(variables);
-        let client = Self::read(&mut reader);
-        reader.mistakes().map(|()| client).map_err(Mistakes)
+        let url = match url {
+            Some(text) => self::url(text).unwrap_or_else(|error| {
+                reader.mistake(format!("--url {text:?}: {error}"));
+                String::new()
+            }),
+            None => reader.read("RESTANTE_URL", self::url),
+        };
+        let key = match key {
+            Some(text) => {
+                self::key(text).err().into_iter().for_each(|error| reader.mistake(format!("--key: {error}")));
+                Key::Known(text.to_owned())
+            }
+            None => Key::find(&mut reader),
+        };
+        reader.mistakes().map(|()| Self { url, key })
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let own = reader.read("RESTANTE_API_KEY", value::optional(key));
-        let of_server = reader.read("API_KEY", |text| Ok(value::list(text).next().map(str::to_owned)));
-        Self {
-            url: reader.read("RESTANTE_URL", url),
-            key: own.or(of_server),
-            data_dir: reader.read("DATA_DIR", value::path),
-        }
+    /// Notes the mistakes in the variables that the server itself does not use.
+    pub(super) fn check(reader: &mut Reader<'_>) {
+        reader.read("RESTANTE_URL", url);
+        reader.read("RESTANTE_API_KEY", value::optional(key));
     }
 
     /// The key: the one that is set, or the one that the server has generated.
@@ -66,13 +72,30 @@ impl Client {
     /// # Errors
     /// There is none; the text says what to do.
     pub fn key(&self) -> Result<String, String> {
-        if let Some(key) = &self.key {
-            return Ok(key.clone());
-        }
-        let file = self.data_dir.join(KEY_FILE);
+        let data_dir = match &self.key {
+            Key::Known(key) => return Ok(key.clone()),
+            Key::In(data_dir) => data_dir,
+        };
+        let file = data_dir.join(KEY_FILE);
         let text = fs::read_to_string(&file).map_err(|error| error.to_string());
         text.and_then(|text| key(text.trim()))
             .map_err(|error| format!("no API key: set RESTANTE_API_KEY, or give --key ({}: {error})", file.display()))
+    }
+}
+
+impl Key {
+    /// The nearest one that is set. What is not looked at has no mistakes: it may be another program's.
+    fn find(reader: &mut Reader<'_>) -> Self {
+        let first = |text: &str| value::list(text).next().map_or_else(|| Err("write at least one".to_owned()), key);
+        let set = if reader.is_set("RESTANTE_API_KEY") {
+            reader.read("RESTANTE_API_KEY", value::optional(key))
+        } else if reader.is_set("API_KEY") {
+            reader.read("API_KEY", value::optional(first))
+        } else {
+            return Self::In(reader.read("DATA_DIR", value::path));
+        };
+        // Where it is none that has been noted as a mistake.
+        Self::Known(set.unwrap_or_default())
     }
 }
 
@@ -101,7 +124,7 @@ mod tests {
     fn key(variables: &[(&str, &str)]) -> Result<String, String> {
         let variables: HashMap<_, _> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Client::from_variables(&Variables::from(&variables)).map_err(|mistakes| mistakes.to_string())?.key()
+        Client::find(None, None, &Variables::from(&variables)).map_err(|mistakes| mistakes.to_string())?.key()
     }
 
     #[test]
@@ -119,6 +142,33 @@ mod tests {
         assert!(mistakes.contains("RESTANTE_URL=\"mx.example.com\": write a URL"), "{mistakes}");
         assert!(mistakes.contains("RESTANTE_API_KEY=(hidden)") && !mistakes.contains("s3cret"), "{mistakes}");
     }
+
+    #[test]
+    fn a_mistake_in_what_is_not_needed_is_none() {
+        let found = |url, key, file| {
+            let client = Client::find(url, key, &Variables::of_file(file)).map_err(|mistakes| mistakes.to_string())?;
+            Ok((client.url.clone(), client.key()?))
+        };
+        let (url, key) = (Some("https://mx.example.com"), Some("k"));
+        let good = |url: &str, key: &str| Ok::<_, String>((url.to_owned(), key.to_owned()));
+        let others = "DATA_DIR=${HOME}/data\nAPI_KEY=sk-$foo\n";
+        assert_eq!(found(None, key, others), good("http://127.0.0.1:8080", "k"));
+        let own = format!("{others}RESTANTE_API_KEY=own\n");
+        assert_eq!(found(url, None, &own), good("https://mx.example.com", "own"));
+        assert_eq!(found(url, None, "DATA_DIR=${HOME}/data\nAPI_KEY=a,b\n"), good("https://mx.example.com", "a"));
+        assert_eq!(found(url, None, "RESTANTE_URL=none\nAPI_KEY=a\n"), good("https://mx.example.com", "a"));
+        for (url, key, file, line) in [
+            (url, None, others, 2),
+            (url, None, "DATA_DIR=${HOME}/data\n", 1),
+            (url, None, "API_KEY=a\nRESTANTE_API_KEY=$b\n", 2),
+            (None, key, "RESTANTE_URL=http://$HOST\n", 1),
+        ] {
+            let mistakes = found(url, key, file).unwrap_err();
+            let expected = format!("1 mistake in the configuration\n  .env: line {line} ");
+            assert!(mistakes.starts_with(&expected), "{file}: {mistakes}");
+        }
+    }
+
     #[test]
     fn what_is_given_is_read_as_the_variables_are() {
         let client = Client::load(Some("https://mx.example.com/mail/"), Some("s3cret")).unwrap();

@@ -16,18 +16,19 @@ const BROKEN: &str = "cannot be read; write NAME=value, and a value with spaces,
 const DOLLAR: &str =
     "cannot be read: a $ stands for another variable there; write the value in 'single quotes', or \\$";
 
-/// The settings of a file, without empty lines and comments.
+/// The settings of a file, without empty lines and comments. What cannot be read ends with its first line: where
+/// another program's text has an apostrophe, it takes none of the settings behind it along.
 pub(super) fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut next_line = 1;
     std::iter::from_fn(move || {
         while !rest.is_empty() {
-            let Extent { setting, whole, has_dollar } = extent(rest);
+            let (Extent { setting, whole, .. }, value) = first(rest);
             let (text, line) = (rest[..setting].trim(), next_line);
             next_line += rest[..whole].matches('\n').count();
             rest = &rest[whole..];
             if !text.is_empty() {
-                return Some(Entry { line, name: name(text), value: value(text, has_dollar) });
+                return Some(Entry { line, name: name(text), value });
             }
         }
         None
@@ -44,14 +45,30 @@ struct Extent {
     has_dollar: bool,
 }
 
-/// A value in quotes may have several lines. The library is given no comment: it would take a quote in some for the beginning
-/// of a value.
+/// The first entry of a text, and what is read of it.
+fn first(text: &str) -> (Extent, Result<String, &'static str>) {
+    let all = extent(text);
+    match value(text[..all.setting].trim()) {
+        Some(_) if all.has_dollar => (all, Err(DOLLAR)),
+        Some(value) => (all, Ok(value)),
+        None => {
+            let line = extent(text.split_inclusive('\n').next().unwrap_or_default());
+            let problem = if line.has_dollar { DOLLAR } else { BROKEN };
+            (line, Err(problem))
+        }
+    }
+}
+
+/// A value in quotes may have several lines; a quote that does not begin it is closed on its line. The library is given
+/// no comment: it would take a quote in some for the beginning of a value.
 fn extent(text: &str) -> Extent {
     let (mut quote, mut is_escaped, mut has_dollar) = (None, false, false);
-    let mut is_behind_space = true;
+    let (mut is_behind_space, mut begins_value) = (true, false);
     for (at, c) in text.char_indices() {
         match (quote, c) {
-            (None, '\n') => return Extent { setting: at, whole: at + 1, has_dollar },
+            (quote, '\n') if quote.is_none() || !begins_value => {
+                return Extent { setting: at, whole: at + 1, has_dollar };
+            }
             _ if is_escaped => is_escaped = false,
             (None, '#') if is_behind_space => {
                 let whole = text[at..].find('\n').map_or(text.len(), |end| at + end + 1);
@@ -59,7 +76,10 @@ fn extent(text: &str) -> Extent {
             }
             (None | Some('"'), '\\') => is_escaped = true,
             (None | Some('"'), '$') => has_dollar = true,
-            (None, '\'' | '"') => quote = Some(c),
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                begins_value = text[..at].trim_end().ends_with('=');
+            }
             (Some(open), c) if open == c => quote = None,
             _ => {}
         }
@@ -75,14 +95,15 @@ fn name(text: &str) -> &str {
     if name.chars().all(is_name) { name } else { "" }
 }
 
-fn value(text: &str, has_dollar: bool) -> Result<String, &'static str> {
-    if has_dollar {
-        return Err(DOLLAR);
-    }
+fn value(text: &str) -> Option<String> {
+    // Else the second quote was an apostrophe, many lines behind the first one.
+    let is_closed = !text.contains('\n') || text.ends_with(['\'', '"']);
     match dotenvy::from_read_iter(text.as_bytes()).next() {
         // What was not UTF-8 has been replaced.
-        Some(Ok((_, value))) if !value.contains(char::REPLACEMENT_CHARACTER) => Ok(value),
-        _ => Err(BROKEN),
+        Some(Ok((_, value))) if is_closed && !value.contains(char::REPLACEMENT_CHARACTER) => Some(value),
+        // A comment or an empty line.
+        None if text.is_empty() => Some(String::new()),
+        _ => None,
     }
 }
 
@@ -120,8 +141,33 @@ mod tests {
     fn what_is_broken_is_so_by_itself() {
         let file = "A=two words\nno setting\nB=b\n1X!=y\nC=\u{fffd}\nD='open\nE=e";
         let found: Vec<_> = entries(file).map(|entry| (entry.line, entry.name, entry.value.is_ok())).collect();
-        let expected =
-            [(1, "A", false), (2, "", false), (3, "B", true), (4, "", false), (5, "C", false), (6, "D", false)];
+        let expected = [
+            (1, "A", false),
+            (2, "", false),
+            (3, "B", true),
+            (4, "", false),
+            (5, "C", false),
+            (6, "D", false),
+            (7, "E", true),
+        ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_apostrophe_of_others_takes_no_setting_along() {
+        for (others, lines) in [
+            ("A=Don't stop\n", 1),
+            ("A='Don't stop'\n", 1),
+            ("A='tis the season\n", 1),
+            ("A=\"open\n", 1),
+            ("A=it's $mine\n", 1),
+            ("A=\"said $b\nand \"c\"\"\n", 2),
+        ] {
+            for behind in ["", "C=It's\n", "C=it's so\n", "C='c'\n", "C=\"c\"\n", "# that's it\n"] {
+                let file = format!("{others}DOMAIN=example.com\n{behind}");
+                let found = entries(&file).find(|entry| entry.name == "DOMAIN").expect(&file);
+                assert_eq!((found.line, found.value), (lines + 1, Ok("example.com".to_owned())), "{file}");
+            }
+        }
     }
 }

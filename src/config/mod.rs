@@ -21,7 +21,7 @@ use tracing_subscriber::filter::LevelFilter;
 pub use self::client::{Client, KEY_FILE};
 pub use self::variables::{VARIABLES, Variable, env_example};
 
-use self::reader::{Findings, Reader, is_meant_for_us};
+use self::reader::{Findings, Reader};
 use self::source::Variables;
 use crate::inbox::{self, DomainPattern, Domains};
 use crate::mail::{Budgets, Domain, Naming, NamingScheme, PlusAddressing};
@@ -72,13 +72,18 @@ pub struct Log {
 
 /// Everything that is wrong with the configuration, one line each.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Mistakes(Vec<String>);
+pub struct Mistakes {
+    mistakes: Vec<String>,
+    /// The names that were perhaps meant to be others, which may be behind it.
+    misspelt: Vec<String>,
+}
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
+        let count = self.mistakes.len();
         write!(f, "{count} mistake{} in the configuration", if count == 1 { "" } else { "s" })?;
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+        self.mistakes.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))?;
+        self.misspelt.iter().try_for_each(|misspelt| write!(f, "\n  beside that, {misspelt}"))
     }
 }
 
@@ -90,8 +95,7 @@ impl Config {
     /// # Errors
     /// All mistakes.
     pub fn load() -> Result<Self, Mistakes> {
-        // A line without a name may be the rest of one that is ours.
-        Self::read_all(&Variables::of_process(|name| name.is_empty() || is_meant_for_us(name)))
+        Self::read_all(&Variables::of_process())
     }
 
     /// Reads the configuration out of these variables.
@@ -104,6 +108,8 @@ impl Config {
 
     fn read_all(variables: &Variables) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(variables);
+        variables.unreadable().map(str::to_owned).into_iter().for_each(|mistake| reader.mistake(mistake));
+        variables.nameless().into_iter().for_each(|warning| reader.warn(warning));
         let mut config = Self::read(&mut reader);
         for host in config.own_hosts() {
             if !config.http.hosts.contains(&host) {
@@ -111,10 +117,9 @@ impl Config {
             }
         }
         config.http.metrics = config.metrics_addrs.is_empty();
-        // The server does not use it, but a mistake is one.
-        let _ = Client::read(&mut reader);
+        Client::check(&mut reader);
         config.check(&mut reader);
-        let Findings { warnings, shown } = reader.finish().map_err(Mistakes)?;
+        let Findings { warnings, shown } = reader.finish()?;
         config.warnings = warnings;
         config.shown = shown.into_iter().map(|(name, value)| (name, config.in_effect(name, value))).collect();
         Ok(config)

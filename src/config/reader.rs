@@ -1,5 +1,6 @@
 //! Reads variables and collects what is wrong with them.
 
+use super::Mistakes;
 use super::source::{ENV_FILE, Variables};
 use super::value::Parsed;
 use super::variables::{VARIABLES, Variable};
@@ -11,6 +12,9 @@ const LONG_BEGINNING: usize = 8;
 
 /// Names that others use, though they look like ours: the key of a Laravel application, and where many a web server listens.
 const OF_OTHERS: [&str; 2] = ["APP_KEY", "HTTP_HOST"];
+
+/// Names that are likely to be written for ours, though more than some letters of them are others.
+const LIKELY: [(&str, &str); 2] = [("RESTANTE_KEY", "RESTANTE_API_KEY"), ("TRUSTED_PROXY", "TRUSTED_PROXIES")];
 
 /// The variables, and what was found wrong with them.
 pub(super) struct Reader<'a> {
@@ -29,26 +33,29 @@ pub(super) struct Findings {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(variables: &'a Variables) -> Self {
-        Self { variables, mistakes: variables.mistakes().to_vec(), warnings: Vec::new() }
+        Self { variables, mistakes: Vec::new(), warnings: Vec::new() }
     }
 
     /// The value of a variable. Where it is wrong that is noted, and the default goes on in its place, so that the other
     /// mistakes are found too.
     pub(super) fn read<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Parsed<T>) -> T {
         let variable = described(name);
-        match parse(self.text(variable)) {
-            Ok(value) => value,
-            Err(allowed) => {
+        let mistake = match (self.variables.get(name), parse(self.text(variable))) {
+            (Some(Err(mistake)), _) => mistake.to_owned(),
+            (_, Ok(value)) => return value,
+            (_, Err(allowed)) => {
                 let shown = if variable.secret { "(hidden)".to_owned() } else { format!("{:?}", self.text(variable)) };
-                self.mistake(format!("{name}={shown}: {allowed}"));
-                parse(variable.default).unwrap_or_else(|error| panic!("the default of {name} is wrong: {error}"))
+                format!("{name}={shown}: {allowed}")
             }
-        }
+        };
+        self.mistake(mistake);
+        parse(variable.default).unwrap_or_else(|error| panic!("the default of {name} is wrong: {error}"))
     }
 
-    /// Whether a variable has a value of its own; an empty one counts as not set, as compose files pass it on.
+    /// Whether a variable has a value of its own, be it one that cannot be read; an empty one counts as not set, as
+    /// compose files pass it on.
     pub(super) fn is_set(&self, name: &str) -> bool {
-        self.variables.get(name).is_some_and(|value| !value.trim().is_empty())
+        self.variables.get(name).is_some_and(|value| value.map_or(true, |value| !value.trim().is_empty()))
     }
 
     /// A variable as it is written.
@@ -56,8 +63,11 @@ impl<'a> Reader<'a> {
         self.text(described(name))
     }
 
+    /// Notes a mistake; a variable that is read in two places has it once.
     pub(super) fn mistake(&mut self, text: String) {
-        self.mistakes.push(text);
+        if !self.mistakes.contains(&text) {
+            self.mistakes.push(text);
+        }
     }
 
     pub(super) fn warn(&mut self, text: String) {
@@ -65,16 +75,17 @@ impl<'a> Reader<'a> {
     }
 
     /// All mistakes so far.
-    pub(super) fn mistakes(self) -> Result<(), Vec<String>> {
-        if self.mistakes.is_empty() { Ok(()) } else { Err(self.mistakes) }
+    pub(super) fn mistakes(self) -> Result<(), Mistakes> {
+        if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes { mistakes: self.mistakes, misspelt: Vec::new() }) }
     }
 
     /// All mistakes, or what else there is to say.
-    pub(super) fn finish(mut self) -> Result<Findings, Vec<String>> {
-        self.note_misspelt();
+    pub(super) fn finish(mut self) -> Result<Findings, Mistakes> {
+        let misspelt = self.misspelt();
         if !self.mistakes.is_empty() {
-            return Err(self.mistakes);
+            return Err(Mistakes { mistakes: self.mistakes, misspelt });
         }
+        self.warnings.extend(misspelt);
         let show = |variable: &Variable| match self.text(variable) {
             text if variable.secret && !text.is_empty() => "(hidden)".to_owned(),
             text => text.to_owned(),
@@ -85,31 +96,27 @@ impl<'a> Reader<'a> {
 
     fn text(&self, variable: &Variable) -> &str {
         match self.variables.get(variable.name) {
-            Some(value) if !value.trim().is_empty() => value.trim(),
+            Some(Ok(value)) if !value.trim().is_empty() => value.trim(),
             _ => variable.default,
         }
     }
 
-    /// A misspelt variable would silently be the default. The environment has others' variables too, one of which may look like
-    /// ours; who writes one into the file probably writes it for us. Where the right name is written as well, nothing is missing.
-    fn note_misspelt(&mut self) {
-        for (name, is_of_file) in self.variables.names() {
-            let meant = meant_by(name).map(|meant| meant.name).filter(|meant| self.variables.get(meant).is_none());
-            let Some(meant) = meant else { continue };
+    /// A misspelt variable is silently the default, which is why it is said; but it stops nothing, as both the
+    /// environment and the file have others' variables too, one of which may look like ours. Where the right name is
+    /// written as well, nothing is missing.
+    fn misspelt(&self) -> Vec<String> {
+        let is_missing = |meant: &&Variable| self.variables.get(meant.name).is_none();
+        let said = |(name, is_of_file)| {
+            let meant = meant_by(name).filter(is_missing)?.name;
             let text = format!("{name} is not known; did you mean {meant}?");
-            if is_of_file {
-                self.mistakes
-                    .push(format!("{ENV_FILE}: {text} If another program has it there, write {meant}= beside it"));
+            Some(if is_of_file {
+                format!("{ENV_FILE}: {text} If another program has it there, write {meant}= beside it")
             } else {
-                self.warnings.push(text);
-            }
-        }
+                text
+            })
+        };
+        self.variables.names().filter_map(said).collect()
     }
-}
-
-/// Whether a name is that of a variable, or was probably to be.
-pub(super) fn is_meant_for_us(name: &str) -> bool {
-    VARIABLES.iter().any(|known| known.name == name) || meant_by(name).is_some()
 }
 
 /// The variable that was probably meant by a name that is none.
@@ -118,12 +125,17 @@ fn meant_by(name: &str) -> Option<&'static Variable> {
         return None;
     }
     let name = name.to_ascii_uppercase();
-    let nearest = VARIABLES.iter().min_by_key(|known| slips(&name, known.name))?;
-    if is_slip(&name, nearest.name) {
-        return Some(nearest);
+    if let Some((_, meant)) = LIKELY.iter().find(|(likely, _)| *likely == name) {
+        return Some(described(meant));
     }
+    let nearest = nearest(&name).or_else(|| nearest(&name.replace("ADDRESS", "ADDR")));
     let is_beginning = name.len() >= LONG_BEGINNING && name.contains('_');
-    VARIABLES.iter().find(|known| is_beginning && known.name.starts_with(&format!("{name}_")))
+    nearest.or_else(|| VARIABLES.iter().find(|known| is_beginning && known.name.starts_with(&format!("{name}_"))))
+}
+
+/// The variable that somebody meant who wrote `name` with some slips of the pen.
+fn nearest(name: &str) -> Option<&'static Variable> {
+    VARIABLES.iter().min_by_key(|known| slips(name, known.name)).filter(|known| is_slip(name, known.name))
 }
 
 /// Whether somebody who meant `known` may have written `name`.
@@ -192,6 +204,11 @@ mod tests {
             ("REDIS_PASSWD", "REDIS_PASSWORD"),
             ("API_RATE", "API_RATE_PER_MINUTE"),
             ("REDIS_URI", "REDIS_URL"),
+            ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+            ("SMTP_ADDRESS", "SMTP_ADDR"),
+            ("HTTP_ADDRESS", "HTTP_ADDR"),
+            ("REDIS_ADDRESS", "REDIS_ADDR"),
+            ("RESTANTE_KEY", "RESTANTE_API_KEY"),
         ] {
             assert_eq!(meant_by(name).map(|meant| meant.name), Some(meant), "{name}");
         }
