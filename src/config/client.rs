@@ -53,7 +53,9 @@ impl Client {
         };
         let key = match key {
             Some(text) => {
-                self::key(text).err().into_iter().for_each(|error| reader.mistake(format!("--key: {error}")));
+                if let Err(error) = self::key(text) {
+                    reader.mistake(format!("--key: {error}"));
+                }
                 Key::Known(text.to_owned())
             }
             None => Key::find(&mut reader),

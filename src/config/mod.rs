@@ -108,8 +108,12 @@ impl Config {
 
     fn read_all(variables: &Variables) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(variables);
-        variables.unreadable().map(str::to_owned).into_iter().for_each(|mistake| reader.mistake(mistake));
-        variables.nameless().into_iter().for_each(|warning| reader.warn(warning));
+        if let Some(mistake) = variables.unreadable() {
+            reader.mistake(mistake.to_owned());
+        }
+        if let Some(warning) = variables.nameless() {
+            reader.warn(warning);
+        }
         let mut config = Self::read(&mut reader);
         for host in config.own_hosts() {
             if !config.http.hosts.contains(&host) {
