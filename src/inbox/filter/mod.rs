@@ -108,7 +108,7 @@ impl Filter {
         self.0.len()
     }
 
-    /// Whether [`Filter::matches`] wants to be given the header.
+    /// Whether a look at a message has to be given its header.
     #[must_use]
     pub fn wants_headers(&self) -> bool {
         self.0.iter().any(Clause::wants_headers)
