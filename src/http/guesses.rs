@@ -1,13 +1,11 @@
 //! How often a minute one client may be wrong about the key.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-
-use super::key::KeyIndex;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -15,17 +13,15 @@ const MINUTE: Duration = Duration::from_secs(60);
 const CLIENTS_BEFORE_CLEANUP: usize = 4096;
 /// So many wrong keys of one client are remembered, so that each is counted once.
 const KEYS_PER_CLIENT: usize = 64;
-/// So many times it is remembered that a client has shown a key that is right.
-const RIGHT_MAX: usize = 16 * 1024;
 
-/// The SHA-256 of what was shown.
+/// The SHA-256 of what was shown, a key or a token.
 type Digest = [u8; 32];
 
-/// Counts wrong keys: so many at once, then one more each time its share of the minute has passed. Until then no key of that
-/// client is looked at, not even a right one: otherwise who guesses would still learn which one it is.
+/// Counts wrong keys, and tokens that no key has signed: so many at once, then one more each time its share of the minute has
+/// passed. Until then none of that client opens, not even a right one that has come from there before: otherwise who guesses
+/// would still learn which one it is, if only which one somebody else at the same address has.
 ///
-/// What a client has shown before tells nothing new, and goes on as it was: the right key of others at the same address, and
-/// the old key of a script that nobody has told of the new one.
+/// A wrong one that was counted is no new guess: a script that nobody has told of the new key shuts out nobody.
 #[derive(Debug)]
 pub(super) struct Guesses {
     /// The share of the minute that one wrong key takes; `None` is without limit.
@@ -38,8 +34,6 @@ struct Clients {
     wrong: HashMap<IpAddr, Wrong>,
     /// How many there may be until the next cleanup.
     room: usize,
-    /// Who has shown which key that is right.
-    right: HashSet<(IpAddr, KeyIndex)>,
 }
 
 /// What one client was wrong about.
@@ -57,22 +51,12 @@ impl Guesses {
         Self { share: MINUTE.checked_div(per_minute), clients: Mutex::default() }
     }
 
-    /// Whether `client` may show this key, which is right; the error is the time after which it may.
-    pub(super) fn right(&self, client: IpAddr, key: KeyIndex, now: Instant) -> Result<(), Duration> {
-        let Some(share) = self.share else { return Ok(()) };
-        let mut clients = self.clients();
-        if clients.right.contains(&(client, key)) {
-            return Ok(());
-        }
-        clients.may_guess(client, share, now)?;
-        if clients.right.len() >= RIGHT_MAX {
-            clients.right.clear();
-        }
-        clients.right.insert((client, key));
-        Ok(())
+    /// Whether what `client` shows opens, which is right; the error is the time after which it does.
+    pub(super) fn right(&self, client: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.share.map_or(Ok(()), |share| self.clients().may_guess(client, share, now))
     }
 
-    /// Counts a wrong key of `client`, unless it was counted before; the error is the time after which one may be shown.
+    /// Counts what `client` shows and is wrong, unless it was counted before; the error is the time after which it is looked at.
     pub(super) fn wrong(&self, client: IpAddr, key: Digest, now: Instant) -> Result<(), Duration> {
         let Some(share) = self.share else { return Ok(()) };
         let mut clients = self.clients();
@@ -120,7 +104,6 @@ mod tests {
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-    const KEY: KeyIndex = KeyIndex(0);
 
     #[test]
     fn a_client_is_wrong_so_often_and_then_waits() {
@@ -131,27 +114,26 @@ mod tests {
         }
         let wait = Err(Duration::from_secs(20));
         assert_eq!(guesses.wrong(CLIENT, [4; 32], start), wait);
-        assert_eq!(guesses.right(CLIENT, KEY, start), wait, "it would be told that it has guessed right");
-        assert_eq!(guesses.right(OTHER, KEY, start), Ok(()));
+        assert_eq!(guesses.right(CLIENT, start), wait, "it would be told that it has guessed right");
+        assert_eq!(guesses.right(OTHER, start), Ok(()));
         let later = start + Duration::from_secs(20);
         assert_eq!(guesses.wrong(CLIENT, [4; 32], later), Ok(()));
         assert_eq!(guesses.wrong(CLIENT, [5; 32], later), wait);
-        assert_eq!(guesses.right(CLIENT, KEY, later + MINUTE), Ok(()));
+        assert_eq!(guesses.right(CLIENT, later + MINUTE), Ok(()));
     }
 
     #[test]
-    fn what_was_shown_before_goes_on_as_it_was() {
+    fn what_was_counted_is_no_new_guess() {
         let guesses = Guesses::new(2);
         let start = Instant::now();
-        assert_eq!(guesses.right(CLIENT, KEY, start), Ok(()));
         for _ in 0..100 {
             assert_eq!(guesses.wrong(CLIENT, [1; 32], start), Ok(()), "the same is no new guess");
         }
+        assert_eq!(guesses.right(CLIENT, start), Ok(()), "the script with the old key shuts out nobody");
         assert_eq!(guesses.wrong(CLIENT, [2; 32], start), Ok(()));
         assert!(guesses.wrong(CLIENT, [3; 32], start).is_err());
         assert_eq!(guesses.wrong(CLIENT, [1; 32], start), Ok(()));
-        assert_eq!(guesses.right(CLIENT, KEY, start), Ok(()));
-        assert!(guesses.right(CLIENT, KeyIndex(1), start).is_err(), "another key");
+        assert!(guesses.right(CLIENT, start).is_err());
     }
 
     #[test]
@@ -161,11 +143,8 @@ mod tests {
         for n in 0..20_000_u32 {
             let client = std::net::Ipv4Addr::from(n).into();
             guesses.wrong(client, [0; 32], start + Duration::from_millis(n.into())).unwrap();
-            guesses.right(client, KEY, start + Duration::from_millis(n.into())).unwrap();
         }
-        let clients = guesses.clients();
-        assert!(clients.wrong.len() <= CLIENTS_BEFORE_CLEANUP && clients.right.len() <= RIGHT_MAX);
-        drop(clients);
+        assert!(guesses.clients().wrong.len() <= CLIENTS_BEFORE_CLEANUP);
         for n in 0..1000_u64 {
             let key = std::array::from_fn(|at| n.to_le_bytes()[at % 8]);
             guesses.wrong(CLIENT, key, start + MINUTE * u32::try_from(n).unwrap()).unwrap();
@@ -173,6 +152,6 @@ mod tests {
         assert_eq!(guesses.clients().wrong[&CLIENT].keys.len(), KEYS_PER_CLIENT);
         let unlimited = Guesses::new(0);
         (0..100).for_each(|key| unlimited.wrong(CLIENT, [key; 32], start).unwrap());
-        assert_eq!(unlimited.right(CLIENT, KEY, start), Ok(()));
+        assert_eq!(unlimited.right(CLIENT, start), Ok(()));
     }
 }

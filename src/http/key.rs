@@ -82,7 +82,7 @@ impl fmt::Debug for ApiKey {
 }
 
 /// Which of the keys a request carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KeyIndex(pub(super) usize);
 
 /// Who may pass.
@@ -131,7 +131,13 @@ impl Gate {
 enum Shown {
     Key(KeyIndex),
     /// What looks like a token: it takes a while to tell whether it is one.
-    Token(Unproven),
+    Token(Token),
+}
+
+/// What looks like a token, and its SHA-256 as it was shown.
+struct Token {
+    unproven: Unproven,
+    digest: [u8; 32],
 }
 
 /// The answer to a request whose token has to be looked at first.
@@ -196,33 +202,43 @@ impl Gate {
             self.log(request);
             return Err(Problem::no_key());
         };
-        let (client, now) = (network(request), Instant::now());
         let key = ApiKey::of(presented);
         if let Some(index) = opens(&self.keys, &key) {
-            let allowed = client.map_or(Ok(()), |client| self.guesses.right(client, index, now));
-            return allowed.map(|()| Shown::Key(index)).map_err(Problem::too_many_wrong_keys);
+            return self.right(request).map(|()| Shown::Key(index));
         }
-        // Nobody guesses a signature, so tokens are neither counted nor kept out: those of a key that has been taken away are
-        // wrong too.
-        if let Some(token) = Unproven::of(presented) {
-            return Ok(Shown::Token(token));
+        match Unproven::of(presented) {
+            Some(unproven) => Ok(Shown::Token(Token { unproven, digest: *key.digest() })),
+            None => Err(self.wrong(request, *key.digest())),
         }
-        let allowed = client.map_or(Ok(()), |client| self.guesses.wrong(client, *key.digest(), now));
-        allowed.map_err(Problem::too_many_wrong_keys)?;
-        Err(self.wrong(request))
     }
 
-    fn wrong(&self, request: &Request) -> Problem {
+    /// Whether what is right opens.
+    ///
+    /// # Errors
+    /// Where its client has shown too much that was wrong.
+    fn right(&self, request: &Request) -> Result<(), Problem> {
+        let allowed = network(request).map_or(Ok(()), |client| self.guesses.right(client, Instant::now()));
+        allowed.map_err(Problem::too_many_wrong_keys)
+    }
+
+    /// Counts what is wrong.
+    fn wrong(&self, request: &Request, digest: [u8; 32]) -> Problem {
+        let allowed = network(request).map_or(Ok(()), |client| self.guesses.wrong(client, digest, Instant::now()));
+        if let Err(wait) = allowed {
+            return Problem::too_many_wrong_keys(wait);
+        }
         self.metrics.failed_keys.inc();
         self.log(request);
         Problem::invalid_key()
     }
 
-    /// The request, where its token is one, and is for what it asks for.
-    async fn admit(&self, request: Request, token: &Unproven) -> Result<Request, Problem> {
-        let Some((index, grant)) = self.granted(token).await else {
-            return Err(self.wrong(&request));
+    /// The request, where its token is one, and is for what it asks for. A token is a guess at the key that has signed it:
+    /// anybody can sign one with a key that may be the right one.
+    async fn admit(&self, request: Request, token: &Token) -> Result<Request, Problem> {
+        let Some((index, grant)) = self.granted(&token.unproven).await else {
+            return Err(self.wrong(&request, token.digest));
         };
+        self.right(&request)?;
         let mut request = within(&self.inbox, &grant, request).await?;
         request.extensions_mut().insert(index);
         request.extensions_mut().insert(grant);

@@ -142,7 +142,7 @@ impl Problem {
     pub(super) fn too_many_wrong_keys(wait: Duration) -> Self {
         let secs = wait.as_secs() + 1;
         let detail = format!(
-            "more than API_FAILED_KEYS_PER_MINUTE wrong keys from this address; no key that was not right before is looked at for {secs} s"
+            "more than API_FAILED_KEYS_PER_MINUTE wrong keys or tokens from this address; none is looked at for {secs} s"
         );
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too many invalid API keys", detail).retry_after(secs)
     }

@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use restante::http::Settings;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::support::{Answer, Api, DEADLINE, KEY, NOW, read_until, rest, settings};
 use super::{OPEN, ROUTES};
@@ -222,23 +225,42 @@ async fn a_token_expires_and_that_is_no_wrong_key() {
     }
 }
 
+/// Signs a token for a mailbox as the server does: everybody can, with any key.
+fn signed_with(key: &str, mailbox: &str) -> Value {
+    use aws_lc_rs::{hmac, pbkdf2};
+    let salt = b"restante: tokens of one mailbox, version 1";
+    let (rounds, mut secret) = (100_000.try_into().unwrap(), [0; 32]);
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, &Sha256::digest(key), &mut secret);
+    let said = [&[1][..], &4_000_000_000_u64.to_be_bytes(), mailbox.as_bytes()].concat();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), &said);
+    json!(format!("restante_{}", URL_SAFE_NO_PAD.encode([&said, tag.as_ref()].concat())))
+}
+
 #[tokio::test]
-async fn a_forged_token_is_wrong_and_no_guess() {
-    let api = Api::with(Settings { failed_keys_per_minute: 1, ..settings() }).await;
+async fn who_signs_tokens_with_guessed_keys_is_not_listened_to_for_a_while() {
+    let api = Api::with(Settings { failed_keys_per_minute: 2, ..settings() }).await;
     let address = fresh(&api, json!({})).await;
-    let token = address["token"].as_str().unwrap();
-    let wrong = Answer::of(api.request("GET", "/emails").header("X-API-KEY", "wrong")).await;
-    let last = if token.ends_with('A') { "B" } else { "A" };
-    let forged = json!(token[..token.len() - 1].to_owned() + last);
     let path = address["urls"]["emails"].as_str().unwrap();
+    let ask = async |token: &Value| with_token(&api, token, "GET", path).await;
+    let mailbox = address["mailbox"].as_str().unwrap();
+    let right = signed_with(KEY, mailbox);
+    assert_eq!(ask(&right).await.status, 200, "it is signed as the server does it");
+    let wrong = Answer::of(api.request("GET", "/emails").header("X-API-KEY", "wrong")).await;
+    let guess = signed_with("guess", mailbox);
     for _ in 0..3 {
-        let answer = with_token(&api, &forged, "GET", path).await;
+        // The same again is no new guess.
+        let answer = ask(&guess).await;
         assert_eq!((answer.status, &answer.body), (401, &wrong.body));
     }
-    // Who guesses keys keeps out no token either.
-    let other = Answer::of(api.request("GET", "/emails").header("X-API-KEY", "other")).await;
-    assert_eq!(other.problem(429).0, "too many invalid API keys");
-    assert_eq!(with_token(&api, &address["token"], "GET", path).await.status, 200);
+    for token in [&signed_with("another guess", mailbox), &right, &address["token"]] {
+        assert_eq!(
+            ask(token).await.problem(429).0,
+            "too many invalid API keys",
+            "whoever guesses learns nothing by it"
+        );
+    }
+    let key = Answer::of(api.request("GET", path).header("X-API-KEY", KEY)).await;
+    assert_eq!(key.problem(429).0, "too many invalid API keys");
 }
 
 #[tokio::test]
