@@ -85,6 +85,8 @@ pub struct Inbox {
     looking: Arc<Semaphore>,
     /// Turns at looking for regular expressions, which may take long in any text.
     matching: Arc<Semaphore>,
+    /// The same where it takes little: nobody who has little to look in waits for those who have much.
+    glancing: Arc<Semaphore>,
     metrics: Arc<metrics::Inbox>,
 }
 
@@ -98,8 +100,9 @@ impl Inbox {
             in_all: settings.attempts_max,
             shown_for: settings.retention,
         }));
-        let [parsing, looking, matching] = [(); 3].map(|()| Arc::new(Semaphore::new(LARGE_AT_ONCE)));
-        Self { settings: Arc::new(settings), store, clock, rates, ledger, parsing, looking, matching, metrics }
+        let [parsing, looking, matching, glancing] = [(); 4].map(|()| Arc::new(Semaphore::new(LARGE_AT_ONCE)));
+        let settings = Arc::new(settings);
+        Self { settings, store, clock, rates, ledger, parsing, looking, matching, glancing, metrics }
     }
 
     /// How much of a message is read.

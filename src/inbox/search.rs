@@ -1,19 +1,27 @@
 //! Looking for messages, and waiting for them.
 
 use std::sync::Arc;
+use std::vec::IntoIter;
 
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::filter::Filter;
-use super::turns::{Stop, in_turn};
+use super::turns::{Stop, Turn};
 use super::{INLINE_MAX_BYTES, Inbox};
 use crate::mail::{HeaderField, MailboxName};
 use crate::store::{Listing, Page, StoreError, Stored};
 
 /// So many messages are looked at in one go.
 const BATCH_MESSAGES: usize = 100;
-/// Expressions look in no more text than this, or in one message, before others have their turn.
-const EXPRESSIONS_MAX_BYTES: usize = 1024 * 1024;
+/// So much is read and looked in at a time, or one message that is larger. It bounds what a search holds while it waits for
+/// its turn, and what others wait for.
+const PIECE_MAX_BYTES: usize = 1024 * 1024;
+/// Expressions look in less at a time, the less the larger they are: this is its length times theirs. It is a few tenths of a
+/// second where they are made to cost much, and far less where they are not.
+const PIECE_MAX_WORK: usize = 1 << 31;
+/// No expressions are so small that they look in more at a time.
+const GLANCE_MAX_BYTES: usize = 256 * 1024;
 /// A batch that is deleted ends before its texts have more than this.
 const BATCH_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -124,7 +132,9 @@ impl Inbox {
             return Ok(Found { listing, newest });
         }
         let mut found = Found { listing: Listing::default(), newest: None };
-        let mut rest = Page { limit: BATCH_MESSAGES, ..page };
+        // What is looked in piece by piece is read piece by piece.
+        let max_bytes = page.max_bytes.min(Pace::of(filter).max_bytes as u64);
+        let mut rest = Page { limit: BATCH_MESSAGES, max_bytes, ..page };
         let mut bytes = 0;
         loop {
             let batch = self.store.list(mailbox, rest).await?;
@@ -167,33 +177,67 @@ impl Inbox {
         batch: Vec<Stored>,
         look: impl Fn(&Filter, Stored, &[HeaderField], &Stop) -> Option<T> + Copy + Send + 'static,
     ) -> Result<Vec<T>, StoreError> {
-        let mut candidates = Vec::with_capacity(batch.len());
-        for stored in batch {
-            let headers = self.headers(filter, &stored).await?;
-            candidates.push((stored, headers));
-        }
-        let is_costly = filter.has_expressions();
-        let (turns, max_bytes) =
-            if is_costly { (&self.matching, EXPRESSIONS_MAX_BYTES) } else { (&self.looking, usize::MAX) };
-        let mut candidates = candidates.into_iter().peekable();
+        let Pace { is_costly, max_bytes } = Pace::of(filter);
+        let mut batch = Batch { messages: batch.into_iter(), left: None };
         let mut found = Vec::new();
-        while candidates.peek().is_some() {
-            let mut bytes = 0;
-            let piece: Vec<_> = std::iter::from_fn(|| {
-                let is_first = bytes == 0;
-                let next = candidates.next_if(|(stored, _)| is_first || bytes + looked_in(stored) <= max_bytes)?;
-                bytes += looked_in(&next.0);
-                Some(next)
-            })
-            .collect();
-            let filter = filter.clone();
-            let looking = move |stop: &Stop| -> Vec<T> {
-                piece.into_iter().filter_map(|(stored, headers)| look(&filter, stored, &headers, stop)).collect()
+        loop {
+            let piece = self.piece(filter, &mut batch, max_bytes).await?;
+            if piece.candidates.is_empty() {
+                return Ok(found);
+            }
+            let turns = match is_costly {
+                false if piece.bytes <= INLINE_MAX_BYTES => {
+                    found.extend(piece.looked_at(filter, look, &Stop::default()));
+                    continue;
+                }
+                false => &self.looking,
+                true if piece.bytes <= max_bytes => &self.glancing,
+                true => &self.matching,
             };
-            let is_quick = bytes <= INLINE_MAX_BYTES && !is_costly;
-            found.extend(if is_quick { looking(&Stop::default()) } else { in_turn(turns, looking).await? });
+            // After each piece others come first.
+            let (turn, piece) = if piece.bytes <= max_bytes {
+                (Turn::take(turns).await, piece)
+            } else {
+                Box::pin(self.again(turns, piece)).await?
+            };
+            let filter = filter.clone();
+            found.extend(turn.work(move |stop| piece.looked_at(&filter, look, stop)).await?);
         }
-        Ok(found)
+    }
+
+    /// The next of a batch, as many as are looked in at a time. Their headers are read only now: there may be much of them.
+    async fn piece(&self, filter: &Filter, batch: &mut Batch, max_bytes: usize) -> Result<Piece, StoreError> {
+        let mut piece = Piece::default();
+        while piece.bytes <= max_bytes {
+            let candidate = match batch.left.take() {
+                Some(left) => left,
+                None => match batch.messages.next() {
+                    Some(stored) => Candidate { headers: self.headers(filter, &stored).await?, stored },
+                    None => break,
+                },
+            };
+            if !piece.candidates.is_empty() && piece.bytes + candidate.bytes() > max_bytes {
+                batch.left = Some(candidate);
+                break;
+            }
+            piece.bytes += candidate.bytes();
+            piece.candidates.push(candidate);
+        }
+        Ok(piece)
+    }
+
+    /// A turn for what is large. It is let go until then, and read again. What has gone meanwhile is not in the piece any more.
+    async fn again(&self, turns: &Arc<Semaphore>, piece: Piece) -> Result<(Turn, Piece), StoreError> {
+        let Piece { candidates, bytes } = piece;
+        let named = |Candidate { stored, headers }| (stored.mailbox, stored.message.id, headers);
+        let named: Vec<_> = candidates.into_iter().map(named).collect();
+        let turn = Turn::take(turns).await;
+        let mut piece = Piece { candidates: Vec::with_capacity(named.len()), bytes };
+        for (mailbox, id, headers) in named {
+            let stored = self.store.message(&mailbox, id).await?;
+            piece.candidates.extend(stored.map(|stored| Candidate { stored, headers }));
+        }
+        Ok((turn, piece))
     }
 
     /// The header of a message, where `filter` asks for it. A message that has gone meanwhile has none.
@@ -207,9 +251,64 @@ impl Inbox {
     }
 }
 
-/// How much of a message is looked in, of which there is always something.
-fn looked_in(stored: &Stored) -> usize {
-    stored.text_bytes() + 1
+/// How much a filter looks in at a time, unless it is one message.
+struct Pace {
+    /// Whether the work may be many times the length of what it looks in.
+    is_costly: bool,
+    max_bytes: usize,
+}
+
+impl Pace {
+    fn of(filter: &Filter) -> Self {
+        match PIECE_MAX_WORK.checked_div(filter.expression_bytes()) {
+            None => Self { is_costly: false, max_bytes: PIECE_MAX_BYTES },
+            Some(max_bytes) => Self { is_costly: true, max_bytes: max_bytes.min(GLANCE_MAX_BYTES) },
+        }
+    }
+}
+
+/// Messages that are still to be looked at.
+struct Batch {
+    messages: IntoIter<Stored>,
+    /// The one before them, which had no room in the last piece.
+    left: Option<Candidate>,
+}
+
+/// A message, and its header where a filter asks for it.
+struct Candidate {
+    stored: Stored,
+    headers: Vec<HeaderField>,
+}
+
+impl Candidate {
+    /// How much of it may be looked in.
+    fn bytes(&self) -> usize {
+        let content = &self.stored.message.content;
+        let people = content.from.iter().chain(&content.to).chain(&content.cc);
+        let names = people.flat_map(|person| person.name.iter().chain(&person.address));
+        let files = content.attachments.iter().filter_map(|file| file.filename.as_ref());
+        let of_header: usize = content.subject.iter().chain(names).chain(files).map(String::len).sum();
+        self.stored.text_bytes() + of_header + self.headers.iter().map(|field| field.value.len()).sum::<usize>()
+    }
+}
+
+/// What is looked at in one go.
+#[derive(Default)]
+struct Piece {
+    candidates: Vec<Candidate>,
+    bytes: usize,
+}
+
+impl Piece {
+    fn looked_at<T>(
+        self,
+        filter: &Filter,
+        look: impl Fn(&Filter, Stored, &[HeaderField], &Stop) -> Option<T>,
+        stop: &Stop,
+    ) -> Vec<T> {
+        let candidates = self.candidates.into_iter();
+        candidates.filter_map(|Candidate { stored, headers }| look(filter, stored, &headers, stop)).collect()
+    }
 }
 
 #[cfg(test)]
@@ -223,6 +322,7 @@ mod tests {
     use crate::inbox::tests::{envelope, inbox, settings};
     use crate::mail::MessageId;
 
+    const DEADLINE: Duration = Duration::from_secs(60);
     const ALL: Page = Page { before: None, after: None, limit: 10, max_bytes: 1 << 20 };
 
     fn filter(text: &str) -> Arc<Filter> {
@@ -342,6 +442,72 @@ mod tests {
         assert_eq!(subjects(&searching.await.unwrap()), ["three", "two"]);
         // Each message is a piece of its own: all have been looked at, and each turn has been given back.
         assert_eq!(inbox.matching.available_permits(), LARGE_AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn who_has_little_to_look_in_waits_for_nobody_who_has_much() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let user = inbox.mailbox("user").unwrap();
+        for number in 0..10 {
+            deliver(&inbox, &format!("number {number}"), &"x".repeat(8 * 1024)).await;
+        }
+        let _busy = inbox.matching.clone().acquire_many_owned(LARGE_AT_ONCE as u32).await.unwrap();
+        for expression in [r"re:/number [1-3]/", r"subject:re:/^\w+ [1-3]$/", r"header:x-test=re:/ [1-3]$/"] {
+            let filter = filter(expression);
+            let found = timeout_at(Instant::now() + DEADLINE, inbox.search(&user, &filter, ALL)).await;
+            assert_eq!(found.unwrap().unwrap().messages.len(), 3, "{expression}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_search_that_waits_for_its_turn_holds_nothing_large() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let user = inbox.mailbox("user").unwrap();
+        deliver(&inbox, "one", &"x".repeat(600 * 1024)).await;
+        let all = Page { max_bytes: u64::MAX, ..ALL };
+        let one = inbox.list(&user, all).await.unwrap().messages.remove(0);
+        let held = Arc::strong_count(&one.message);
+        let busy = inbox.matching.clone().acquire_many_owned(LARGE_AT_ONCE as u32).await.unwrap();
+        let expression = filter("re:/^one$/");
+        let mut searching = std::pin::pin!(inbox.search(&user, &expression, all));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(searching.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(Arc::strong_count(&one.message), held);
+        drop(busy);
+        assert_eq!(subjects(&searching.await.unwrap()), ["one"]);
+        // One that has gone when its turn comes is not found.
+        let busy = inbox.matching.clone().acquire_many_owned(LARGE_AT_ONCE as u32).await.unwrap();
+        let mut searching = std::pin::pin!(inbox.search(&user, &expression, all));
+        assert!(searching.as_mut().poll(&mut cx).is_pending());
+        assert!(inbox.delete(&user, one.message.id).await.unwrap());
+        drop(busy);
+        assert!(searching.await.unwrap().messages.is_empty());
+    }
+
+    #[tokio::test]
+    async fn headers_count_as_what_is_looked_in_and_are_read_when_it_is_their_turn() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let user = inbox.mailbox("user").unwrap();
+        for _ in 0..5 {
+            deliver(&inbox, &"x".repeat(900), "text").await;
+        }
+        let messages = inbox.list(&user, ALL).await.unwrap().messages;
+        let of = async |filter: &str, max_bytes| {
+            let filter: Filter = filter.parse().unwrap();
+            let mut batch = Batch { messages: messages.clone().into_iter(), left: None };
+            let mut pieces = Vec::new();
+            loop {
+                let piece = inbox.piece(&filter, &mut batch, max_bytes).await.unwrap();
+                match piece.candidates.len() {
+                    0 => return pieces,
+                    len => pieces.push(len),
+                }
+            }
+        };
+        // Each has its subject twice in its header, and once in what is looked in anyway.
+        assert_eq!(of("header:x-test=re:/y/", 6000).await, [2, 2, 1]);
+        assert_eq!(of("re:/y/", 6000).await, [5]);
+        assert_eq!(of("re:/y/", 1).await, [1; 5]);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::store::StoreError;
 
@@ -30,21 +30,30 @@ impl Drop for Waiting {
     }
 }
 
-/// Does `work` on a thread that may be blocked, once it is its turn. A thread cannot be called back: where the caller goes, it
-/// is told to stop, and the turn is over when it has.
-pub(super) async fn in_turn<T: Send + 'static>(
-    turns: &Arc<Semaphore>,
-    work: impl FnOnce(&Stop) -> T + Send + 'static,
-) -> Result<T, StoreError> {
-    // The semaphore is never closed.
-    let turn = turns.clone().acquire_owned().await.ok();
-    let waiting = Waiting(Arc::default());
-    let stop = waiting.0.clone();
-    elsewhere(move || {
-        let _turn = turn;
-        work(&stop)
-    })
-    .await
+/// A turn; dropping it lets the next one have it.
+pub(super) struct Turn(#[expect(dead_code, reason = "it is over when it is dropped")] Option<OwnedSemaphorePermit>);
+
+impl Turn {
+    /// Waits for one, behind those who wait already.
+    pub(super) async fn take(turns: &Arc<Semaphore>) -> Self {
+        // The semaphore is never closed.
+        Self(turns.clone().acquire_owned().await.ok())
+    }
+
+    /// Does `work` on a thread that may be blocked. A thread cannot be called back: where the caller goes, it is told to stop, and
+    /// the turn is over when it has.
+    pub(super) async fn work<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Stop) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let waiting = Waiting(Arc::default());
+        let stop = waiting.0.clone();
+        elsewhere(move || {
+            let _turn = self;
+            work(&stop)
+        })
+        .await
+    }
 }
 
 /// Does work that takes long on a thread that may be blocked.
@@ -72,7 +81,8 @@ mod tests {
         // A test that has failed lets go of its thread.
         let going_on = Arc::new(());
         let has_failed = Arc::downgrade(&going_on);
-        let mut working = Box::pin(in_turn(&turns, move |stop| {
+        let turn = Turn::take(&turns).await;
+        let mut working = Box::pin(turn.work(move |stop| {
             begun.send(()).unwrap();
             while !stop.is_said() && has_failed.strong_count() > 0 {
                 std::thread::yield_now();
@@ -87,8 +97,8 @@ mod tests {
         drop(working);
         assert_eq!(turns.available_permits(), 0, "it is still at work");
         drop(end);
-        let next = timeout(DEADLINE, in_turn(&turns, |stop| stop.is_said())).await;
-        assert!(!next.unwrap().unwrap());
+        let next = timeout(DEADLINE, Turn::take(&turns)).await.unwrap();
+        assert!(!next.work(|stop| stop.is_said()).await.unwrap());
         drop(going_on);
     }
 }

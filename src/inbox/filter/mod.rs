@@ -114,10 +114,11 @@ impl Filter {
         self.0.iter().any(Clause::wants_headers)
     }
 
-    /// Whether there are regular expressions, whose work is many times the length of what they look in.
+    /// What the regular expressions take, compiled. The work of a search is at most so many steps for each byte that they
+    /// look in.
     #[must_use]
-    pub fn has_expressions(&self) -> bool {
-        self.0.iter().any(Clause::has_expressions)
+    pub fn expression_bytes(&self) -> usize {
+        self.0.iter().map(Clause::expression_bytes).sum()
     }
 
     /// Whether the message meets all conditions. `headers` may be empty where they are not wanted. Once it is said to `stop`, the
@@ -143,12 +144,12 @@ impl Clause {
         }
     }
 
-    fn has_expressions(&self) -> bool {
+    fn expression_bytes(&self) -> usize {
         match self {
-            Self::Test(Test::Text(_, pattern) | Test::Header(_, Some(pattern))) => pattern.is_expression(),
-            Self::Test(_) => false,
-            Self::Not(clause) => clause.has_expressions(),
-            Self::Any(clauses) | Self::All(clauses) => clauses.iter().any(Self::has_expressions),
+            Self::Test(Test::Text(_, pattern) | Test::Header(_, Some(pattern))) => pattern.expression_bytes(),
+            Self::Test(_) => 0,
+            Self::Not(clause) => clause.expression_bytes(),
+            Self::Any(clauses) | Self::All(clauses) => clauses.iter().map(Self::expression_bytes).sum(),
         }
     }
 

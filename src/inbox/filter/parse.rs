@@ -8,8 +8,8 @@ use crate::units;
 
 /// The most conditions of one query.
 const CLAUSES_MAX: usize = 64;
-/// The memory that the regular expressions of one query may take together: what they cost adds up.
-const EXPRESSIONS_MAX_BYTES: usize = 128 << 10;
+/// The memory that the regular expressions of one query may take together, where there are several: what they cost adds up.
+const EXPRESSIONS_MAX_BYTES: usize = 384 << 10;
 /// The shortest number that is taken for seconds since 1970.
 const SECONDS_MIN_DIGITS: usize = 9;
 /// The deepest parentheses.
@@ -215,12 +215,11 @@ impl<'a> Parser<'a> {
             return Err(self.error("write a blank between two conditions"));
         }
         let pattern = pattern.map_err(|problem| self.error_at(start, problem))?;
-        if pattern.is_expression() {
-            self.expression_bytes += pattern.bytes();
-            if self.expression_bytes > EXPRESSIONS_MAX_BYTES {
-                let problem = "the expressions up to here are too large together; [0-9] is much smaller than \\d";
-                return Err(self.error_at(start, problem));
-            }
+        self.expression_bytes += pattern.expression_bytes();
+        // One by itself is never so large.
+        if self.expression_bytes > EXPRESSIONS_MAX_BYTES {
+            let problem = "the expressions up to here are too large together; write [a-z0-9_] for \\w and [0-9] for \\d, which stand for those of all scripts";
+            return Err(self.error_at(start, problem));
         }
         Ok(pattern)
     }

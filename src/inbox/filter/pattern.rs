@@ -11,10 +11,14 @@ use crate::inbox::turns::Stop;
 /// text that is nothing but its beginning, again and again, costs little up to here, and many times its length soon after.
 const TEXT_MAX_BYTES: usize = 128 << 10;
 /// The same of a regular expression. A few bytes of one can ask for gigabytes, and the work of a search is its size times
-/// the length of what it looks in.
-const EXPRESSION_MAX_BYTES: usize = 64 << 10;
+/// the length of what it looks in. `\w{3}` has room in it: all letters of all scripts, three times.
+const EXPRESSION_MAX_BYTES: usize = 192 << 10;
+/// Where compiling one gives up: before it is simplified it takes more.
+const COMPILING_MAX_BYTES: usize = 2 * EXPRESSION_MAX_BYTES;
+/// What to do about it. Most of a large one is letters and digits of scripts that were not meant.
+const TOO_LARGE: &str = "the pattern is too large; make it shorter, and write [a-z0-9_] for \\w and [0-9] for \\d, which stand for those of all scripts";
 /// Who looks in a long text looks up after so much of it, to see whether it is still wanted.
-const WINDOW_BYTES: usize = 160 << 10;
+const WINDOW_BYTES: usize = 96 << 10;
 /// So much of a window is looked at again with the next one: no match up to this length is missed, and no text is so long.
 const OVERLAP_BYTES: usize = 32 << 10;
 
@@ -41,17 +45,16 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn regex(expression: &str) -> Result<Self, String> {
-        let regex = compiled(expression, EXPRESSION_MAX_BYTES)?;
+        let regex = compiled(expression, COMPILING_MAX_BYTES)?;
+        if regex.memory_usage() > EXPRESSION_MAX_BYTES {
+            return Err(TOO_LARGE.to_owned());
+        }
         Ok(Self { regex, is_expression: true, shown: format!("re:/{expression}/") })
     }
 
-    pub(super) const fn is_expression(&self) -> bool {
-        self.is_expression
-    }
-
-    /// What it takes, compiled.
-    pub(super) fn bytes(&self) -> usize {
-        self.regex.memory_usage()
+    /// What it takes, compiled, where it is a regular expression.
+    pub(super) fn expression_bytes(&self) -> usize {
+        if self.is_expression { self.regex.memory_usage() } else { 0 }
     }
 
     /// Whether it is in `text`; in none once it is said to `stop`.
@@ -79,11 +82,12 @@ impl fmt::Display for Pattern {
 }
 
 fn compiled(expression: &str, max_bytes: usize) -> Result<meta::Regex, String> {
-    let limits = meta::Config::new().nfa_size_limit(Some(max_bytes));
+    // What is for groups alone would be larger than all the rest.
+    let limits = meta::Config::new().nfa_size_limit(Some(max_bytes)).onepass(false);
     let any_case = syntax::Config::new().case_insensitive(true);
     let built = meta::Regex::builder().configure(limits).syntax(any_case).build(expression);
     built.map_err(|error| match error.syntax_error() {
-        None => "the pattern is too large; make it shorter".to_owned(),
+        None => TOO_LARGE.to_owned(),
         // The message draws the pattern over several lines; its last one says what is wrong.
         Some(error) => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     })
@@ -127,7 +131,24 @@ mod tests {
     fn what_costs_too_much_is_refused() {
         assert!(Pattern::text(&"a".repeat(1500)).is_ok());
         for refused in [Pattern::text(&"a".repeat(4000)), Pattern::regex("(a|b){2000}"), Pattern::regex(r"\w{100}")] {
-            assert_eq!(refused.unwrap_err(), "the pattern is too large; make it shorter");
+            assert_eq!(refused.unwrap_err(), TOO_LARGE);
+        }
+    }
+
+    #[test]
+    fn what_is_written_for_codes_and_addresses_has_room() {
+        for expression in [
+            r"\w{3}",
+            r"[\w.]+@[\w.]+",
+            r"\d{8}|\d{3}-\d{3}",
+            r"\w+ \d{6}",
+            r"\bcode: \w+",
+            r"^(re|aw): \w+, \w+ ",
+            r"https?://[\w.-]+/\S+",
+            r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}",
+        ] {
+            let pattern = Pattern::regex(expression);
+            assert!(pattern.is_ok_and(|pattern| pattern.expression_bytes() <= EXPRESSION_MAX_BYTES), "{expression}");
         }
     }
 }

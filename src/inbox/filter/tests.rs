@@ -174,7 +174,7 @@ fn what_is_wrong_with_a_query_is_said_with_its_place() {
     let many = "a ".repeat(65);
     let deep = format!("{}a", "(".repeat(17));
     let long = format!("a {}", "b".repeat(4000));
-    let several = r"re:/code \d{6}/ ".repeat(4);
+    let several = r"re:/code \d{6}/ ".repeat(12);
     let large = format!("re:/{}/", "\\pL{500}".repeat(20));
     for (query, column, part) in [
         ("order )", 7, "no ( for this )"),
@@ -204,7 +204,7 @@ fn what_is_wrong_with_a_query_is_said_with_its_place() {
         (&deep, 17, "more than 16 deep"),
         (&large, 1, "too large"),
         (&long, 3, "too large"),
-        (&several, 49, "too large together"),
+        (&several, 161, "too large together; write [a-z0-9_] for \\w"),
     ] {
         let error = query.parse::<Filter>().unwrap_err();
         assert_eq!(error.column, column, "{query}: {error}");
