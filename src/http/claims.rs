@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Json};
 use serde_json::json;
 
 use super::held::Waiter;
@@ -20,7 +20,6 @@ use super::view::{ClaimView, DoneView, MessageView, mailbox_url, message_url};
 use super::wanted::{Latest, until};
 use crate::inbox::{self, Claim, Inbox, LeaseOutcome, LeaseStep, LeaseToken, Taken};
 use crate::mail::MailboxName;
-use crate::shutdown::Shutdown;
 
 /// How long a message is leased to a worker that does not say so.
 const LEASE_DEFAULT: Duration = Duration::from_secs(60);
@@ -97,11 +96,10 @@ pub(super) async fn claim(
     Strict(wish): Strict<Wish>,
     room: Room,
     waiter: Waiter,
-    Extension(tasks): Extension<Shutdown>,
 ) -> Result<Response, Problem> {
     let Latest { filter, after, wait, .. } = &wish.which;
     let until = until(*wait);
-    let mut lent = Lent::new(inbox.clone(), mailbox.clone(), tasks);
+    let mut lent = Lent::new(inbox.clone(), mailbox.clone(), waiter.tasks().clone());
     loop {
         let place = wait.map(|_| waiter.take()).transpose()?;
         let one = inbox::Wish { mailbox: &mailbox, filter, after: *after, lease: wish.lease };

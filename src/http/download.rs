@@ -15,7 +15,7 @@ use super::pieces::Pieces;
 use super::problem::Problem;
 use super::range::{Asked, Extent};
 use super::room::{LARGE_BYTES, Room};
-use crate::inbox::{Raw, StoreError};
+use crate::inbox::{Lost, Raw, StoreError};
 use crate::mail::{self, Attachment, Base64Pieces, TransferEncoding};
 
 /// What is given out, from its beginning to its end.
@@ -54,8 +54,8 @@ impl Download {
             part.rewind();
         }
         // Encoded and decoded, both are there for a moment.
-        let share = room.share(encoded_len.saturating_mul(2)).await;
-        let encoded = part.into_bytes().await?.ok_or_else(deleted)?;
+        let share = room.share(encoded_len.saturating_mul(2)).await?;
+        let encoded = part.into_bytes().await?.ok_or(Lost::Deleted)?;
         let bytes = offload::run(encoded.len(), move || {
             let whole = Attachment { start: 0, end: encoded.len(), ..attachment };
             match mail::attachment_bytes(&encoded, &whole) {
@@ -85,7 +85,7 @@ impl Download {
             Body::empty()
         } else {
             let mut cut = Cut { source: self.source, first: None, skip: range.start, left: range.end - range.start };
-            cut.first = cut.next().await?;
+            cut.first = cut.read().await?;
             cut.into_body()
         };
         let mut response = (status, AppendHeaders(content), body).into_response();
@@ -110,12 +110,18 @@ struct Cut {
 
 impl Pieces for Cut {
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
-        if let Some(first) = self.first.take() {
-            return Ok(Some(first));
+        match self.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => Ok(self.read().await?),
         }
+    }
+}
+
+impl Cut {
+    async fn read(&mut self) -> Result<Option<Bytes>, Lost> {
         while self.left > 0 {
             let Some(mut piece) = self.source.next().await? else {
-                return Err(StoreError::Damaged("there are fewer bytes than there were".to_owned()));
+                return Err(StoreError::Damaged("there are fewer bytes than there were".to_owned()).into());
             };
             // Both are at most as long as the piece.
             let short = |len: u64, piece: &Bytes| usize::try_from(len).map_or(piece.len(), |len| len.min(piece.len()));
@@ -136,7 +142,7 @@ impl Pieces for Cut {
 }
 
 impl Source {
-    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+    async fn next(&mut self) -> Result<Option<Bytes>, Lost> {
         match self {
             Self::Raw(raw) => raw.chunk().await,
             Self::Held(bytes) => Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
@@ -178,8 +184,4 @@ fn content_range(response: &mut Response, range: &str) {
     if let Ok(range) = HeaderValue::try_from(range) {
         response.headers_mut().insert(CONTENT_RANGE, range);
     }
-}
-
-fn deleted() -> StoreError {
-    StoreError::Unavailable("the message was deleted while it was read".to_owned())
 }

@@ -15,6 +15,7 @@ use super::query::Query;
 use super::room::from_layer;
 use super::stream::{Activity, Held};
 use crate::metrics::{Gauge, Present};
+use crate::shutdown::Shutdown;
 use crate::units;
 
 /// The longest that a request is held. Proxies on the way give up at about a minute.
@@ -26,6 +27,7 @@ pub(super) struct Places {
     all: Arc<Semaphore>,
     of_key: Arc<[Arc<Semaphore>]>,
     gauge: Gauge,
+    tasks: Shutdown,
 }
 
 /// Who asks to be held: with which key, and on which connection.
@@ -44,9 +46,10 @@ pub(super) struct Place {
 }
 
 impl Places {
-    pub(super) fn new(settings: &Settings, gauge: Gauge) -> Self {
+    pub(super) fn new(settings: &Settings, gauge: Gauge, tasks: &Shutdown) -> Self {
         let of_key = settings.keys.iter().map(|_| Arc::new(Semaphore::new(settings.max_waiters_per_key)));
-        Self { all: Arc::new(Semaphore::new(settings.max_waiters)), of_key: of_key.collect(), gauge }
+        let all = Arc::new(Semaphore::new(settings.max_waiters));
+        Self { all, of_key: of_key.collect(), gauge, tasks: tasks.clone() }
     }
 }
 
@@ -54,8 +57,13 @@ impl Waiter {
     /// For who does not wait.
     #[cfg(test)]
     pub(super) fn for_tests() -> Self {
-        let places = Places::new(&Settings::for_tests(), Gauge::default());
+        let places = Places::new(&Settings::for_tests(), Gauge::default(), &Shutdown::new());
         Self { places, key: KeyIndex(0), connection: None }
+    }
+
+    /// Where what is left to do runs when the request has gone.
+    pub(super) const fn tasks(&self) -> &Shutdown {
+        &self.places.tasks
     }
 
     /// Takes a place.

@@ -19,6 +19,7 @@ const LATEST: &str = "latest";
 pub(super) struct MailboxPath(pub(super) MailboxName);
 
 /// A message in a mailbox.
+#[derive(Clone)]
 pub(super) struct MessagePath {
     pub(super) mailbox: MailboxName,
     pub(super) id: MessageId,
@@ -68,7 +69,14 @@ impl AnyPath {
     {
         let Self { mailbox, which } = self;
         match which {
-            Which::This(id) => Box::pin(read(MessagePath { mailbox, id })).await,
+            Which::This(id) => {
+                let path = MessagePath { mailbox, id };
+                match Box::pin(read(path.clone())).await {
+                    // It may have gone while it was read: how, is known now.
+                    Err(problem) if problem.is_of_missing_message() => Err(Box::pin(path.missing(inbox)).await?),
+                    read => read,
+                }
+            }
             Which::Newest(newest) => newest.read(inbox, mailbox, read).await,
         }
     }
@@ -202,4 +210,31 @@ fn id(params: &RawPathParams) -> Result<MessageId, Problem> {
 /// Whether the path means the newest message in place of one with an id.
 pub(super) async fn is_latest(parts: &mut Parts) -> bool {
     params(parts).await.is_ok_and(|params| segment(&params, "id") == LATEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::inbox::Lost;
+    use crate::inbox::tests::{envelope, inbox, settings};
+
+    #[tokio::test]
+    async fn a_message_that_goes_while_it_is_read_is_gone_and_no_failure() {
+        let inbox = inbox(settings(), u64::MAX).await;
+        let mailbox = inbox.mailbox("user").unwrap();
+        let raw = Bytes::from_static(b"Subject: one\r\n\r\ntext\r\n");
+        crate::smtp::Backend::deliver(&inbox, &envelope(&["user@example.com"]), raw).await.unwrap();
+        let page = crate::inbox::Page { before: None, after: None, limit: 1, max_bytes: 1000 };
+        let id = inbox.list(&mailbox, page).await.unwrap().messages[0].message.id;
+        let inbox = &inbox;
+        let read = async |path: MessagePath| -> Result<(), Problem> {
+            inbox.delete(&path.mailbox, path.id).await?;
+            Err(Lost::Deleted.into())
+        };
+        let path = AnyPath { mailbox, which: Which::This(id) };
+        let problem = path.read(inbox, read).await.unwrap_err();
+        assert!(format!("{problem:?}").contains("was deleted from mailbox user"), "{problem:?}");
+    }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::inbox::StoreError;
+use crate::inbox::{Lost, StoreError};
 
 /// The `error` of a message that is not there, and of one that was.
 pub(super) const MESSAGE_NOT_FOUND: &str = "message not found";
@@ -279,6 +279,16 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_) => Self::unavailable("the mail cannot be read at the moment; try again"),
             StoreError::Full(_) => Self::unavailable("the store is full; try again when mail has expired"),
             StoreError::Damaged(_) => Self::internal(),
+        }
+    }
+}
+
+/// What goes while it is read was none, and no failure.
+impl From<Lost> for Problem {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Deleted => Self::not_found(MESSAGE_NOT_FOUND, lost.to_string()),
+            Lost::Failed(error) => error.into(),
         }
     }
 }

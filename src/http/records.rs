@@ -162,7 +162,7 @@ impl List {
         match item {
             Item::Kept(stored) => Ok(Some((stored, Share::none()))),
             // One that has gone meanwhile is not in the list any more.
-            Item::Named(id) => self.room.message(&self.inbox, &self.mailbox, id).await,
+            Item::Named(id) => Ok(self.room.message(&self.inbox, &self.mailbox, id).await?),
         }
     }
 

@@ -99,9 +99,8 @@ fn mailboxes(
                 .layer(Extension(gate))
                 .layer(Extension(Streams::new(settings, tasks)))
                 .layer(Extension(Made::new()))
-                .layer(Extension(Arc::new(Hall::default())))
-                .layer(Extension(tasks.clone()))
-                .layer(Extension(Places::new(settings, metrics.held.clone()))),
+                .layer(Extension(Arc::new(Hall::new(settings))))
+                .layer(Extension(Places::new(settings, metrics.held.clone(), tasks))),
         )
         .with_state(inbox);
     (routes, api)

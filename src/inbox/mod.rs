@@ -28,8 +28,8 @@ pub use self::filter::{Filter, FilterError};
 pub use self::fresh::FreshError;
 pub use self::search::Miss;
 pub use crate::store::{
-    Gone, GoneReason, Lease, LeaseOutcome, LeaseStep, LeaseToken, Listing, MailboxSummary, Mark, Page, Raw, StoreError,
-    Stored,
+    Gone, GoneReason, Lease, LeaseOutcome, LeaseStep, LeaseToken, Listing, Lost, MailboxSummary, Mark, Page, Raw,
+    StoreError, Stored,
 };
 
 use self::attempts::{Ledger, Limits};
@@ -83,7 +83,7 @@ pub struct Inbox {
     parsing: Arc<Semaphore>,
     /// Turns at reading large messages for what a search wants of their header, and at looking through their texts.
     looking: Arc<Semaphore>,
-    /// Turns at looking for regular expressions, which may take long in any text.
+    /// Turns at looking for regular expressions in one message, which may take long.
     matching: Arc<Semaphore>,
     /// The same where it takes little: nobody who has little to look in waits for those who have much.
     glancing: Arc<Semaphore>,

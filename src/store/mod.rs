@@ -25,7 +25,7 @@ pub use self::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Uncl
 pub use self::events::{Lagged, Mark, Subscription, Watch};
 pub use self::gone::{Gone, GoneReason};
 pub use self::kept::{Delivery, Event, Listing, MailboxSummary, Page, Stored};
-pub use self::raw::{CHUNK_BYTES, Raw};
+pub use self::raw::{CHUNK_BYTES, Lost, Raw};
 pub use self::redis::{Durability, RedisServer, RedisSettings};
 
 use self::embedded::Embedded;

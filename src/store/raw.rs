@@ -72,15 +72,15 @@ impl Raw {
     ///
     /// # Errors
     /// Where the store cannot be read, the bytes have changed, or the message has been deleted meanwhile.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Lost> {
         match &mut self.source {
             Source::Held(bytes, at) => {
                 let chunk = bytes.slice(*at..bytes.len().min(*at + CHUNK_BYTES));
                 *at += chunk.len();
                 Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
             }
-            Source::Embedded(extent) => extent.chunk().await.map_err(StoreError::from),
-            Source::Redis(body) => body.chunk().await.map_err(StoreError::from),
+            Source::Embedded(extent) => extent.chunk().await,
+            Source::Redis(body) => body.chunk().await,
         }
     }
 
@@ -120,23 +120,20 @@ impl Raw {
 }
 
 /// Why there are no bytes where there were some.
-pub(super) enum Lost {
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Lost {
     /// The message was deleted, or has expired and was swept.
+    #[error("the message was deleted while it was read")]
     Deleted,
     /// Something else.
-    Failed(StoreError),
-}
-
-impl From<StoreError> for Lost {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error)
-    }
+    #[error(transparent)]
+    Failed(#[from] StoreError),
 }
 
 impl From<Lost> for StoreError {
     fn from(lost: Lost) -> Self {
         match lost {
-            Lost::Deleted => Self::Unavailable("the message was deleted while it was read".to_owned()),
+            Lost::Deleted => Self::Unavailable(lost.to_string()),
             Lost::Failed(error) => error,
         }
     }

@@ -84,7 +84,7 @@ pub(super) const OF_ALL: [Shared; 8] = [
     Shared {
         status: 503,
         name: "Unavailable",
-        meaning: "The store cannot be reached, the server is stopping, or the answer took too long",
+        meaning: "The store cannot be reached, the server is stopping, other large answers are in the way, or the answer took too long",
         problems: || vec![Problem::unavailable("the server is stopping"), Problem::timeout(Duration::from_secs(30))],
     },
 ];

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::store::contract::{ALL, Lab, Subject, all, name, to};
-use crate::store::{CHUNK_BYTES, GoneReason, Kind, Store};
+use crate::store::{CHUNK_BYTES, GoneReason, Kind, Lost, Store};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const MIB: usize = 1024 * 1024;
@@ -297,7 +297,7 @@ async fn a_large_message_that_has_changed_is_not_begun() {
     let (_, id) = lab.deliver("alice", &[b'x'; 3 * CHUNK_BYTES]).await;
     let lab = lab.reopen(|data_dir| flip(data_dir, 1)).await;
     let mut raw = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap();
-    assert!(matches!(raw.chunk().await, Err(StoreError::Damaged(_))));
+    assert!(matches!(raw.chunk().await, Err(Lost::Failed(StoreError::Damaged(_)))));
     let part = lab.store.open_raw(&name("alice"), id).await.unwrap().unwrap().part(0..5);
     assert!(matches!(part.into_bytes().await, Err(StoreError::Damaged(_))), "a part of it either");
 }
@@ -310,7 +310,7 @@ async fn a_message_that_changes_while_it_is_read_does_not_come_to_its_end() {
     assert_eq!(raw.chunk().await.unwrap().unwrap().len(), CHUNK_BYTES);
     flip(&lab.data_dir(), 1);
     assert_eq!(raw.chunk().await.unwrap().unwrap().len(), CHUNK_BYTES);
-    assert!(matches!(raw.chunk().await, Err(StoreError::Damaged(_))));
+    assert!(matches!(raw.chunk().await, Err(Lost::Failed(StoreError::Damaged(_)))));
 }
 
 #[tokio::test]
@@ -321,7 +321,7 @@ async fn a_message_whose_room_is_given_back_while_it_is_read_ends_in_an_error() 
     assert!(raw.chunk().await.unwrap().is_some());
     lab.clock.advance(Duration::from_secs(26 * 3600));
     lab.store.sweep().await.unwrap();
-    assert!(matches!(raw.chunk().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(raw.chunk().await, Err(Lost::Deleted)));
 }
 
 #[tokio::test]
