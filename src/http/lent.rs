@@ -43,7 +43,7 @@ impl Drop for Lent {
         let (inbox, mailbox, in_hand) = (self.inbox.clone(), self.mailbox.clone(), std::mem::take(&mut self.in_hand));
         self.tasks.spawn(async move {
             if let Err(error) = inbox.put_back(&mailbox, in_hand).await {
-                tracing::warn!(%error, "a message that nobody was told of stays leased until its lease ends");
+                tracing::warn!(%error, "a message that nobody was told of may stay leased until its lease ends");
             }
         });
     }

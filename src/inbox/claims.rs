@@ -107,12 +107,13 @@ impl Inbox {
     /// Gives back what is in hand. What was not leased after all stays as it is.
     ///
     /// # Errors
-    /// Where the store cannot be written.
+    /// Where the store cannot be written for one of them; the others are given back all the same.
     pub async fn put_back(&self, mailbox: &MailboxName, InHand(leases): InHand) -> Result<(), StoreError> {
+        let mut all = Ok(());
         for (id, token) in leases {
-            self.step(mailbox, id, token, LeaseStep::Release).await?;
+            all = self.step(mailbox, id, token, LeaseStep::Release).await.map(drop).and(all);
         }
-        Ok(())
+        all
     }
 
     /// Takes a step with the lease that `token` proves.
