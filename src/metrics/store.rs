@@ -42,7 +42,7 @@ pub struct Store {
     pub append: Timing,
     /// What failed.
     pub failures: Counters<Failure>,
-    /// Bytes of mail that are held, raw mail and records together.
+    /// Bytes that are held: raw mail and records, and what the index has above its share.
     pub held_bytes: Gauge,
     /// The most of them.
     pub max_bytes: Gauge,
@@ -54,6 +54,8 @@ pub struct Store {
     pub redis_used_bytes: Gauge,
     /// The most of them; 0 where there is no limit.
     pub redis_max_bytes: Gauge,
+    /// How far this clock and that of Redis are apart.
+    pub clock_skew_seconds: Gauge,
     /// What the writer was asked for and has not answered.
     pub waiting: Gauge,
     /// Messages that are durable and not in the index yet.
@@ -65,7 +67,7 @@ impl Store {
         let gauges = [
             (
                 "restante_store_held_bytes",
-                "Bytes that the store holds, raw mail and records together",
+                "Bytes that the store holds: raw mail and records, and what the index has above 32 MiB",
                 &self.held_bytes,
             ),
             ("restante_store_max_bytes", "The most bytes that the store holds (STORE_MAX_BYTES)", &self.max_bytes),
@@ -88,6 +90,11 @@ impl Store {
                 "restante_store_redis_max_bytes",
                 "The most of it (maxmemory), 0 where there is no limit",
                 &self.redis_max_bytes,
+            ),
+            (
+                "restante_store_clock_skew_seconds",
+                "How far the clocks of this server and of Redis are apart; looked at every 30 s",
+                &self.clock_skew_seconds,
             ),
             (
                 "restante_store_waiting_jobs",

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod contract;
 mod claims;
+mod doubt;
 mod embedded;
 mod events;
 mod gone;
@@ -28,6 +29,7 @@ pub use self::kept::{Delivery, Event, Listing, MailboxSummary, Page, Stored};
 pub use self::raw::{CHUNK_BYTES, Lost, Raw};
 pub use self::redis::{Durability, RedisServer, RedisSettings};
 
+use self::doubt::Noted;
 use self::embedded::Embedded;
 use self::events::Events;
 use self::kept::distinct;
@@ -307,21 +309,32 @@ impl Store {
     /// # Errors
     /// Where the store cannot be written.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
-        let now = self.clock.now();
+        self.sweep_until(self.clock.now()).await
+    }
+
+    /// The same with what has expired until `sure`.
+    async fn sweep_until(&self, sure: Timestamp) -> Result<u64, StoreError> {
         let removed = self.counted(match &self.backend {
-            Backend::Memory(memory) => memory.sweep(now),
-            Backend::Embedded(embedded) => embedded.sweep(now).await,
-            Backend::Redis(redis) => Box::pin(redis.sweep(now)).await,
+            Backend::Memory(memory) => memory.sweep(sure),
+            Backend::Embedded(embedded) => embedded.sweep(sure).await,
+            Backend::Redis(redis) => Box::pin(redis.sweep(sure)).await,
         })?;
         self.metrics.removed.of(Removal::Expired).inc_by(removed);
         Ok(removed)
     }
 
-    /// When a server was last at work with what is kept here; `None` where nobody knows.
-    fn seen(&self) -> Option<Timestamp> {
+    /// What the server before this one knew of the clock; `None` where nobody knows.
+    fn noted(&self) -> Option<Noted> {
         match &self.backend {
-            Backend::Embedded(embedded) => embedded.seen(),
+            Backend::Embedded(embedded) => embedded.noted(),
             Backend::Memory(_) | Backend::Redis(_) => None,
+        }
+    }
+
+    /// Notes for the next start what is known of the clock.
+    async fn note(&self, noted: Noted) {
+        if let Backend::Embedded(embedded) = &self.backend {
+            embedded.note(noted).await;
         }
     }
 

@@ -1,53 +1,60 @@
 //! The removal of what has expired, every now and then.
 //!
-//! A clock that is suddenly far ahead may be wrong: it was set by hand, or by a time server that is, or has not been set since
-//! the machine was started. Mail is not served then, as far as the clock goes; but it is not removed before the clock has had
-//! time to come back. What several servers share is removed only by those whose clocks agree with that of Redis.
+//! What the clock says is expired is not served. It is removed when the clock is believed (see `doubt`), and before that as
+//! far as it had to expire in any case. What several servers share is removed only by those whose clocks agree with that of
+//! Redis.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::doubt::{Doubt, JUMP, Noted};
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
+use crate::metrics::level;
 use crate::shutdown::Shutdown;
 
 /// How long an expired message may still take up room; it is not served any more from the moment of its expiry on.
 pub(super) const INTERVAL: Duration = Duration::from_secs(30);
-/// A clock that has gained so much on the time that has passed has jumped. Time servers correct less than this, or slowly.
-const JUMP: Duration = Duration::from_secs(60);
-/// How long a clock that has jumped ahead is not believed. Who sets a clock wrongly mostly notices within that; room is short
-/// for no longer than this after a machine has slept.
-const DISBELIEF: Duration = Duration::from_secs(15 * 60);
+/// How often it is said that nothing is removed as the clocks differ.
+const REMINDER: Duration = Duration::from_secs(60 * 60);
 
 /// Removes what has expired, each time that `interval` is over, until the tasks are stopped.
 pub(super) async fn run(store: Store, interval: Duration, tasks: Shutdown) {
-    let mut due = tokio::time::interval_at(Instant::now() + interval, interval);
+    let start = Instant::now();
+    let mut due = tokio::time::interval_at(start + interval, interval);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut doubt = Doubt::new(store.seen().unwrap_or_else(|| store.clock.now()), Instant::now());
-    let mut agreed = true;
+    let (now, mut told) = (store.clock.now(), None);
+    let mut doubt = Doubt::new(store.noted().unwrap_or(Noted { sure: now, doubted: None }), now, start);
+    store.note(doubt.look(now, start)).await;
     loop {
-        tokio::select! {
-            () = tasks.requested() => return,
-            _ = due.tick() => {}
+        let is_end = tokio::select! {
+            () = tasks.requested() => true,
+            _ = due.tick() => false,
+        };
+        let noted = doubt.look(store.clock.now(), Instant::now());
+        store.note(noted).await;
+        if is_end {
+            return;
         }
-        if doubt.is_believed(store.clock.now(), Instant::now())
-            && let Err(error) = sweep_if_agreed(&store, &mut agreed).await
-        {
+        if let Err(error) = sweep_if_agreed(&store, noted.sure, &mut told).await {
             tracing::warn!(%error, "expired mail was not removed; it will be tried again");
         }
     }
 }
 
-/// Removes what has expired, unless the clock is another one than that of the servers that keep the mail.
-async fn sweep_if_agreed(store: &Store, agreed: &mut bool) -> Result<(), StoreError> {
+/// Removes what has expired until `sure`, unless the clock is another one than that of the servers that keep the mail; `told` is
+/// when that was last said.
+async fn sweep_if_agreed(store: &Store, sure: Timestamp, told: &mut Option<Instant>) -> Result<(), StoreError> {
     let (there, here) = (store.time().await?, store.clock.now());
     let secs = there.since(here).max(here.since(there)).as_secs();
-    let was_agreed = std::mem::replace(agreed, secs <= JUMP.as_secs());
-    if *agreed {
-        return store.sweep().await.map(drop);
+    store.metrics.clock_skew_seconds.set(level(secs));
+    if secs <= JUMP.as_secs() {
+        *told = None;
+        return store.sweep_until(sure).await.map(drop);
     }
-    if was_agreed {
+    if told.is_none_or(|told| told.elapsed() >= REMINDER) {
+        *told = Some(Instant::now());
         tracing::warn!(
             secs,
             "the clocks of this server and of Redis differ; expired mail is not removed until they agree"
@@ -56,61 +63,17 @@ async fn sweep_if_agreed(store: &Store, agreed: &mut bool) -> Result<(), StoreEr
     Ok(())
 }
 
-/// What is thought of the clock, by the time that has passed.
-struct Doubt {
-    /// What the clock said when it was last believed, and when that was.
-    clock: Timestamp,
-    passed: Instant,
-    /// Until when it is not believed.
-    until: Option<Instant>,
-    /// Whether it was believed since the start.
-    has_been_right: bool,
-}
-
-impl Doubt {
-    /// By what the clock said when it was believed before the start, as if no time had passed since.
-    const fn new(clock: Timestamp, passed: Instant) -> Self {
-        Self { clock, passed, until: None, has_been_right: false }
-    }
-
-    /// Whether the clock is right as far as anybody knows.
-    fn is_believed(&mut self, clock: Timestamp, passed: Instant) -> bool {
-        let expected = self.clock.after(passed.duration_since(self.passed));
-        let is_ahead = clock > expected.after(JUMP);
-        match self.until {
-            None if is_ahead => {
-                let secs = clock.as_secs() - expected.as_secs();
-                if self.has_been_right {
-                    tracing::warn!(
-                        secs,
-                        "the clock has jumped ahead; what has expired by that stays for a while, in case it goes back"
-                    );
-                } else {
-                    tracing::info!(
-                        secs,
-                        "the server was stopped for so long, or the clock is ahead; what has expired stays for a while"
-                    );
-                }
-                self.until = Some(passed + DISBELIEF);
-                false
-            }
-            Some(until) if is_ahead && passed < until => false,
-            _ => {
-                *self = Self { clock, passed, until: None, has_been_right: true };
-                true
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use tokio::runtime::Handle;
 
     use super::*;
     use crate::clock::Clock;
-    use crate::mail::MessageId;
-    use crate::store::contract::{Lab, Subject, name};
+    use crate::mail::{Message, MessageId};
+    use crate::metrics::Removal;
+    use crate::store::contract::{Lab, Subject, name, to};
+    use crate::store::doubt::DISBELIEF;
     use crate::store::redis::tests::Release;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -135,35 +98,77 @@ mod tests {
         assert_eq!(lab.seqs("alice").await, [0; 0], "a clock that stays ahead is right");
     }
 
-    /// Has something done behind what the writer was asked for until now. It is a thread of its own: while it is waited for
-    /// here, no time passes.
-    async fn wait_for_writer(lab: &Lab, id: MessageId) {
-        let (store, runtime) = (lab.store.clone(), Handle::current());
-        let deleting = tokio::task::spawn_blocking(move || runtime.block_on(store.delete(&name("nobody"), id)));
-        assert!(!deleting.await.unwrap().unwrap());
+    #[tokio::test(start_paused = true)]
+    async fn what_expired_before_a_clock_is_doubted_takes_no_room_meanwhile() {
+        let lab = Lab::open(Subject::Memory).await;
+        let start = lab.clock.now();
+        let short = Message { expires_at: start.after(DISBELIEF / 3), ..lab.message() };
+        lab.store.append(to(&["alice"]), short, Bytes::from_static(b"hello")).await.unwrap();
+        let (seq, _) = lab.deliver("alice", b"hello").await;
+        tokio::time::sleep(INTERVAL).await;
+        lab.clock.set(start.after(3 * DAY));
+        tokio::time::sleep(DISBELIEF / 2).await;
+        assert_eq!(lab.store.metrics.removed.of(Removal::Expired).get(), 1);
+        lab.clock.set(start);
+        assert_eq!(lab.seqs("alice").await, [seq]);
+    }
+
+    /// Lets time pass, and the sweeper and the writer work. The writer is a thread of its own: while it is waited for here, no time
+    /// passes.
+    async fn pass(lab: &Lab, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            tokio::time::sleep(INTERVAL).await;
+            // The sweeper asks for one thing after the other.
+            for _ in 0..8 {
+                let (store, runtime) = (lab.store.clone(), Handle::current());
+                let id = MessageId::new(Timestamp::from_millis(0));
+                let deleting = tokio::task::spawn_blocking(move || runtime.block_on(store.delete(&name("nobody"), id)));
+                assert!(!deleting.await.unwrap().unwrap());
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn mail_outlives_a_start_with_a_clock_that_is_wrong() {
         let lab = Lab::open(Subject::Embedded).await;
         let (right, wrong) = (lab.clock.now(), lab.clock.now().after(3 * DAY));
-        let (seq, id) = lab.deliver("alice", b"hello").await;
-        lab.store.sweep().await.unwrap();
+        let (seq, _) = lab.deliver("alice", b"hello").await;
+        pass(&lab, INTERVAL).await;
         lab.clock.set(wrong);
         let lab = lab.reopen(|_| ()).await;
-        tokio::time::sleep(DISBELIEF - JUMP).await;
+        pass(&lab, DISBELIEF - JUMP).await;
         assert_eq!(lab.seqs("alice").await, [0; 0], "by the clock it has expired");
-        wait_for_writer(&lab, id).await;
         lab.clock.set(right);
         assert_eq!(lab.seqs("alice").await, [seq]);
 
         // One that was really off for days.
         lab.clock.set(wrong);
         let lab = lab.reopen(|_| ()).await;
-        tokio::time::sleep(DISBELIEF + 3 * INTERVAL).await;
-        wait_for_writer(&lab, id).await;
+        pass(&lab, DISBELIEF + 3 * INTERVAL).await;
         lab.clock.set(right);
         assert_eq!(lab.seqs("alice").await, [0; 0], "a clock that stays ahead is right");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn runs_that_are_short_remove_what_has_expired_too() {
+        let mut lab = Lab::open(Subject::Embedded).await;
+        let right = lab.clock.now();
+        lab.deliver("alice", b"hello").await;
+        let mut runs = 0;
+        while lab.store.metrics.removed.of(Removal::Expired).get() == 0 {
+            assert!(runs < 8, "it never goes");
+            lab.clock.advance(3 * DAY);
+            lab = lab.reopen(|_| ()).await;
+            for _ in 0..4 {
+                pass(&lab, INTERVAL).await;
+                lab.clock.advance(INTERVAL);
+            }
+            runs += 1;
+        }
+        assert_eq!(runs, 8, "a quarter of an hour in all");
+        lab.clock.set(right);
+        assert_eq!(lab.seqs("alice").await, [0; 0]);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,28 +178,20 @@ mod tests {
         lab.clock.set(now);
         let (seq, _) = lab.deliver("alice", b"hello").await;
         lab.clock.set(now.after(3 * DAY));
-        let mut agreed = true;
-        sweep_if_agreed(&lab.store, &mut agreed).await.unwrap();
+        let mut told = None;
+        sweep_if_agreed(&lab.store, lab.clock.now(), &mut told).await.unwrap();
+        let skew = lab.store.metrics.clock_skew_seconds.get();
+        assert!((3 * 86_400 - 60..=3 * 86_400).contains(&skew), "{skew}");
         lab.clock.set(now);
-        assert_eq!((lab.seqs("alice").await, agreed), (vec![seq], false));
-        sweep_if_agreed(&lab.store, &mut agreed).await.unwrap();
-        assert!(agreed);
-    }
-
-    #[test]
-    fn a_clock_is_believed_as_long_as_it_goes_with_the_time() {
-        let (start, zero) = (Instant::now(), Timestamp::from_millis(1_800_000_000_000));
-        let mut doubt = Doubt::new(zero, start);
-        let mut ask = |clock: u64, passed: u64| {
-            let [clock, passed] = [clock, passed].map(Duration::from_secs);
-            doubt.is_believed(zero.after(clock), start + passed)
-        };
-        assert!(ask(30, 30) && ask(89, 60) && ask(3600, 3600));
-        assert!(ask(0, 3630), "one that went back makes nothing expire");
-        assert!(ask(30, 3660));
-        assert!(!ask(200, 3690) && !ask(3600, 3720), "one that jumped ahead may");
-        assert!(ask(120, 3750), "it is right again");
-        assert!(!ask(86_400, 3780) && !ask(87_000, 4380) && ask(87_300, 4680), "it stays where it is");
-        assert!(ask(87_330, 4710));
+        assert_eq!(lab.seqs("alice").await, [seq]);
+        let first = told.unwrap();
+        sweep_if_agreed(&lab.store, now, &mut told).await.unwrap();
+        assert_eq!(told, None);
+        lab.clock.set(now.after(DAY));
+        for (said, is_again) in [(first, false), (first.checked_sub(REMINDER).unwrap(), true)] {
+            told = Some(said);
+            sweep_if_agreed(&lab.store, now, &mut told).await.unwrap();
+            assert_eq!(told != Some(said), is_again);
+        }
     }
 }

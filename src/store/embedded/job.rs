@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
 use crate::store::StoreError;
 use crate::store::claims::{Lease, LeaseOutcome, LeaseStep, LeaseToken};
+use crate::store::doubt::Noted;
 
 /// The most jobs, and the most bytes, that are done together: so long at most the first of them waits for the others.
 const BATCH_JOBS: usize = 512;
@@ -24,6 +25,8 @@ pub(super) enum Job {
     /// After a sweep that removed so many messages, or that found no room to remove any; the answer is whether more is to be
     /// done.
     Tidy(Timestamp, u64, Answer<bool>),
+    /// To note for the next start what is known of the clock.
+    Note(Noted, Answer<()>),
     Close,
 }
 
@@ -111,6 +114,7 @@ pub(super) struct Batch {
     pub(super) chores: Vec<Chore>,
     pub(super) flushes: Vec<Answer<()>>,
     pub(super) tidies: Vec<(Timestamp, u64, Answer<bool>)>,
+    pub(super) notes: Vec<(Noted, Answer<()>)>,
     pub(super) is_last: bool,
 }
 
@@ -145,6 +149,7 @@ impl Batch {
                 Job::Chore(chore) => batch.chores.push(chore),
                 Job::Flush(answer) => batch.flushes.push(answer),
                 Job::Tidy(now, removed, answer) => batch.tidies.push((now, removed, answer)),
+                Job::Note(noted, answer) => batch.notes.push((noted, answer)),
                 Job::Close => batch.is_last = true,
             }
             let looks = if jobs < last / 2 { LOOKS } else { 1 };

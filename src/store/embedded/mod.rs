@@ -50,6 +50,7 @@ use self::reader::Reader;
 use self::segments::SegmentFiles;
 use self::writer::Writer;
 use super::claims::{Claimed, Lease, LeaseOutcome, LeaseStep, LeaseToken, Unclaimed};
+use super::doubt::Noted;
 use super::readiness::Readiness;
 use super::{
     Delivery, Events, Gone, Listing, MailboxSummary, OpenError, Page, Raw, Settings, StoreError, Stored, closing,
@@ -76,7 +77,7 @@ pub(super) struct Embedded {
     backlog: Backlog,
     metrics: Arc<metrics::Store>,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
-    seen: Option<Timestamp>,
+    noted: Option<Noted>,
 }
 
 impl Embedded {
@@ -104,7 +105,7 @@ impl Embedded {
         now: Timestamp,
     ) -> Result<Self, OpenError> {
         let directory = Directory::open(data_dir)?;
-        let seen = directory.seen();
+        let noted = directory.noted();
         let name = directory.path().display().to_string();
         let failed =
             |error: &dyn std::fmt::Display| OpenError(format!("data directory {name} cannot be used: {error}"));
@@ -138,12 +139,20 @@ impl Embedded {
             .map_err(|error| failed(&error))?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
         let writer = tokio::sync::Mutex::new(Some(writer));
-        Ok(Self { queue, room, reader, quota, health, ready: Readiness::default(), backlog, metrics, writer, seen })
+        Ok(Self { queue, room, reader, quota, health, ready: Readiness::default(), backlog, metrics, writer, noted })
     }
 
-    /// When a server was last at work with this directory, before this one.
-    pub(super) const fn seen(&self) -> Option<Timestamp> {
-        self.seen
+    /// What the server that was at work with this directory before this one knew of the clock.
+    pub(super) const fn noted(&self) -> Option<Noted> {
+        self.noted
+    }
+
+    /// Notes for the next start what is known of the clock.
+    pub(super) async fn note(&self, noted: Noted) {
+        let (answer, answered) = Answer::channel();
+        if let Err(error) = self.ask(Job::Note(noted, answer), answered).await {
+            tracing::debug!(%error, "the time is not noted");
+        }
     }
 
     pub(super) async fn append(

@@ -178,6 +178,10 @@ impl Writer {
             answer.value = self.tidy(now, removed);
             answer.give(Ok(()));
         }
+        for (noted, answer) in batch.notes {
+            self.parts.directory.note(noted);
+            answer.give(Ok(()));
+        }
     }
 
     /// Writes the messages and makes them durable; each is answered for itself.

@@ -57,7 +57,6 @@ impl Writer {
 
     /// Gives room back after a sweep, some of it at a time; says whether there is more.
     pub(super) fn tidy(&mut self, now: Timestamp, removed: u64) -> bool {
-        self.parts.directory.note(now);
         // First of all: a segment whose hour is not over must not go before the rows that name it have gone for good.
         let is_synced = self.give_back(false);
         // Those that nothing was ever committed to are not counted yet, and must go too.
