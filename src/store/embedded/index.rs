@@ -289,6 +289,14 @@ pub(super) fn sync(connection: &Connection) -> rusqlite::Result<()> {
     synced.map(drop)
 }
 
+/// Notes for good the largest seq that was given out.
+pub(super) fn note_seq(connection: &Connection, last_seq: u64) -> rusqlite::Result<()> {
+    set_durable(connection, true)?;
+    let noted = connection.prepare_cached("UPDATE counter SET last_seq = ?1")?.execute([to_row(last_seq)]);
+    set_durable(connection, false)?;
+    noted.map(drop)
+}
+
 /// How many bytes of the index are in use.
 pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let pages = |pragma| connection.prepare_cached(pragma)?.query_row([], |row| row.get(0).map(from_row));

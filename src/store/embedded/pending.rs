@@ -122,6 +122,11 @@ impl Pending {
         gone
     }
 
+    /// Forgets a segment that is gone for good, and of which nothing is pending.
+    pub(super) fn forget(&mut self, segment: SegmentId) {
+        self.ends.remove(&segment);
+    }
+
     /// The seq of a message in a mailbox.
     pub(super) fn seq(&self, id: MessageId, mailbox: &MailboxName) -> Option<u64> {
         let same = self.messages.iter().filter(|message| message.head.id == id);

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rusqlite::Connection;
+
 use super::super::held::{self, Held};
 use super::super::index::{self, Extent, SWEEP_STEP};
 use super::super::pending::Unindexed;
@@ -34,7 +36,7 @@ impl Writer {
         if self.freed.is_empty() {
             return true;
         }
-        if !is_synced && let Err(error) = self.sync_index() {
+        if !is_synced && let Err(error) = self.retried(index::sync) {
             tracing::warn!(%error, "the index could not be synced; some room comes back later");
             self.freed.truncate(FREED_MAX);
             return false;
@@ -48,10 +50,10 @@ impl Writer {
     }
 
     /// The write-ahead log may be what fills the disk, so it is emptied before this fails.
-    fn sync_index(&self) -> rusqlite::Result<()> {
-        index::sync(&self.parts.connection).or_else(|_| {
+    fn retried(&self, change: impl Fn(&Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+        change(&self.parts.connection).or_else(|_| {
             self.checkpoint();
-            index::sync(&self.parts.connection)
+            change(&self.parts.connection)
         })
     }
 
@@ -64,10 +66,7 @@ impl Writer {
             self.live.entry(id).or_default();
         }
         if self.pending.needs_any(|id| id.is_over(now)) && matches!(self.flush(), Err(StoreError::Full(_))) {
-            // There is no room to index what is pending there, and it has expired with the rest.
-            for Unindexed { head, place, .. } in self.pending.let_go(now) {
-                self.release(vec![Extent { place, len: head.len() }]);
-            }
+            self.let_go(now);
         }
         // On a full disk the rows of a segment may be there yet. They are not needed to see that it is over, and without
         // its room they could never be removed.
@@ -83,6 +82,18 @@ impl Writer {
             tracing::warn!(%error, "the free space of the disk cannot be seen");
         }
         has_more
+    }
+
+    /// Lets go what is pending in segments that are over: there is no room to index it, and it has expired with the rest.
+    fn let_go(&mut self, now: Timestamp) {
+        // Without the log only the index knows which seqs have been given out. To note that takes no page of it.
+        if let Err(error) = self.retried(|connection| index::note_seq(connection, self.last_seq)) {
+            tracing::warn!(%error, "mail that has expired stays, as the last seq cannot be noted; it will be tried again");
+            return;
+        }
+        for Unindexed { head, place, .. } in self.pending.let_go(now) {
+            self.release(vec![Extent { place, len: head.len() }]);
+        }
     }
 
     /// Removes the segments that `is_done` says nobody needs, by how many of their entries are referred to.
@@ -109,12 +120,15 @@ impl Writer {
     }
 
     /// Forgets up to where segments are indexed that are not there any more.
-    pub(super) fn forget(&self, gone: Vec<SegmentId>) {
+    pub(super) fn forget(&mut self, gone: Vec<SegmentId>) {
         if gone.is_empty() {
             return;
         }
         // A file that came back with the power would be taken for a log that was never read.
         let synced = self.segments.sync_names().map_err(StoreError::from);
+        if synced.is_ok() {
+            gone.iter().for_each(|id| self.pending.forget(*id));
+        }
         let mut gone = gone.into_iter();
         if let Err(error) = synced.and_then(|()| Ok(gone.try_for_each(|id| held::forget(&self.parts.connection, id))?))
         {

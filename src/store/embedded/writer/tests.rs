@@ -288,6 +288,47 @@ fn a_segment_that_is_over_goes_though_there_was_no_room_to_index_its_mail() {
 }
 
 #[test]
+fn no_seq_of_mail_that_was_let_go_is_given_out_again_whenever_the_writer_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut full = writer(dir.path());
+    full.parts.max_messages = u64::MAX;
+    execute(&full, "PRAGMA max_page_count = 24");
+    let mut last = 0;
+    while full.flush().is_ok() {
+        last = append(&mut full, &[("alice", 6); 10]).pop().unwrap().unwrap()[0];
+    }
+    let trap =
+        "CREATE TEMP TRIGGER trap2 BEFORE UPDATE OF last_seq ON main.counter BEGIN SELECT raise(ABORT, 'trap'); END";
+    execute(&full, trap);
+    let segments = || dir.path().join("data/segments").read_dir().unwrap().count();
+    full.tidy(Timestamp::from_millis(7 * HOUR_MS), 0);
+    assert_eq!((segments(), full.pending.messages().len()), (1, 10), "nobody else knows the last seq");
+    execute(&full, "DROP TRIGGER trap2");
+    full.tidy(Timestamp::from_millis(7 * HOUR_MS), 0);
+    assert_eq!((segments(), full.pending.messages().len()), (0, 0));
+    drop(full);
+    let mut later = writer(dir.path());
+    assert_eq!(append(&mut later, &[("alice", 9)]).pop().unwrap().unwrap(), [last + 1]);
+}
+
+#[test]
+fn a_segment_that_was_let_go_is_not_in_the_index_afterwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut full = writer(dir.path());
+    full.parts.max_messages = u64::MAX;
+    execute(&full, "PRAGMA max_page_count = 24");
+    while full.flush().is_ok() {
+        assert!(append(&mut full, &[("alice", 8); 10]).iter().all(Result::is_ok));
+    }
+    assert!(append(&mut full, &[("bob", 6)])[0].is_ok());
+    full.tidy(Timestamp::from_millis(7 * HOUR_MS), 0);
+    assert!(full.pending.messages().iter().all(|message| message.recipients[0].mailbox.as_str() == "alice"));
+    execute(&full, "PRAGMA max_page_count = 1000");
+    full.flush().unwrap();
+    assert_eq!(held::all(&full.parts.connection).unwrap().len(), 1);
+}
+
+#[test]
 fn a_segment_that_was_emptied_goes_with_its_hour() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = writer(dir.path());
