@@ -93,7 +93,7 @@ pub struct MailboxSummary {
     pub mailbox: MailboxName,
     /// How many messages it holds that have not expired.
     pub count: u64,
-    /// When the newest of them arrived.
+    /// When the newest of them arrived, the one that a list begins with.
     pub newest_received_at: Timestamp,
 }
 

@@ -378,8 +378,7 @@ fn delivery_bytes(rcpt_to: &Recipients) -> u64 {
 impl Mailbox {
     fn summary(&self, name: &MailboxName, now: Timestamp) -> Option<MailboxSummary> {
         let live = self.messages.values().filter(|entry| entry.is_live(now)).map(|entry| &entry.body.message);
-        let (count, newest) =
-            live.fold((0, None), |(count, newest), message| (count + 1, newest.max(Some(message.received_at))));
+        let (count, newest) = live.fold((0, None), |(count, _), message| (count + 1, Some(message.received_at)));
         newest.map(|newest_received_at| MailboxSummary { mailbox: name.clone(), count, newest_received_at })
     }
 }

@@ -39,7 +39,8 @@ pub(super) use lookup;
 const LIST: &str =
     lookup!("WHERE mailbox = ?1 AND seq < ?2 AND seq > ?3 AND +expires_ms > ?4 ORDER BY seq DESC LIMIT ?5");
 const ONE: &str = lookup!("WHERE id = ?1 AND mailbox = ?2 AND +expires_ms > ?3");
-const MAILBOXES: &str = "SELECT mailbox, count(*), max(received_ms) FROM message
+// With `max` alone, SQLite takes `received_ms` from the row that has the maximum.
+const MAILBOXES: &str = "SELECT mailbox, count(*), received_ms, max(seq) FROM message
      WHERE mailbox > ?1 AND +expires_ms > ?2 GROUP BY mailbox ORDER BY mailbox LIMIT ?3";
 
 /// The reading side; shared by all callers.
@@ -163,6 +164,8 @@ impl Reader {
         mut next: impl FnMut(usize) -> rusqlite::Result<(Vec<Found>, bool)>,
     ) -> Result<Listing, StoreError> {
         let (mut messages, mut bytes, mut left_out) = (Vec::new(), 0, 0);
+        // Damaged ones behind the last that could be read: they are in the next page, if there is one.
+        let mut damaged = 0;
         loop {
             // What cannot be read is left out, and the page filled up with what comes behind it; one row more than there
             // is place for tells whether the mailbox goes on.
@@ -173,16 +176,19 @@ impl Reader {
                     return Ok(Listing { messages, more: true, left_out });
                 }
                 match self.stored(&row, mailbox) {
-                    Some(stored) => messages.push(stored),
+                    Some(stored) => {
+                        messages.push(stored);
+                        left_out += std::mem::take(&mut damaged);
+                    }
                     None if is_there(connection, row.seq)? => {
                         tracing::error!(id = %row.id, %mailbox, "a message is damaged and was left out of a list");
-                        left_out += 1;
+                        damaged += 1;
                     }
                     None => {}
                 }
             }
             if was_last {
-                return Ok(Listing { messages, more: false, left_out });
+                return Ok(Listing { messages, more: false, left_out: left_out + damaged });
             }
         }
     }

@@ -8,7 +8,7 @@ use super::deliveries::Attempt;
 use super::keys::Part;
 use super::link::number;
 use super::member::Member;
-use super::remove::{STEP, holder};
+use super::remove::holder;
 use super::replicas::Trace;
 use super::{Redis, pieces, reply, to_the_end, together, value};
 use crate::clock::Timestamp;
@@ -55,8 +55,8 @@ pub(super) struct Saved {
     is_new: bool,
     /// The expiry that the mailbox was listed with.
     listed_until: Option<u64>,
-    /// The oldest messages that the mailbox has no room for; they are there until they are removed.
-    excess: Vec<Member>,
+    /// Messages that the mailbox has no room for; they are there until they are removed.
+    pub(super) excess: Vec<Member>,
 }
 
 impl Redis {
@@ -187,7 +187,6 @@ impl Redis {
             number(parcel.ttl_ms),
             number(parcel.ttl_ms.saturating_add(STATE_MS)),
             number(self.mailbox_max_messages),
-            number(STEP as u64),
             Value::Bytes(parcel.raw.copied.clone().unwrap_or_default()),
         ];
         for delivery in recipients {
@@ -198,7 +197,7 @@ impl Redis {
             let rcpt_to = delivery.rcpt_to.to_string();
             let behind = value::behind_stamp(member, parcel.raw.bytes.len() as u64, &rcpt_to, record);
             args.push(Value::from(delivery.mailbox.as_str()));
-            args.push(Value::Bytes(member.write().into()));
+            args.push(Value::Bytes(Bytes::copy_from_slice(&member.write())));
             args.push(Value::Bytes(behind.into()));
         }
         let answers = reply::array(self.link.run(&self.scripts.save, keys, args).await?)?;
@@ -270,7 +269,6 @@ impl Parcel {
         let lifetime_ms = message.expires_at.as_millis().saturating_sub(now.as_millis());
         let member = Member {
             id: message.id,
-            received_at: message.received_at,
             expires_at: message.expires_at,
             record_len: u32::try_from(record.bytes.len()).unwrap_or(u32::MAX),
             shares_record: record.copied.is_none(),

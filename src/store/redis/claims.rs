@@ -31,15 +31,14 @@ impl Redis {
         let next_free_at = leases.values().copied().filter(|until| *until < NEVER).min();
         let mut filling = Filling::new(mailbox, page);
         loop {
-            let (is_end, after) = (found.len() < STEP, found.last().map(|(seq, _)| *seq));
-            found.retain(|(seq, member)| {
+            found.members.retain(|(seq, member)| {
                 member.is_live(now) && !leases.contains_key(&member.id) && !unwanted.contains(seq)
             });
-            let members: Vec<_> = found.into_iter().map(|(_, member)| member).collect();
-            if !self.fill(&mut filling, &members).await? || is_end {
-                return Ok(Unclaimed { listing: filling.listing, next_free_at });
+            let members: Vec<_> = found.members.into_iter().map(|(_, member)| member).collect();
+            if !self.fill(&mut filling, &members).await? || found.is_end {
+                return Ok(Unclaimed { listing: filling.done(), next_free_at });
             }
-            found = self.oldest(mailbox, page.before, after, STEP).await?;
+            found = self.oldest(mailbox, page.before, found.last, STEP).await?;
         }
     }
 
@@ -49,8 +48,8 @@ impl Redis {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
         let leases = self.leases(mailbox, now).await?;
-        let live =
-            self.newest(mailbox, None, None, usize::MAX).await?.into_iter().filter(|(_, member)| member.is_live(now));
+        let all = self.newest(mailbox, None, None, usize::MAX).await?.members;
+        let live = all.into_iter().filter(|(_, member)| member.is_live(now));
         let claimed = live.filter_map(|(seq, member)| Some((seq, *leases.get(&member.id)?)));
         Ok(claimed.map(|(seq, until)| Claimed { seq, until: (until < NEVER).then_some(until) }).collect())
     }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use fred::types::Value;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Redis;
 use super::append::Parcel;
 use super::keys::Keys;
-use super::link::{CALL_TIMEOUT, number};
-use super::member::{MEMBER_BYTES, MEMBER_MAX_BYTES};
+use super::link::number;
+use super::member::MEMBER_BYTES;
 use super::value::{Head, TOKEN_DIGITS};
 use super::{reply, to_the_end, together};
 use crate::clock::Timestamp;
@@ -39,6 +39,8 @@ const UNDONE_MS: u64 = 10 * 60 * 1000;
 const REGRETS_MAX: usize = 10_000;
 const REGRET_TIMEOUT: Duration = Duration::from_secs(300);
 const REGRET_PAUSE: Duration = Duration::from_millis(500);
+/// How long the last tries take together when the server stops, which waits for them and a little longer.
+const LAST_TRIES: Duration = Duration::from_secs(3);
 
 /// One try to deliver a message.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -135,8 +137,7 @@ impl Redis {
                 failed.fetch_sub(1, Ordering::Relaxed);
             }
         });
-        // Nobody waits for longer than for any other answer.
-        let _ = timeout(CALL_TIMEOUT, to_the_end(last_tries.collect())).await;
+        let _ = timeout(LAST_TRIES, to_the_end(last_tries.collect())).await;
         let deliveries = failed.into_inner();
         if deliveries > 0 {
             tracing::warn!(
@@ -148,16 +149,18 @@ impl Redis {
 
     /// Tries until that is done, or it is too late for it; says `false` where it was interrupted by the stop.
     async fn take_back_in_time(&self, regret: &Regret, tasks: &Shutdown) -> bool {
-        while let Err(error) = self.take_back(regret).await {
+        // What is interrupted may be done again from its beginning.
+        while let Some(done) = until_requested(tasks, self.take_back(regret)).await {
+            let Err(error) = done else { return true };
             if Instant::now() >= regret.until {
                 tracing::warn!(%error, "a delivery could not be taken back; its mail may be there twice");
+                return true;
+            }
+            if until_requested(tasks, sleep(REGRET_PAUSE)).await.is_none() {
                 break;
             }
-            if until_requested(tasks, sleep_until(Instant::now() + REGRET_PAUSE)).await.is_none() {
-                return false;
-            }
         }
-        true
+        false
     }
 
     async fn take_back(&self, regret: &Regret) -> Result<(), StoreError> {
@@ -217,8 +220,7 @@ impl Redis {
         let undone = attempt.mailboxes.iter().map(|mailbox| {
             let of_mailbox = self.keys.mailbox(mailbox);
             let keys = vec![of_mailbox.index(), of_mailbox.message(attempt.id), of_mailbox.raw(attempt.id)];
-            let lengths = [MEMBER_BYTES, MEMBER_MAX_BYTES].map(|bytes| number(bytes as u64));
-            let args = [Value::from(attempt.token.as_str()), number(UNDONE_MS)].into_iter().chain(lengths).collect();
+            let args = vec![Value::from(attempt.token.as_str()), number(UNDONE_MS), number(MEMBER_BYTES as u64)];
             self.link.run(&self.scripts.undo, keys, args)
         });
         together(undone.collect()).await.map(drop)

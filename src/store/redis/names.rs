@@ -1,6 +1,7 @@
 //! The list of mailboxes, in slots. A mailbox is in it from its first mail on, and until somebody who looks finds it empty.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fred::types::Value;
 
@@ -17,6 +18,9 @@ use crate::store::{MailboxSummary, StoreError};
 
 /// How many mailboxes whose mail expires are taken from a slot at a time.
 pub(super) const DUE_STEP: u64 = 100;
+/// The id of a message that has come by SMTP begins with the moment in which it came, and so does its seq, by the clock of Redis;
+/// so far apart they are at most.
+const NAMED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A mailbox in the list.
 pub(super) struct Listed {
@@ -97,21 +101,20 @@ impl Redis {
             return self.live_summary(listed, now).await;
         }
         let index = self.keys.mailbox(&listed.mailbox).index();
-        let newest = [&index, "0", "0"].map(Value::from).to_vec();
         let (count, newest) = tokio::try_join!(
             self.link.call(&index, "ZCARD", vec![Value::from(index.as_str())]),
-            self.link.call(&index, "ZREVRANGE", newest),
+            self.newest(&listed.mailbox, None, None, 1),
         )?;
-        let newest = reply::bytes(newest)?.first().and_then(|member| Member::read(member));
-        let Some(newest) = newest else {
+        let count = reply::count(&count);
+        if count == 0 {
             self.relist(listed, None).await?;
             return Ok(None);
-        };
-        Ok(Some(MailboxSummary {
-            mailbox: listed.mailbox.clone(),
-            count: reply::count(&count),
-            newest_received_at: newest.received_at,
-        }))
+        }
+        match newest.members.last() {
+            Some(newest) => self.summed(&listed.mailbox, count, newest, now).await.map(Some),
+            // It cannot be read; others can.
+            None => self.live_summary(listed, now).await,
+        }
     }
 
     /// The same where something may have expired: each message is looked at.
@@ -119,21 +122,44 @@ impl Redis {
         let (mut count, mut newest, mut after) = (0, None, None);
         loop {
             let found = self.oldest(&listed.mailbox, None, after, STEP).await?;
-            if after.is_none() && found.is_empty() {
+            if after.is_none() && found.last.is_none() {
                 self.relist(listed, None).await?;
             }
-            for (_, member) in found.iter().filter(|(_, member)| member.is_live(now)) {
+            for member in found.members.into_iter().filter(|(_, member)| member.is_live(now)) {
                 count += 1;
-                newest = newest.max(Some(member.received_at));
+                newest = Some(member);
             }
-            after = found.last().map(|(seq, _)| *seq);
-            if found.len() < STEP {
+            after = found.last;
+            if found.is_end {
                 break;
             }
         }
-        let summary =
-            |newest_received_at| MailboxSummary { mailbox: listed.mailbox.clone(), count, newest_received_at };
-        Ok(newest.map(summary))
+        match newest {
+            Some(newest) => self.summed(&listed.mailbox, count, &newest, now).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What is told of a mailbox with so many messages.
+    async fn summed(
+        &self,
+        mailbox: &MailboxName,
+        count: u64,
+        (seq, newest): &(u64, Member),
+        now: Timestamp,
+    ) -> Result<MailboxSummary, StoreError> {
+        let (named_at, kept_at) = (newest.named_at(), Timestamp::from_millis(seq / 1000));
+        let newest_received_at = if named_at.since(kept_at).max(kept_at.since(named_at)) <= NAMED_WITHIN {
+            named_at
+        } else {
+            // Imported, perhaps under a name that does not tell when it came. Its record does.
+            match self.message(mailbox, newest.id, now).await {
+                Ok(found) => found.map_or(kept_at, |stored| stored.message.received_at),
+                Err(StoreError::Damaged(_)) => kept_at,
+                Err(error) => return Err(error),
+            }
+        };
+        Ok(MailboxSummary { mailbox: mailbox.clone(), count, newest_received_at })
     }
 
     /// The mailboxes of a slot in which something expires until `now`.

@@ -9,7 +9,7 @@ use super::Redis;
 use super::body::Body;
 use super::keys::Part;
 use super::member::Member;
-use super::value::{HEAD_MAX_BYTES, Head};
+use super::value::{HEAD_BYTES, Head};
 use super::{pieces, reply, value};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
@@ -22,6 +22,17 @@ const STEP_MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// What a record takes beside its texts in the reckoning of pages, as with the other backends.
 const RECORD_OVERHEAD_BYTES: u64 = 1024;
 
+/// A stretch of the index of a mailbox.
+#[derive(Debug)]
+pub(super) struct Stretch {
+    /// Its members that can be read, each with its seq.
+    pub(super) members: Vec<(u64, Member)>,
+    /// The seq with which it ends; `None` where there is nothing.
+    pub(super) last: Option<u64>,
+    /// Whether there is nothing behind it.
+    pub(super) is_end: bool,
+}
+
 /// A page of a mailbox on its way.
 pub(super) struct Filling<'a> {
     mailbox: &'a MailboxName,
@@ -29,11 +40,20 @@ pub(super) struct Filling<'a> {
     pub(super) listing: Listing,
     /// What its records have so far.
     bytes: u64,
+    /// How many damaged messages came behind the last one that could be read: they are in the next page, if there is one.
+    damaged: u64,
 }
 
 impl<'a> Filling<'a> {
     pub(super) fn new(mailbox: &'a MailboxName, page: Page) -> Self {
-        Self { mailbox, page, listing: Listing::default(), bytes: 0 }
+        Self { mailbox, page, listing: Listing::default(), bytes: 0, damaged: 0 }
+    }
+
+    pub(super) fn done(mut self) -> Listing {
+        if !self.listing.more {
+            self.listing.left_out += self.damaged;
+        }
+        self.listing
     }
 }
 
@@ -50,20 +70,19 @@ impl Redis {
         while filling.listing.messages.len() <= page.limit {
             let wanted = (page.limit - filling.listing.messages.len()).saturating_add(1).min(STEP);
             let found = self.newest(mailbox, before, page.after, wanted).await?;
-            let is_end = found.len() < wanted;
-            before = found.last().map(|(seq, _)| *seq);
+            before = found.last;
             let live: Vec<_> =
-                found.into_iter().map(|(_, member)| member).filter(|member| member.is_live(now)).collect();
-            if !self.fill(&mut filling, &live).await? || is_end {
+                found.members.into_iter().map(|(_, member)| member).filter(|member| member.is_live(now)).collect();
+            if !self.fill(&mut filling, &live).await? || found.is_end {
                 break;
             }
         }
-        Ok(filling.listing)
+        Ok(filling.done())
     }
 
     /// Reads these messages as far as the page has room for them, and says whether it has for all.
     pub(super) async fn fill(&self, filling: &mut Filling<'_>, members: &[Member]) -> Result<bool, StoreError> {
-        let Filling { mailbox, page, listing, bytes } = filling;
+        let Filling { mailbox, page, listing, bytes, damaged } = filling;
         let mut rest = members;
         while !rest.is_empty() {
             let (some, others) = rest.split_at(fitting(rest, listing.messages.len(), *page, *bytes));
@@ -74,10 +93,11 @@ impl Redis {
             rest = others;
             for found in self.records(mailbox, some).await? {
                 let Some((stored, record_bytes)) = found else {
-                    listing.left_out += 1;
+                    *damaged += 1;
                     continue;
                 };
                 *bytes += record_bytes;
+                listing.left_out += std::mem::take(damaged);
                 listing.messages.push(stored);
             }
         }
@@ -91,7 +111,7 @@ impl Redis {
         before: Option<u64>,
         after: Option<u64>,
         count: usize,
-    ) -> Result<Vec<(u64, Member)>, StoreError> {
+    ) -> Result<Stretch, StoreError> {
         self.index(mailbox, "ZREVRANGEBYSCORE", [bound(before, "+inf"), bound(after, "-inf")], count).await
     }
 
@@ -102,7 +122,7 @@ impl Redis {
         before: Option<u64>,
         after: Option<u64>,
         count: usize,
-    ) -> Result<Vec<(u64, Member)>, StoreError> {
+    ) -> Result<Stretch, StoreError> {
         self.index(mailbox, "ZRANGEBYSCORE", [bound(after, "-inf"), bound(before, "+inf")], count).await
     }
 
@@ -112,20 +132,21 @@ impl Redis {
         command: &'static str,
         [from, to]: [String; 2],
         count: usize,
-    ) -> Result<Vec<(u64, Member)>, StoreError> {
+    ) -> Result<Stretch, StoreError> {
         let key = self.keys.mailbox(mailbox).index();
-        let count = i64::try_from(count).unwrap_or(-1).to_string();
-        let args = [&key, &from, &to, "WITHSCORES", "LIMIT", "0", &count].map(Value::from);
-        let mut found = reply::bytes(self.link.call(&key, command, args.to_vec()).await?)?.into_iter();
-        let mut members = Vec::new();
+        let limit = i64::try_from(count).unwrap_or(-1).to_string();
+        let args = [&key, &from, &to, "WITHSCORES", "LIMIT", "0", &limit].map(Value::from);
+        let found = reply::bytes(self.link.call(&key, command, args.to_vec()).await?)?;
+        let mut stretch = Stretch { members: Vec::new(), last: None, is_end: found.len() / 2 < count };
+        let mut found = found.into_iter();
         while let (Some(member), Some(score)) = (found.next(), found.next()) {
-            let seq = str::from_utf8(&score).ok().and_then(|score| score.parse().ok());
-            let (Some(seq), Some(member)) = (seq, Member::read(&member)) else {
+            let Some(seq) = str::from_utf8(&score).ok().and_then(|score| score.parse().ok()) else {
                 return Err(StoreError::Damaged(format!("the index of mailbox {mailbox} cannot be read")));
             };
-            members.push((seq, member));
+            stretch.last = Some(seq);
+            stretch.members.extend(Member::read_in(mailbox, &member).map(|member| (seq, member)));
         }
-        Ok(members)
+        Ok(stretch)
     }
 
     /// These messages, as far as they are still there, and how long their records are; `None` for one that is damaged.
@@ -209,7 +230,7 @@ impl Redis {
     ) -> Result<Option<Raw>, StoreError> {
         let of_mailbox = self.keys.mailbox(mailbox);
         let (message, raw) = (of_mailbox.message(id), of_mailbox.raw(id));
-        let last = (HEAD_MAX_BYTES - 1).to_string();
+        let last = (HEAD_BYTES - 1).to_string();
         let head = [&message, "0", &last].map(Value::from).to_vec();
         // Most raw bytes are small: they come with the head.
         let (head, raw) = tokio::try_join!(

@@ -10,7 +10,7 @@ use super::link::number;
 use super::member::Member;
 use super::names::{DUE_STEP, Listed};
 use super::tombstones::Tombstone;
-use super::value::{HEAD_MAX_BYTES, Head};
+use super::value::{HEAD_BYTES, Head};
 use super::{pieces, reply, together};
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, MessageId};
@@ -42,16 +42,15 @@ impl Redis {
     /// Deletes all messages of a mailbox; those that have expired are left to the sweep, as they count no more.
     pub(in crate::store) async fn clear(&self, mailbox: &MailboxName, now: Timestamp) -> Result<u64, StoreError> {
         // What comes from now on stays.
-        let Some((last, _)) = self.newest(mailbox, None, None, 1).await?.pop() else { return Ok(0) };
+        let Some(last) = self.newest(mailbox, None, None, 1).await?.last else { return Ok(0) };
         let (mut removed, mut after) = (0, None);
         loop {
             let found = self.oldest(mailbox, Some(last + 1), after, STEP).await?;
-            let is_end = found.len() < STEP;
-            after = found.last().map(|(seq, _)| *seq);
+            after = found.last;
             let live: Vec<_> =
-                found.into_iter().map(|(_, member)| member).filter(|member| member.is_live(now)).collect();
+                found.members.into_iter().map(|(_, member)| member).filter(|member| member.is_live(now)).collect();
             removed += self.remove(mailbox, &live, GoneReason::Deleted, now).await?;
-            if is_end {
+            if found.is_end {
                 return Ok(removed);
             }
         }
@@ -79,7 +78,7 @@ impl Redis {
             let mut args =
                 vec![Value::from(note(reason)), number(NOTE_MS), number(gone_ms), number(MAILBOX_MAX as u64)];
             for (member, tombstone) in step.iter().zip(tombstones) {
-                args.push(Value::Bytes(member.write().into()));
+                args.push(Value::Bytes(Bytes::copy_from_slice(&member.write())));
                 args.push(number(tombstone.gone.at.as_millis()));
                 args.push(Value::Bytes(Bytes::copy_from_slice(&tombstone.write())));
             }
@@ -94,7 +93,7 @@ impl Redis {
     /// The head of a message, whether it has expired or not; `None` if there is none.
     pub(super) async fn head(&self, of_mailbox: &MailboxKeys, id: MessageId) -> Result<Option<Head>, StoreError> {
         let key = of_mailbox.message(id);
-        let args = vec![Value::from(key.as_str()), Value::from("0"), number(HEAD_MAX_BYTES as u64 - 1)];
+        let args = vec![Value::from(key.as_str()), Value::from("0"), number(HEAD_BYTES as u64 - 1)];
         let value = self.link.call(&key, "GETRANGE", args).await?;
         Ok(value.as_bytes().and_then(Head::read))
     }
@@ -145,7 +144,7 @@ impl Redis {
         loop {
             let step = [&index, &at.to_string(), &(at + STEP - 1).to_string()].map(Value::from).to_vec();
             let found = reply::bytes(self.link.call(&index, "ZRANGE", step).await?)?;
-            let members = found.iter().filter_map(|member| Member::read(member));
+            let members = found.iter().filter_map(|member| Member::read_in(&listed.mailbox, member));
             let (live, expired): (Vec<_>, Vec<_>) = members.partition(|member| member.is_live(now));
             next = live.iter().map(|member| member.expires_at).chain(next).min();
             let is_end = found.len() < STEP;

@@ -14,6 +14,8 @@ use crate::store::gone::Lifetime;
 use crate::store::{Gone, GoneReason, StoreError};
 
 const TOMBSTONE_BYTES: usize = 29;
+/// How long a message that is gone is remembered at most.
+const REMEMBERED_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 
 /// One message that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub(super) struct Tombstone {
 impl Tombstone {
     /// That of a message which is removed for `reason` at `at`.
     pub(super) fn of(member: &Member, reason: GoneReason, at: Timestamp) -> Self {
-        let lifetime = lifetime(member);
+        let lifetime = lifetime(member, at);
         let gone = lifetime.end(reason, at);
         Self { id: member.id, gone, until: lifetime.remembered_until(gone) }
     }
@@ -64,8 +66,12 @@ const fn letter(reason: GoneReason) -> u8 {
     }
 }
 
-fn lifetime(member: &Member) -> Lifetime {
-    Lifetime { received_at: member.received_at, expires_at: member.expires_at }
+/// The lifetime of a message that is there at `at`: it came before that, and is remembered for a year at most, whatever moment
+/// its name begins with.
+fn lifetime(member: &Member, at: Timestamp) -> Lifetime {
+    let expires_at = member.expires_at;
+    let earliest = Timestamp::from_millis(expires_at.as_millis().saturating_sub(REMEMBERED_MAX_MS));
+    Lifetime { received_at: member.named_at().min(at).max(earliest), expires_at }
 }
 
 impl Redis {
@@ -77,7 +83,7 @@ impl Redis {
     ) -> Result<Option<Gone>, StoreError> {
         let of_mailbox = self.keys.mailbox(mailbox);
         if let Some(head) = self.head(&of_mailbox, id).await? {
-            return Ok(lifetime(&head.member).expired(now));
+            return Ok(lifetime(&head.member, now).expired(now));
         }
         let key = of_mailbox.gone();
         // The latest comes first: a message may have been kept again, and gone again.
@@ -108,7 +114,6 @@ mod tests {
         let received_at = Timestamp::from_millis(1000);
         let member = Member {
             id: MessageId::new(received_at),
-            received_at,
             expires_at: Timestamp::from_millis(3000),
             record_len: 0,
             shares_record: false,
@@ -121,5 +126,17 @@ mod tests {
         let expired = Tombstone::of(&member, GoneReason::Evicted, Timestamp::from_millis(9000));
         assert_eq!(expired.gone, Gone { reason: GoneReason::Expired, at: member.expires_at });
         assert_eq!(expired.until, Timestamp::from_millis(5000));
+    }
+
+    #[test]
+    fn a_name_that_begins_with_any_moment_makes_no_memory_longer_than_a_year_or_shorter_than_the_rest_of_its_life() {
+        let expires_at = Timestamp::from_millis(1_800_000_000_000);
+        let deleted_at = Timestamp::from_millis(1_799_999_999_000);
+        for (named_ms, kept_ms) in [(0, REMEMBERED_MAX_MS), (1_900_000_000_000, 1000), (1_799_999_990_000, 10_000)] {
+            let id = MessageId::new(Timestamp::from_millis(named_ms));
+            let member = Member { id, expires_at, record_len: 0, shares_record: false, shares_raw: false };
+            let tombstone = Tombstone::of(&member, GoneReason::Deleted, deleted_at);
+            assert_eq!(tombstone.until.as_millis() - deleted_at.as_millis(), kept_ms);
+        }
     }
 }

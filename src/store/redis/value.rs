@@ -1,7 +1,7 @@
 //! What is kept under the key of a message: the message as its mailbox has it, or a note in its place.
 //!
 //! ```text
-//! L | seq 17 digits | token 16 digits | member 27 or 33 | length of the raw bytes 8 | of the recipient 4 | recipient | record
+//! L | seq 17 digits | token 16 digits | member 27 | length of the raw bytes 8 | of the recipient 4 | recipient | record
 //! D, E or U | seq | token                                     (deleted, evicted, undone; see `scripts`)
 //! ```
 //!
@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::member::{MEMBER_MAX_BYTES, Member};
+use super::member::{MEMBER_BYTES, Member};
 use super::pieces;
 use crate::clock::Timestamp;
 use crate::mail::{MailboxName, Message};
@@ -20,8 +20,8 @@ const STAMP_BYTES: usize = 1 + SEQ_DIGITS + TOKEN_DIGITS;
 const SEQ_DIGITS: usize = 17;
 /// How long the token of a delivery is.
 pub(super) const TOKEN_DIGITS: usize = 16;
-/// How long a head is at most: what has to be read to find or to remove what belongs to a message.
-pub(super) const HEAD_MAX_BYTES: usize = STAMP_BYTES + MEMBER_MAX_BYTES + 8;
+/// How long a head is: what has to be read to find or to remove what belongs to a message.
+pub(super) const HEAD_BYTES: usize = STAMP_BYTES + MEMBER_BYTES + 8;
 
 /// What stands before the texts of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,22 +36,15 @@ pub(super) struct Head {
 impl Head {
     /// Reads the head of a message; `None` if it is not there, or there is a note in its place.
     pub(super) fn read(value: &[u8]) -> Option<Self> {
-        Self::split(value).map(|(head, _)| head)
-    }
-
-    /// The same, and what comes behind it.
-    fn split(value: &[u8]) -> Option<(Self, &[u8])> {
         let (stamp, rest) = value.split_at_checked(STAMP_BYTES)?;
         let (seq, token) = stamp.strip_prefix(b"L")?.split_at(SEQ_DIGITS);
-        let (member, rest) = Member::split(rest)?;
-        let (raw_len, rest) = rest.split_first_chunk()?;
-        let head = Self {
+        let (member, rest) = rest.split_at_checked(MEMBER_BYTES)?;
+        Some(Self {
             seq: str::from_utf8(seq).ok()?.parse().ok()?,
             token: str::from_utf8(token).ok()?.to_owned(),
-            member,
-            raw_len: u64::from_be_bytes(*raw_len),
-        };
-        Some((head, rest))
+            member: Member::read(member)?,
+            raw_len: u64::from_be_bytes(*rest.first_chunk()?),
+        })
     }
 
     /// The head of a message that is to be served at `now`.
@@ -62,7 +55,7 @@ impl Head {
 
 /// What the script writes behind the stamp. `record` is packed, or empty where it is kept elsewhere.
 pub(super) fn behind_stamp(member: &Member, raw_len: u64, rcpt_to: &str, record: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(MEMBER_MAX_BYTES + 12 + rcpt_to.len() + record.len());
+    let mut value = Vec::with_capacity(MEMBER_BYTES + 12 + rcpt_to.len() + record.len());
     let rcpt_len = u32::try_from(rcpt_to.len()).unwrap_or(u32::MAX);
     value.extend_from_slice(&member.write());
     value.extend_from_slice(&raw_len.to_be_bytes());
@@ -80,7 +73,7 @@ pub(super) fn stored(
     shared: Option<&[u8]>,
 ) -> Result<Stored, StoreError> {
     let damaged = || StoreError::Damaged(format!("message {} of mailbox {mailbox} cannot be read", head.member.id));
-    let (_, rest) = Head::split(value).ok_or_else(damaged)?;
+    let rest = value.get(HEAD_BYTES..).ok_or_else(damaged)?;
     let (rcpt_len, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
     let rcpt_len = usize::try_from(u32::from_be_bytes(*rcpt_len)).map_err(|_| damaged())?;
     let (rcpt_to, record) = rest.split_at_checked(rcpt_len).ok_or_else(damaged)?;
@@ -106,7 +99,6 @@ fn read_record(record: &[u8]) -> Option<Message> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::member::MEMBER_BYTES;
     use super::*;
     use crate::store::contract::{message, name};
 
@@ -114,7 +106,6 @@ mod tests {
         let record = write_record(message).unwrap();
         let member = Member {
             id: message.id,
-            received_at: message.received_at,
             expires_at: message.expires_at,
             record_len: u32::try_from(record.len()).unwrap(),
             shares_record: false,
@@ -129,7 +120,7 @@ mod tests {
     fn a_message_reads_back_and_a_note_is_none() {
         let message = message(1, 2);
         let (member, bytes) = value("L", &message);
-        let head = Head::read(&bytes[..HEAD_MAX_BYTES]).unwrap();
+        let head = Head::read(&bytes[..HEAD_BYTES]).unwrap();
         let expected = Head { seq: 1_800_000_000_007, token: "fedcba9876543210".to_owned(), member, raw_len: 9 };
         assert_eq!(head, expected);
         let found = stored(&name("alice"), &head, &bytes, None).unwrap();
@@ -148,7 +139,7 @@ mod tests {
             let Some(head) = Head::read(&bytes[..len]) else { continue };
             assert!(stored(&name("alice"), &head, &bytes[..len], None).is_err(), "{len} bytes");
         }
-        for place in STAMP_BYTES + MEMBER_BYTES + 8 + 21..bytes.len() {
+        for place in HEAD_BYTES + 21..bytes.len() {
             let mut changed = bytes.clone();
             changed[place] ^= 1;
             let head = Head::read(&changed).unwrap();

@@ -1,13 +1,13 @@
 -- Makes one message visible in mailboxes: all of them or, where the first write is refused, none.
 --
 -- KEYS, four for each mailbox: index, box, message, raw
--- ARGV: channel, token of this delivery, TTL in ms, TTL of the box in ms, cap, how many members over it are named at most,
---       raw ('' where it is kept elsewhere), then for each mailbox: name, member of the index, value of the message behind its stamp
--- Returns for each mailbox: seq, 'new' or 'kept' or 'undone', since when it is listed or '', the oldest members over the cap.
--- Those stay until they are removed with all that belongs to them: where this answer is lost, the next one names them again.
+-- ARGV: channel, token of this delivery, TTL in ms, TTL of the box in ms, cap, raw ('' where it is kept
+--       elsewhere), then for each mailbox: name, member of the index, value of the message behind its stamp
+-- Returns for each mailbox: seq, 'new' or 'kept' or 'undone', since when it is listed or '', and members over the cap, two at most.
+-- Those stay until they are removed with all that belongs to them.
 
-local channel, token, ttl, box_ttl, cap, most, raw = unpack(ARGV, 1, 7)
-ttl, box_ttl, cap, most = tonumber(ttl), tonumber(box_ttl), tonumber(cap), tonumber(most)
+local channel, token, ttl, box_ttl, cap, raw = unpack(ARGV, 1, 6)
+ttl, box_ttl, cap = tonumber(ttl), tonumber(box_ttl), tonumber(cap)
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
@@ -17,10 +17,10 @@ local function keep_for(key, wanted)
 end
 
 local function with_excess(reply, index)
-  local over = math.min(redis.call('ZCARD', index) - cap, most)
-  if over > 0 then
-    for _, member in ipairs(redis.call('ZRANGE', index, 0, over - 1)) do reply[#reply + 1] = member end
-  end
+  -- Each of many deliveries at once pushes out another one. The oldest beside it goes where an earlier answer was lost.
+  local over = redis.call('ZCARD', index) - cap
+  if over > 0 then reply[#reply + 1] = redis.call('ZRANGE', index, over - 1, over - 1)[1] end
+  if over > 1 then reply[#reply + 1] = redis.call('ZRANGE', index, 0, 0)[1] end
   return reply
 end
 
@@ -50,7 +50,7 @@ end
 
 local replies = {}
 for n = 1, #KEYS / 4 do
-  local key, arg = 4 * n - 3, 3 * n + 5
+  local key, arg = 4 * n - 3, 3 * n + 4
   replies[n] = save(KEYS[key], KEYS[key + 1], KEYS[key + 2], KEYS[key + 3], ARGV[arg], ARGV[arg + 1], ARGV[arg + 2])
 end
 return replies

@@ -1,10 +1,10 @@
 -- Takes back what one try of a delivery did to a mailbox, and keeps what it may still do later from counting.
 --
 -- KEYS: index, message, raw
--- ARGV: token of the delivery, TTL of the note in ms, length of a member, length of one that tells its arrival
+-- ARGV: token of the delivery, TTL of the note in ms, length of a member
 -- Returns whether there was something to take back
 
-local old = redis.call('GETRANGE', KEYS[2], 0, 33 + ARGV[4])
+local old = redis.call('GETRANGE', KEYS[2], 0, 33 + ARGV[3])
 -- A write that needs no room comes first: a full server lets the script go on then.
 redis.call('ZREM', KEYS[1], '')
 if old == '' then
@@ -12,9 +12,7 @@ if old == '' then
   return 0
 end
 if string.sub(old, 1, 1) ~= 'L' or string.sub(old, 19, 34) ~= ARGV[1] then return 0 end
--- The flags of the member are behind id, expiry and length.
-local len = string.byte(old, 61) % 8 >= 4 and ARGV[4] or ARGV[3]
-redis.call('ZREM', KEYS[1], string.sub(old, 35, 34 + len))
+redis.call('ZREM', KEYS[1], string.sub(old, 35))
 redis.call('UNLINK', KEYS[3])
 redis.call('SET', KEYS[2], 'U' .. string.sub(old, 2, 34), 'PX', ARGV[2])
 return 1

@@ -213,6 +213,17 @@ async fn what_was_refused_is_taken_back_before_a_stop_where_redis_comes_back_in_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_taken_back_holds_up_no_stop_for_longer_than_it_waits() {
+    /// As long as the server waits for the work of its store.
+    const GRACE: Duration = Duration::from_secs(5);
+    let (server, tasks) = (Server::start(), Shutdown::new());
+    let node = Node::open_in(&settings(&server.url()), &tasks).await.unwrap();
+    server.pause();
+    assert!(is_unavailable(&node.deliver(&["alice"], b"refused").await));
+    assert_eq!(tasks.stop(GRACE).await, 0, "the log says what is left there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_kill_all_is_there_again_and_whoever_waited_looks_again() {
     let mut server = Server::start();
     let node = Node::open(&settings(&server.url())).await.unwrap();
@@ -316,7 +327,7 @@ async fn a_delivery_that_its_program_left_open_is_taken_back_in_every_mailbox() 
     redis.take_back_open(left_open.slot(), &left_open.token).await.unwrap();
     for mailbox in ["a", "b", "c"] {
         assert!(redis.list(&name(mailbox), ALL, now).await.unwrap().messages.is_empty());
-        assert_eq!(redis.newest(&name(mailbox), None, None, 1).await.unwrap(), []);
+        assert_eq!(redis.newest(&name(mailbox), None, None, 1).await.unwrap().last, None);
         assert_eq!(redis.message(&name(mailbox), message.id, now).await.unwrap(), None);
     }
     assert!(redis.close_delivery(&left_open).await.is_err(), "it counts no more");
@@ -414,6 +425,49 @@ async fn what_a_full_mailbox_has_no_room_for_goes_with_a_later_mail_where_a_prog
         assert_eq!(redis.gone(&alice, id, now).await.unwrap().unwrap().reason, GoneReason::Evicted);
         assert_eq!(ONE.cli(&["--scan", "--pattern", &format!("*{{{id}}}:*")]), "");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_deliveries_to_a_full_mailbox_push_out_one_message_each_and_at_most_one_more() {
+    let redis = open_with(&settings(&ONE.url()), 2).await;
+    let now = Clock::system().now();
+    let (mut ids, mut named) = (Vec::new(), Vec::new());
+    for _ in 0..8 {
+        let message = message(now.as_millis(), now.as_millis() + 3_600_000);
+        let attempt = Attempt::new(message.id, vec![name("alice")]);
+        ids.push(message.id);
+        let parcel = Parcel::pack(message, Bytes::new(), attempt, now).await.unwrap();
+        // Nothing is removed meanwhile, as where all of them come at once.
+        let saved = redis.deliver(&parcel, &to(&["alice"]).iter().collect::<Vec<_>>()).await.unwrap();
+        named.push(saved[0].excess.iter().map(|member| member.id).collect::<Vec<_>>());
+    }
+    let expected = |at: usize| match at {
+        0..2 => vec![],
+        2 => vec![ids[0]],
+        _ => vec![ids[at - 2], ids[0]],
+    };
+    assert_eq!(named, (0..8).map(expected).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_of_an_index_that_cannot_be_read_is_in_nobodys_way() {
+    let settings = settings(&ONE.url());
+    let (node, redis) = (Node::open(&settings).await.unwrap(), open(&settings).await);
+    let other = node.deliver(&["alice"], b"hello").await.unwrap();
+    let index = redis.keys.mailbox(&name("alice")).index();
+    let unreadable = "a member as a later version may write it";
+    // The newest of all.
+    assert_eq!(ONE.cli(&["ZADD", &index, "9000000000000000", unreadable]), "1");
+    assert_eq!(node.ids("alice").await, [other]);
+    let summaries = node.store.mailboxes(None, 10).await.unwrap();
+    assert_eq!((summaries.len(), summaries[0].count), (1, 1));
+    let unclaimed = node.store.unclaimed(&name("alice"), ALL, Arc::default()).await.unwrap();
+    assert_eq!(unclaimed.listing.messages.len(), 1);
+    assert!(node.store.claimed(&name("alice")).await.unwrap().is_empty());
+    assert_eq!(node.store.clear(&name("alice")).await.unwrap(), 1);
+    assert_eq!(node.ids("alice").await, []);
+    assert_eq!(node.store.mailboxes(None, 10).await.unwrap(), []);
+    assert_eq!(ONE.cli(&["ZRANGE", &index, "0", "-1"]), unreadable);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
