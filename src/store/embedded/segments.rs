@@ -36,7 +36,7 @@ const SMALL_SYNC_MAX_BYTES: u64 = 64 * 1024;
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 /// With a retention of a day there are about 25 segments; more open files than this are not worth their descriptors.
 const CACHED_FILES: usize = 64;
-/// The same for those that are written; above it all but the half that was written last are closed.
+/// The same for those that are written; where there are more, half as many stay open, those that were written last.
 const OPEN_MAX: usize = 64;
 
 /// The name of a segment: the hour in which its messages expire, and a number that no other segment has or had.
@@ -300,7 +300,7 @@ impl Segments {
         failed
     }
 
-    /// Closes the segments that were not written for the longest time. All that has a place in them is written.
+    /// Closes all segments but those that were written last. All that has a place in them is written.
     fn close_some(&mut self) {
         let mut writes: Vec<_> = self.open.values().map(|open| open.last_write).collect();
         writes.sort_unstable_by(|a, b| b.cmp(a));

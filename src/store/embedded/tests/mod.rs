@@ -338,6 +338,20 @@ async fn one_damaged_record_does_not_hide_the_others() {
     let Listing { messages: listed, left_out, .. } = lab.store.list(&name("alice"), page).await.unwrap();
     assert_eq!(left_out, 1);
     assert_eq!(listed.iter().map(|stored| stored.seq).collect::<Vec<_>>(), [newest, oldest], "the page is full");
+    // Wherever a page ends, it counts once.
+    for max_bytes in (1..4000).step_by(50) {
+        let (mut page, mut all_left_out, mut seqs) = (Page { max_bytes, ..ALL }, 0, Vec::new());
+        loop {
+            let Listing { messages, left_out, more } = lab.store.list(&name("alice"), page).await.unwrap();
+            all_left_out += left_out;
+            seqs.extend(messages.iter().map(|stored| stored.seq));
+            page.before = seqs.last().copied();
+            if !more {
+                break;
+            }
+        }
+        assert_eq!((all_left_out, seqs), (1, vec![newest, oldest]), "{max_bytes}");
+    }
     assert!(lab.store.delete(&name("alice"), damaged).await.unwrap());
 }
 
