@@ -287,8 +287,8 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "API_FAILED_KEYS_PER_MINUTE",
         "20",
-        "The different wrong API keys and forged tokens a minute of one client: so many at once, then each as its share of \
-         the minute passes; until then none is looked at, and it reads `429`. 0 is without limit.",
+        "The different wrong API keys a minute of one client, and as many forged tokens: so many at once, then each as its \
+         share of the minute passes; until then no key, or no token, is looked at, and it reads `429`. 0 is without limit.",
     ),
     variable(
         "TRUSTED_PROXIES",

@@ -93,6 +93,8 @@ pub(super) struct Gate {
     /// One for each key, made when the first token is seen or asked for: it takes a while.
     signers: Arc<OnceLock<Box<[Signer]>>>,
     guesses: Arc<Guesses>,
+    /// The same for tokens: those of a key that was taken away shut out no key.
+    forgeries: Arc<Guesses>,
     /// What may be logged of requests without a key.
     lines: Arc<Lines>,
     metrics: Arc<metrics::Http>,
@@ -100,9 +102,9 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(settings: &Settings, inbox: Inbox, metrics: Arc<metrics::Http>) -> Self {
-        let guesses = Arc::new(Guesses::new(settings.failed_keys_per_minute));
+        let [guesses, forgeries] = [(); 2].map(|()| Arc::new(Guesses::new(settings.failed_keys_per_minute)));
         let keys = settings.keys.as_slice().into();
-        Self { inbox, keys, signers: Arc::default(), guesses, lines: Arc::default(), metrics }
+        Self { inbox, keys, signers: Arc::default(), guesses, forgeries, lines: Arc::default(), metrics }
     }
 
     /// A token for `grant` that is good as long as this key is.
@@ -204,26 +206,17 @@ impl Gate {
         };
         let key = ApiKey::of(presented);
         if let Some(index) = opens(&self.keys, &key) {
-            return self.right(request).map(|()| Shown::Key(index));
+            return right(&self.guesses, request).map(|()| Shown::Key(index));
         }
         match Unproven::of(presented) {
             Some(unproven) => Ok(Shown::Token(Token { unproven, digest: *key.digest() })),
-            None => Err(self.wrong(request, *key.digest())),
+            None => Err(self.wrong(&self.guesses, request, *key.digest())),
         }
     }
 
-    /// Whether what is right opens.
-    ///
-    /// # Errors
-    /// Where its client has shown too much that was wrong.
-    fn right(&self, request: &Request) -> Result<(), Problem> {
-        let allowed = network(request).map_or(Ok(()), |client| self.guesses.right(client, Instant::now()));
-        allowed.map_err(Problem::too_many_wrong_keys)
-    }
-
     /// Counts what is wrong.
-    fn wrong(&self, request: &Request, digest: [u8; 32]) -> Problem {
-        let allowed = network(request).map_or(Ok(()), |client| self.guesses.wrong(client, digest, Instant::now()));
+    fn wrong(&self, guesses: &Guesses, request: &Request, digest: [u8; 32]) -> Problem {
+        let allowed = network(request).map_or(Ok(()), |client| guesses.wrong(client, digest, Instant::now()));
         if let Err(wait) = allowed {
             return Problem::too_many_wrong_keys(wait);
         }
@@ -236,9 +229,9 @@ impl Gate {
     /// anybody can sign one with a key that may be the right one.
     async fn admit(&self, request: Request, token: &Token) -> Result<Request, Problem> {
         let Some((index, grant)) = self.granted(&token.unproven).await else {
-            return Err(self.wrong(&request, token.digest));
+            return Err(self.wrong(&self.forgeries, &request, token.digest));
         };
-        self.right(&request)?;
+        right(&self.forgeries, &request)?;
         let mut request = within(&self.inbox, &grant, request).await?;
         request.extensions_mut().insert(index);
         request.extensions_mut().insert(grant);
@@ -252,6 +245,15 @@ impl Gate {
             tracing::info!(client = client.map(display), left_out, "request without a valid API key");
         }
     }
+}
+
+/// Whether what is right opens.
+///
+/// # Errors
+/// Where its client has shown too much that was wrong.
+fn right(guesses: &Guesses, request: &Request) -> Result<(), Problem> {
+    let allowed = network(request).map_or(Ok(()), |client| guesses.right(client, Instant::now()));
+    allowed.map_err(Problem::too_many_wrong_keys)
 }
 
 /// The client of a request, as far as it counts as one.

@@ -155,7 +155,7 @@ impl List {
             if bytes <= LARGE_BYTES { Item::Kept(stored) } else { Item::Named(stored.message.id) }
         };
         let queue = messages.into_iter().map(item).collect();
-        Self { inbox, room, made, mailbox, url, queue, current: None, place: Place::Before }
+        Self { inbox, room: room.patient(), made, mailbox, url, queue, current: None, place: Place::Before }
     }
 
     async fn take(&self, item: Item) -> Result<Option<(Stored, Share)>, StoreError> {

@@ -35,13 +35,15 @@ const CLIENT_BYTES: usize = ROOM_BYTES / 4;
 pub(super) struct Room {
     hall: Arc<Hall>,
     client: Option<IpAddr>,
+    /// How long who asks for a share waits for it.
+    patience: Duration,
 }
 
 /// The room of all. Who waits for a share comes again when one is given back, so what fits goes before what does not.
 pub(super) struct Hall {
     taken: Mutex<Taken>,
     given_back: Notify,
-    /// How long who asks for a share waits for it: less than the time of a request, so that it is told why.
+    /// How long a request waits for its share: less than the time that it has, so that its client is told why.
     patience: Duration,
 }
 
@@ -145,13 +147,19 @@ impl Share {
 }
 
 impl Room {
+    /// The same for an answer that has begun: nobody can be told any more why it ends, so it waits. A client that takes
+    /// nothing meanwhile is given up as any other.
+    pub(super) fn patient(self) -> Self {
+        Self { patience: Duration::MAX, ..self }
+    }
+
     /// A share for `bytes`, once there is one.
     ///
     /// # Errors
     /// Where there is none for as long as may be waited for it.
     pub(super) async fn share(&self, bytes: usize) -> Result<Share, RoomError> {
         let Some(bytes) = large(bytes) else { return Ok(Share::none()) };
-        timeout(self.hall.patience, self.next_share(bytes)).await.map_err(|_| {
+        timeout(self.patience, self.next_share(bytes)).await.map_err(|_| {
             let is_own = self.hall.taken().of_client.contains_key(&self.client);
             if is_own { RoomError::Own } else { RoomError::Others }
         })
@@ -220,7 +228,8 @@ impl<S: Sync> FromRequestParts<S> for Room {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let client = parts.extensions.get::<Client>().map(|client| client.network());
-        Ok(Self { hall: from_layer(parts)?, client })
+        let hall: Arc<Hall> = from_layer(parts)?;
+        Ok(Self { patience: hall.patience, hall, client })
     }
 }
 
@@ -245,7 +254,8 @@ mod tests {
     /// The room of three clients.
     fn rooms() -> [Room; 3] {
         let hall = Arc::new(Hall::new(&Settings::for_tests()));
-        [1, 2, 3].map(|last| Room { hall: hall.clone(), client: Some(IpAddr::from([192, 0, 2, last])) })
+        let client = |last| Some(IpAddr::from([192, 0, 2, last]));
+        [1, 2, 3].map(|last| Room { hall: hall.clone(), client: client(last), patience: hall.patience })
     }
 
     /// A share, where it can be had at once.

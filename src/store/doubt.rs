@@ -19,6 +19,8 @@ pub(super) const DISBELIEF: Duration = Duration::from_secs(15 * 60);
 /// What is thought of the clock, by the time that has passed.
 pub(super) struct Doubt {
     noted: Noted,
+    /// What the clock said when it was last looked at, and when that was.
+    said: Timestamp,
     looked: Instant,
     /// Whether it was believed since the start.
     has_been_right: bool,
@@ -48,15 +50,19 @@ impl Doubt {
     /// doubted, or that begins there each time, is doubted anew.
     pub(super) fn new(noted: Noted, clock: Timestamp, looked: Instant) -> Self {
         let doubted = noted.doubted.filter(|doubted| doubted.since < clock);
-        Self { noted: Noted { doubted, ..noted }, looked, has_been_right: false, is_told: false }
+        Self { noted: Noted { doubted, ..noted }, said: clock, looked, has_been_right: false, is_told: false }
     }
 
     /// Looks at the clock, and says by which time mail may be removed.
     pub(super) fn look(&mut self, clock: Timestamp, looked: Instant) -> Noted {
         let passed = looked.duration_since(std::mem::replace(&mut self.looked, looked));
         let sure = self.noted.sure.after(passed);
+        // One that jumps again while it is doubted is doubted anew.
+        let has_jumped = clock > std::mem::replace(&mut self.said, clock).after(passed).after(JUMP);
         let doubted = (clock > sure.after(JUMP)).then(|| match self.noted.doubted {
-            Some(Doubted { since, lasted }) if since <= clock => Doubted { since, lasted: lasted + passed },
+            Some(Doubted { since, lasted }) if since <= clock && !has_jumped => {
+                Doubted { since, lasted: lasted + passed }
+            }
             _ => Doubted { since: clock, lasted: Duration::ZERO },
         });
         let doubted = doubted.filter(|doubted| doubted.lasted < DISBELIEF);
@@ -147,6 +153,15 @@ mod tests {
         assert_eq!(run(&mut noted, &[(950, 0)]), 950);
         assert_eq!(noted.doubted, None);
         assert_eq!(run(&mut noted, &[(86_400, 0), (86_600, 200)]), 1150, "the first time does not count");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_again_is_doubted_anew() {
+        let mut noted = Noted { sure: ZERO, doubted: None };
+        let year = 365 * 86_400;
+        let looks = [(0, 0), (3600, 30), (4440, 870), (year, 900), (year + 840, 1740)];
+        assert_eq!(run(&mut noted, &looks), 1740);
+        assert_eq!(noted.doubted.unwrap().lasted.as_secs(), 840);
     }
 
     #[test]

@@ -128,7 +128,8 @@ fn all_mail_is_taken_though_nobody_hears_of_it() {
 fn mail_moves_from_a_directory_into_redis_and_on_as_it_was() {
     let redis = Redis::start();
     let url = redis.url();
-    let in_redis = [("STORE", "redis"), ("REDIS_URL", &*url), ("DATA_DIR", "data")];
+    let key = ("API_KEY", "0123456789abcdef");
+    let in_redis = [("STORE", "redis"), ("REDIS_URL", &*url), ("DATA_DIR", "data"), key];
     let (from, there, back) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
     let original = filled(from.path());
     let files = |dir: &TempDir| dir.path().join("files").to_str().unwrap().to_owned();

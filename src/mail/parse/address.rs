@@ -172,19 +172,19 @@ impl Reader<'_> {
             // One that begins or ends with `@` may be a piece of the address.
             let is_whole = token.has_address() && !token.text.starts_with('@') && !token.text.ends_with('@');
             if has_address && is_whole {
-                let behind = bare(&mut entry);
-                // The names in between are those of the next one.
-                let names = entry.split_off(behind.as_ref().map_or(0, |(_, first)| *first));
+                // The names in between are those of the next one. Pieces of addresses are not: each is looked at once.
+                let names = entry.split_off(end_of_addresses(&entry));
                 let own = place - names.len();
                 let own = std::iter::from_fn(|| comments.next_if(|comment| comment.place <= own)).collect();
-                self.add(&entry, behind.map(|(address, _)| address), own);
+                let address = bare(&mut entry);
+                self.add(&entry, address, own);
                 entry = names;
                 has_address = false;
             }
             has_address |= token.has_address();
             entry.push(token);
         }
-        let address = bare(&mut entry).map(|(address, _)| address);
+        let address = bare(&mut entry);
         self.add(&entry, address, comments.collect());
     }
 
@@ -207,15 +207,21 @@ impl Reader<'_> {
     }
 }
 
-/// Takes an address without angle brackets out of the tokens, what stands around an `@`, and says where it stood. Blanks may
-/// be there too.
-fn bare(tokens: &mut Vec<Token>) -> Option<(String, usize)> {
+/// Where the tokens end that belong to addresses.
+fn end_of_addresses(tokens: &[Token]) -> usize {
+    let Some(last) = tokens.iter().rposition(Token::has_address) else { return 0 };
+    // Its domain may stand apart.
+    tokens.len().min(last + 1 + usize::from(tokens[last].text.ends_with('@')))
+}
+
+/// Takes an address without angle brackets out of the tokens: what stands around an `@`. Blanks may be there too.
+fn bare(tokens: &mut Vec<Token>) -> Option<String> {
     let at = tokens.iter().position(Token::has_address)?;
     let takes_before = tokens[at].text.starts_with('@') && at > 0;
     let takes_behind = tokens[at].text.ends_with('@') && at + 1 < tokens.len();
     let first = at - usize::from(takes_before);
     let address: Vec<Token> = tokens.drain(first..=at + usize::from(takes_behind)).collect();
-    Some((address.iter().map(written).collect(), first))
+    Some(address.iter().map(written).collect())
 }
 
 /// Whether a name is that of a user of the machine. An encoded word is none.
@@ -411,5 +417,6 @@ mod tests {
         for mark in many {
             assert!(!read(&mark.repeat(200_000)).is_empty(), "{mark}");
         }
+        assert!(read(&["@ ".repeat(200_000), "a@x.y ".repeat(200_000)].concat()).len() > 100_000);
     }
 }

@@ -123,14 +123,18 @@ impl Redis {
         self.link.check_open()?;
         let mut removed = 0;
         for slot in Keys::slots() {
+            let mut first = None;
             loop {
                 let due = self.due(slot, now).await?;
                 removed +=
                     together(due.iter().map(|listed| self.expire(listed, now)).collect()).await?.iter().sum::<u64>();
-                // Those that mail has come to meanwhile are still due; the next sweep has them.
-                if (due.len() as u64) < DUE_STEP {
+                // Those that mail has come to meanwhile are still due, and those whose mail cannot be read stay so; the next
+                // sweep has them.
+                let is_stuck = due.first().map(|listed| &listed.mailbox) == first.as_ref();
+                if (due.len() as u64) < DUE_STEP || is_stuck {
                     break;
                 }
+                first = due.into_iter().next().map(|listed| listed.mailbox);
             }
         }
         self.look_at_memory().await;

@@ -205,9 +205,9 @@ fn returns_what_is_refused<M: MailServer>() -> String {
 /// What is refused for the moment stays in the queue, and comes through once it can.
 fn keeps_what_is_deferred<M: MailServer>() {
     // Room for one large mail; its text counts twice.
-    let room = [("STORE_MAX_BYTES", "600KB"), ("SMTP_MAX_MESSAGE_SIZE", "600KB"), ("SMTP_RATE_PER_MINUTE", "2")];
+    let room = [("STORE_MAX_BYTES", "1200KB"), ("SMTP_MAX_MESSAGE_SIZE", "400KB"), ("SMTP_RATE_PER_MINUTE", "2")];
     let relayed = Relayed::<M>::start(&room);
-    let large = [MESSAGE, &b"text\r\n".repeat(30_000)].concat();
+    let large = [MESSAGE, &b"text\r\n".repeat(60_000)].concat();
     relayed.submit("<one@example.com>", &["<first@example.com>"], &large);
     relayed.mail("first");
     relayed.submit("<two@example.com>", &["<second@example.com>"], &large);

@@ -3,8 +3,8 @@
 -- KEYS, four for each mailbox: index, box, message, raw
 -- ARGV: channel, token of this delivery, TTL in ms, TTL of the box in ms, cap, raw ('' where it is kept
 --       elsewhere), then for each mailbox: name, member of the index, value of the message behind its stamp
--- Returns for each mailbox: seq, 'new' or 'kept' or 'undone', since when it is listed or '', and members over the cap, two at most.
--- Those stay until they are removed with all that belongs to them.
+-- Returns for each mailbox: seq, 'new' or 'kept' or 'undone', since when it is listed or '', and members over the cap: two, or
+-- more where there are many. Those stay until they are removed with all that belongs to them.
 
 local channel, token, ttl, box_ttl, cap, raw = unpack(ARGV, 1, 6)
 ttl, box_ttl, cap = tonumber(ttl), tonumber(box_ttl), tonumber(cap)
@@ -17,10 +17,14 @@ local function keep_for(key, wanted)
 end
 
 local function with_excess(reply, index)
-  -- Each of many deliveries at once pushes out another one. The oldest beside it goes where an earlier answer was lost.
+  -- Each of many deliveries at once pushes out another one. The oldest beside it goes where an earlier answer was lost, and
+  -- more of them where there are far too many: the cap is lower than it was.
   local over = redis.call('ZCARD', index) - cap
   if over > 0 then reply[#reply + 1] = redis.call('ZRANGE', index, over - 1, over - 1)[1] end
-  if over > 1 then reply[#reply + 1] = redis.call('ZRANGE', index, 0, 0)[1] end
+  if over > 1 then
+    local oldest = math.min(math.max(over - 64, 1), 100)
+    for _, member in ipairs(redis.call('ZRANGE', index, 0, oldest - 1)) do reply[#reply + 1] = member end
+  end
   return reply
 end
 
