@@ -1,6 +1,9 @@
 //! How far a web address goes in a plain text. Many senders write into one what should be encoded: letters that are not
 //! ASCII, braces. Half an address is a wrong one, and in scripts that do without blanks the sentence goes on right behind it.
 
+/// No word is so long and has a digit in it.
+const TOKEN_MIN: usize = 16;
+
 /// The beginning of a text that is an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
@@ -23,7 +26,7 @@ impl Extent {
                 '}' if braces > 0 => braces -= 1,
                 '^' if behind.starts_with(|c: char| c.is_ascii_alphanumeric()) => {}
                 // Elsewhere it stands between an address and something else.
-                '|' if has_query && !is_bracketed && stands_between_digits(&text[..at], behind) => {}
+                '|' if has_query && !is_bracketed && stands_in_value(&text[..at], behind) => {}
                 '|' if has_query && !is_bracketed && !begins_address(behind) => match parameter(behind, true) {
                     Some(length) => known = at + 1 + length,
                     None => return ends_at(at),
@@ -72,8 +75,12 @@ fn is_mark(before: &str, behind: &str) -> bool {
     before.ends_with(is_of_india) && behind.starts_with(is_of_india)
 }
 
-fn stands_between_digits(before: &str, behind: &str) -> bool {
-    before.ends_with(|c: char| c.is_ascii_digit()) && behind.starts_with(|c: char| c.is_ascii_digit())
+/// Whether a bar between these is one of a value: between numbers, or between the number of a token and its long random text,
+/// as some frameworks write it.
+fn stands_in_value(before: &str, behind: &str) -> bool {
+    let token = &behind[..behind.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(behind.len())];
+    let is_random = token.len() >= TOKEN_MIN && token.contains(|c: char| c.is_ascii_digit());
+    before.ends_with(|c: char| c.is_ascii_digit()) && (is_random || token.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn begins_address(text: &str) -> bool {
@@ -131,6 +138,8 @@ mod tests {
             ("https://example.com/c", "|Confirm"),
             ("https://example.com/c?ids=a|b|c&token=x", "|Confirm"),
             ("https://example.com/c?ids=1|2", "|Confirm"),
+            ("https://example.com/c?token=12|AbCdEfGhIjKlMn0pQrSt", " now"),
+            ("https://example.com/c?id=12", "|Unsubscribenewsletter"),
             ("https://example.com/c?token=abc", "|Confirm"),
             ("https://example.com/c?token=abc1", "|Confirm your address"),
             ("https://example.com/c?t=1", "|https://example.com/d"),
